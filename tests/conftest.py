@@ -1,0 +1,34 @@
+"""Checkpoints and texts that many tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps converted models out of the user's cache."""
+    os.environ["BEAM_NER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a checkpoint of `checkpoint_factory` by name, once a session."""
+    import checkpoint_factory
+
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            maker = getattr(checkpoint_factory, name)
+            made[name] = maker(tmp_path_factory.mktemp("checkpoints") / name)
+        return made[name]
+
+    return make

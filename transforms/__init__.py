@@ -1,0 +1,52 @@
+"""Named-entity recognition for anyone's Beam pipeline, or for none.
+
+The names below are imported when they are first used, so that what needs no Beam does not load it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transforms.aggregation import AggregationStrategy
+    from transforms.arguments import TokenClassificationArgumentHandler
+    from transforms.classifier import TokenClassifier
+    from transforms.documents import Document, DocumentEntities, Entity, Failure
+    from transforms.model_handler import TokenClassificationModelHandler
+    from transforms.ner import ClassifyTokens, GroupEntities
+    from transforms.pre_entities import PreEntities
+
+_HOMES = {
+    "AggregationStrategy": "aggregation",
+    "ClassifyTokens": "ner",
+    "Document": "documents",
+    "DocumentEntities": "documents",
+    "Entity": "documents",
+    "Failure": "documents",
+    "GroupEntities": "ner",
+    "PreEntities": "pre_entities",
+    "TokenClassificationArgumentHandler": "arguments",
+    "TokenClassificationModelHandler": "model_handler",
+    "TokenClassifier": "classifier",
+}
+
+__all__ = [
+    "AggregationStrategy",
+    "ClassifyTokens",
+    "Document",
+    "DocumentEntities",
+    "Entity",
+    "Failure",
+    "GroupEntities",
+    "PreEntities",
+    "TokenClassificationArgumentHandler",
+    "TokenClassificationModelHandler",
+    "TokenClassifier",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

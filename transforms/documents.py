@@ -1,0 +1,136 @@
+"""What travels between the steps: documents in, entities or failures out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text to read.
+
+    Attributes:
+        id: Name of the document; the result and any failure carry it.
+        text: The text itself. Every offset in a result counts its code points.
+        attributes: Metadata that travels with the document (Pub/Sub attributes, for example).
+        timestamp: Event time in seconds since the epoch, if the source knows one. It is carried here
+            because `RunInference` moves element timestamps to the end of their window.
+        payload: The source's record as it was read, for the dead letter. None means that the record is
+            the UTF-8 encoding of `text`.
+    """
+
+    id: str
+    text: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    timestamp: float | None = None
+    payload: bytes | None = None
+
+    @classmethod
+    def of(cls, value: Document | str) -> Document:
+        """The document itself, or one made of a text, whose id is then a hash of it.
+
+        >>> Document.of("Ann").id
+        'text-ae20ce0fc9ad98ab'
+        """
+        if isinstance(value, Document):
+            return value
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+        return cls(f"text-{digest[:16]}", value)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A record that could not become a result, and why.
+
+    Attributes:
+        payload: The original bytes of the record; empty where a whole file failed.
+        error: One sentence saying what is wrong. It never contains the document's text.
+        stage: The step that gave up: ``read``, ``parse``, ``classify``, ``group`` or ``write``.
+        attributes: The document's attributes, and whatever places the record (``id``, ``source``).
+        stacktrace: Where in the code it happened, without the exception's message; empty if there was none.
+        timestamp: When it happened, in seconds since the epoch.
+    """
+
+    payload: bytes
+    error: str
+    stage: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    stacktrace: str = ""
+    timestamp: float = field(default_factory=time.time)
+
+    @classmethod
+    def of_document(cls, document: Document, error: str | BaseException, stage: str) -> Failure:
+        """The failure of one document, with its original bytes.
+
+        Args:
+            document: The document that failed.
+            error: The sentence to report. Of an exception only the type and the stack are kept: its message
+                could quote the document.
+            stage: The step that gave up.
+        """
+        payload = document.payload
+        if payload is None:
+            payload = document.text.encode("utf-8", "surrogatepass")
+        stacktrace = ""
+        if isinstance(error, BaseException):
+            stacktrace = "".join(traceback.format_tb(error.__traceback__))
+            error = f"{stage} failed with {type(error).__name__}"
+        return cls(payload, error, stage, {**document.attributes, "id": document.id}, stacktrace)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One entity, or one token where the aggregation strategy is ``none``.
+
+    Attributes:
+        label: The entity group (``PER``), or the token's own label (``B-PER``) for ``none``.
+        score: Probability of the label, between 0 and 1.
+        word: The tokenizer's rendering of the tokens, as in Hugging Face.
+        start: First code point in the document's text; None if the tokenizer knows no offsets.
+        end: Code point after the last; None if the tokenizer knows no offsets.
+        text: Exactly the document's ``text[start:end]``; None without offsets.
+        index: Position of the token among the model's inputs; only for ``none``.
+    """
+
+    label: str
+    score: float
+    word: str
+    start: int | None
+    end: int | None
+    text: str | None = None
+    index: int | None = None
+
+
+@dataclass(frozen=True)
+class DocumentEntities:
+    """The result for one document.
+
+    Attributes:
+        id: The document's id.
+        entities: The entities in order of their place in the text.
+        num_tokens: Tokens of the whole text, without special tokens.
+        num_windows: Windows that the model read, 1 for a text within its length.
+        truncated: True if the end of the text was not read (``long_text="truncate"``).
+        model: The checkpoint's name as it was given.
+        model_revision: The checkpoint's commit or content hash.
+        aggregation_strategy: The strategy that made the entities.
+        text: The document's text.
+        attributes: The document's attributes.
+        timestamp: The document's event time, seconds since the epoch.
+    """
+
+    id: str
+    entities: tuple[Entity, ...]
+    num_tokens: int
+    num_windows: int
+    truncated: bool
+    model: str
+    model_revision: str
+    aggregation_strategy: str
+    text: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    timestamp: float | None = None

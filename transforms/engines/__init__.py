@@ -1,0 +1,129 @@
+"""Engines: token ids in, logits out."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import Any, Protocol
+
+import numpy as np
+
+from transforms.checkpoints import Checkpoint, check_weights
+
+ENGINES = ("auto", "torch", "openvino")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+_logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """A loaded model.
+
+    Attributes:
+        name: ``torch`` or ``openvino``.
+        device: Where it runs, for example ``cpu`` or ``cuda:0``.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    name: str
+    device: str
+    precision: str
+
+    def logits(
+        self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: np.ndarray | None
+    ) -> np.ndarray:
+        """Runs one batch; safe to call from several threads.
+
+        Args:
+            input_ids: int64[batch, tokens], padded on the right.
+            attention_mask: int64[batch, tokens], 0 where padded.
+            token_type_ids: int64[batch, tokens], or None if the tokenizer makes none.
+
+        Returns:
+            float32[batch, tokens, labels].
+        """
+        ...
+
+
+def load_engine(
+    checkpoint: Checkpoint,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    allow_pickle_weights: bool = False,
+) -> Engine:
+    """Loads a checkpoint into the engine that fits it and this machine.
+
+    `auto` is PyTorch on a GPU and OpenVINO on a CPU, or PyTorch there too where OpenVINO cannot convert the model.
+
+    Args:
+        checkpoint: The model.
+        engine: One of `ENGINES`.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda:0``, ``mps``.
+        precision: One of `PRECISIONS`; ``auto`` is fp32.
+        threads: Threads on a CPU; None leaves the choice to the engine.
+        allow_pickle_weights: Whether pickled weights may be loaded.
+
+    Raises:
+        ValueError: if the checkpoint, engine, device and precision do not go together.
+    """
+    check_choice("engine", engine, ENGINES)
+    check_choice("precision", precision, PRECISIONS)
+    check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
+    only_onnx = not checkpoint.safetensors and not (checkpoint.pickles and allow_pickle_weights)
+    precision = "fp32" if precision == "auto" else precision
+    place = "cpu" if device == "auto" and (only_onnx or engine == "openvino") else _place(device)
+
+    if only_onnx and engine == "torch":
+        raise ValueError(f"engine='torch' cannot read model={checkpoint.name!r}, which has only ONNX weights")
+    if place != "cpu" and (only_onnx or engine == "openvino"):
+        what = f"model={checkpoint.name!r} with ONNX weights alone" if only_onnx else "engine='openvino'"
+        raise ValueError(f"device={device!r} is not for {what}, which runs on device='cpu'")
+    if engine == "auto":
+        engine = "openvino" if place == "cpu" and (only_onnx or precision != "fp16") else "torch"
+        if not only_onnx and engine == "openvino":
+            return _openvino_or_torch(checkpoint, place, precision, threads, allow_pickle_weights)
+    if engine == "openvino":
+        from transforms.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine.load(
+            checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle_weights
+        )
+    return _torch(checkpoint, place, precision, threads, allow_pickle_weights)
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raises ValueError if the value is none of the choices, naming them."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is unknown; it is one of {', '.join(choices)}")
+
+
+def _place(device: str) -> str:
+    from transforms.engines.torch_engine import resolve_device
+
+    return "cpu" if device == "cpu" else resolve_device(device)
+
+
+def _torch(checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool) -> Engine:
+    from transforms.engines.torch_engine import TorchEngine
+
+    return TorchEngine.load(
+        checkpoint, device=place, precision=precision, threads=threads, allow_pickle_weights=allow_pickle
+    )
+
+
+def _openvino_or_torch(
+    checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool
+) -> Engine:
+    if importlib.util.find_spec("openvino") is None:
+        _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
+        return _torch(checkpoint, place, precision, threads, allow_pickle)
+    from transforms.engines.openvino_engine import ConversionError, OpenVinoEngine
+
+    try:
+        return OpenVinoEngine.load(checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle)
+    except ConversionError as error:
+        _logger.info("engine=auto: torch for model=%r, since %s", checkpoint.name, error)
+        return _torch(checkpoint, place, precision, threads, allow_pickle)

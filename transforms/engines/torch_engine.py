@@ -1,0 +1,127 @@
+"""PyTorch: on CPUs, CUDA and Apple's GPUs."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from transforms.checkpoints import Checkpoint
+
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def resolve_device(device: str) -> str:
+    """The device of this name on this machine; ``auto`` is the first GPU, or the CPU.
+
+    Raises:
+        ValueError: if PyTorch does not know the name or this machine has no such device.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda:0"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+        if kind in ("cuda", "mps"):
+            torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} is not on this machine: {str(error).splitlines()[0]}; use auto or cpu"
+        ) from None
+    return str(torch.device(device))
+
+
+def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool = False) -> Any:
+    """The checkpoint as a PyTorch module in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: if it cannot be loaded, or has no weights for its classifier.
+    """
+    from transformers import AutoModelForTokenClassification
+
+    try:
+        with _no_progress_bar():
+            model, report = AutoModelForTokenClassification.from_pretrained(
+                str(checkpoint.folder),
+                dtype=dtype,
+                use_safetensors=bool(checkpoint.safetensors) or not allow_pickle_weights,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        sentence = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"model={checkpoint.name!r} cannot be loaded: {type(error).__name__}: {sentence}") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ValueError(
+            f"model={checkpoint.name!r} lacks {len(missing)} of its weights ({missing[0]}, …):"
+            " it would answer at random"
+        )
+    return model.eval()
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+class TorchEngine:
+    """A token classifier of transformers in PyTorch."""
+
+    name = "torch"
+
+    def __init__(self, model: Any, *, device: str, precision: str) -> None:
+        self.device = device
+        self.precision = precision
+        self._model = model.to(device)
+        self._takes_token_types = "token_type_ids" in inspect.signature(model.forward).parameters
+        # On a CPU one batch at a time uses all threads; two at once would only get in each other's way.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if device == "cpu" else nullcontext()
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str,
+        precision: str,
+        threads: int | None = None,
+        allow_pickle_weights: bool = False,
+    ) -> TorchEngine:
+        """Loads a checkpoint onto a device of this machine."""
+        import torch
+
+        if threads:
+            torch.set_num_threads(threads)
+        dtype = getattr(torch, _DTYPES[precision])
+        model = load_model(checkpoint, dtype=dtype, allow_pickle_weights=allow_pickle_weights)
+        return cls(model, device=device, precision=precision)
+
+    def logits(
+        self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: np.ndarray | None
+    ) -> np.ndarray:
+        """Runs one batch; see `Engine.logits`."""
+        import torch
+
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None and self._takes_token_types:
+            inputs["token_type_ids"] = token_type_ids
+        with self._turn, torch.inference_mode():
+            tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
+            return self._model(**tensors).logits.float().cpu().numpy()

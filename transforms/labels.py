@@ -1,0 +1,86 @@
+"""What a checkpoint's labels say: prefix, tag and the name that an entity group gets."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def get_tag(label: str) -> tuple[str, str]:
+    """Splits a label into its prefix and its tag, as Hugging Face does.
+
+    Anything that does not start with ``B-`` or ``I-`` is a tag of its own that may continue.
+
+    >>> get_tag("B-PER"), get_tag("I-air-port"), get_tag("NOUN"), get_tag("E-PER")
+    (('B', 'PER'), ('I', 'air-port'), ('I', 'NOUN'), ('I', 'E-PER'))
+    """
+    if label.startswith(("B-", "I-")):
+        return label[0], label[2:]
+    return "I", label
+
+
+def group_name(label: str) -> str:
+    """The ``entity_group`` of a label: what follows its first hyphen, whatever stands before it.
+
+    This is not always the tag of `get_tag`: Hugging Face groups ``E-PER`` by its whole name and then calls
+    the group ``PER``.
+
+    >>> group_name("B-PER"), group_name("E-PER"), group_name("O"), group_name("B-air-port")
+    ('PER', 'PER', 'O', 'air-port')
+    """
+    return label.split("-", 1)[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelScheme:
+    """The labels of a checkpoint as columns, indexed by class id.
+
+    Attributes:
+        labels: The labels themselves.
+        groups: The entity group that each label gives.
+        tag: int64[n_labels], equal where two labels may stand in one group.
+        begins: bool[n_labels], true where a label always starts a group.
+    """
+
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+    tag: np.ndarray
+    begins: np.ndarray
+
+    @classmethod
+    def of(cls, labels: Sequence[str]) -> LabelScheme:
+        """The scheme of these labels, in order of their class ids."""
+        return _scheme(tuple(labels))
+
+    def ignored(self, ignore_labels: frozenset[str], *, grouped: bool) -> np.ndarray:
+        """bool[n_labels]: which labels are dropped, by group name when `grouped`, else by label."""
+        return _ignored(self.groups if grouped else self.labels, ignore_labels)
+
+
+@functools.lru_cache(maxsize=64)
+def _scheme(labels: tuple[str, ...]) -> LabelScheme:
+    tags = [get_tag(label) for label in labels]
+    numbers = {tag: number for number, tag in enumerate(dict.fromkeys(tag for _, tag in tags))}
+    return LabelScheme(
+        labels=labels,
+        groups=tuple(group_name(label) for label in labels),
+        tag=np.array([numbers[tag] for _, tag in tags], np.int64),
+        begins=np.array([prefix == "B" for prefix, _ in tags], bool),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _ignored(names: tuple[str, ...], ignore_labels: frozenset[str]) -> np.ndarray:
+    return np.fromiter((name in ignore_labels for name in names), bool, len(names))
+
+
+def dense_labels(id2label: Mapping[int, str], num_labels: int) -> tuple[str, ...]:
+    """The labels of classes 0 to `num_labels` - 1; a class without a name is called ``LABEL_<id>``.
+
+    >>> dense_labels({0: "O", 2: "B-PER"}, 3)
+    ('O', 'LABEL_1', 'B-PER')
+    """
+    return tuple(id2label.get(number, f"LABEL_{number}") for number in range(num_labels))

@@ -1,0 +1,181 @@
+"""The model behind Beam's RunInference."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apache_beam.ml.inference.base import ModelHandler
+
+from transforms.checkpoints import EMBEDDED_MODEL
+from transforms.classifier import DEFAULT_MAX_BATCH_TOKENS, TokenClassifier
+from transforms.documents import Document, Failure
+from transforms.engines import ENGINES, PRECISIONS, check_choice
+from transforms.model_setup import ModelSetup
+from transforms.pre_entities import PreEntities
+from transforms.windows import LONG_TEXT
+
+DEFAULT_MAX_BATCH_CHARS = 1_000_000
+"""Characters of a batch: enough to sort windows by length, and some 300 MB of memory at the most."""
+
+_CHARS_A_DOCUMENT = 64  # added to each text's length, so that even empty texts fill a batch
+
+_logger = logging.getLogger(__name__)
+_load_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What it takes to load the model; hashable, for a process loads each just once."""
+
+    model: str
+    model_revision: str | None
+    tokenizer: str | None
+    stride: int | None
+    long_text: str
+    engine: str
+    device: str
+    precision: str
+    max_batch_tokens: int
+    threads: int | None
+    allow_pickle_weights: bool
+
+
+class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failure, TokenClassifier]):
+    """Scores the tokens of documents with a token-classification checkpoint.
+
+    The prediction for a document is its `PreEntities`, or the `Failure` that it became: one for one, in order.
+    The device is looked for and the model loaded on the worker, once a process.
+    """
+
+    def __init__(
+        self,
+        model: str = EMBEDDED_MODEL,
+        *,
+        model_revision: str | None = None,
+        tokenizer: str | None = None,
+        stride: int | None = None,
+        long_text: str = "window",
+        engine: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS,
+        max_batch_chars: int = DEFAULT_MAX_BATCH_CHARS,
+        max_batch_wait_ms: int | None = None,
+        threads: int | None = None,
+        allow_pickle_weights: bool = False,
+        validate: bool = True,
+    ) -> None:
+        """Checks the arguments, and the model's configuration and tokenizer; loads no weights.
+
+        Args:
+            model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id.
+            model_revision: Branch, tag or commit of a hub id.
+            tokenizer: Name or folder of another tokenizer than the model's.
+            stride: Tokens that two windows of a long text share; None is a quarter of a window.
+            long_text: ``window`` reads all of a long text; ``truncate`` stops at the model's length.
+            engine: ``auto``, ``torch`` or ``openvino``.
+            device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; as the worker has it.
+            precision: ``auto`` (fp32), ``fp32``, ``bf16`` or ``fp16``.
+            max_batch_tokens: Bound on the tokens of one call of the model, padding counted.
+            max_batch_chars: Bound on the characters that are sorted into such calls together.
+            max_batch_wait_ms: In streaming, how long a batch may wait for more documents, across bundles;
+                None ends a batch with its bundle.
+            threads: Threads on a CPU; None leaves the choice to the engine.
+            allow_pickle_weights: Whether pickled weights may be loaded.
+            validate: Whether to look at the model here; turn it off where only the workers can reach it.
+
+        Raises:
+            ValueError: if an argument is not understood, or does not fit the model.
+        """
+        super().__init__()
+        check_choice("long_text", long_text, LONG_TEXT)
+        check_choice("engine", engine, ENGINES)
+        check_choice("precision", precision, PRECISIONS)
+        for name, value in (("max_batch_tokens", max_batch_tokens), ("max_batch_chars", max_batch_chars)):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if validate:
+            setup = ModelSetup.load(
+                model,
+                model_revision=model_revision,
+                tokenizer=tokenizer,
+                weights=False,
+                allow_pickle_weights=allow_pickle_weights,
+            )
+            setup.stride(stride)
+        self._settings = _Settings(
+            model=model,
+            model_revision=model_revision,
+            tokenizer=tokenizer,
+            stride=stride,
+            long_text=long_text,
+            engine=engine,
+            device=device,
+            precision=precision,
+            max_batch_tokens=max_batch_tokens,
+            threads=threads,
+            allow_pickle_weights=allow_pickle_weights,
+        )
+        self._max_batch_chars = max_batch_chars
+        self._max_batch_wait_ms = max_batch_wait_ms
+
+    def load_model(self) -> TokenClassifier:
+        """The classifier, loaded unless this process has it already."""
+        # A runner may set up a worker for every bundle; a lock keeps its threads from loading side by side.
+        with _load_lock:
+            return _load(self._settings)
+
+    def run_inference(
+        self,
+        batch: Sequence[Document | str],
+        model: TokenClassifier,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterable[PreEntities | Failure]:
+        """Scores a batch of documents; texts are taken too."""
+        return model.classify([Document.of(example) for example in batch])
+
+    def get_num_bytes(self, batch: Sequence[Document | str]) -> int:
+        """Characters of the batch's texts, which is near to their bytes."""
+        return sum(len(Document.of(example).text) for example in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Namespace of RunInference's own metrics."""
+        return "ner"
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """Batches are measured in characters and end with their bundle, or after `max_batch_wait_ms`."""
+        bounds: dict[str, Any] = {
+            "min_batch_size": self._max_batch_chars,
+            "max_batch_size": self._max_batch_chars,
+            "element_size_fn": _batch_size,
+        }
+        if self._max_batch_wait_ms is not None:
+            bounds["max_batch_duration_secs"] = self._max_batch_wait_ms / 1000
+        return bounds
+
+
+def _batch_size(example: Document | str) -> int:
+    return _CHARS_A_DOCUMENT + len(example if isinstance(example, str) else example.text)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(settings: _Settings) -> TokenClassifier:
+    begin = time.monotonic()
+    classifier = TokenClassifier(**vars(settings))
+    _logger.info(
+        "loaded model %r, revision %s, in %.1f s: %s on %s in %s, windows of %d tokens",
+        settings.model,
+        classifier.model_revision,
+        time.monotonic() - begin,
+        classifier.engine.name,
+        classifier.engine.device,
+        classifier.engine.precision,
+        classifier.window,
+    )
+    return classifier

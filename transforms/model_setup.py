@@ -1,0 +1,137 @@
+"""All about a model that can be known without its weights, checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transforms.aggregation import AggregationStrategy
+from transforms.checkpoints import (
+    Checkpoint,
+    check_weights,
+    read_config,
+    resolve,
+    tokenizer_folder,
+    window_length,
+)
+from transforms.tokenization import Tokenization, load_tokenization, own_tokenization
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSetup:
+    """A checkpoint with its configuration and tokenizer.
+
+    Attributes:
+        checkpoint: Where it is.
+        config: Its `PretrainedConfig`.
+        tokenization: Its tokenizer, or the one named in its place.
+        tokenizer_name: By which name a worker finds that tokenizer.
+        tokenizer_revision: And in which revision.
+        window: Tokens that the model reads at a time, special tokens counted.
+    """
+
+    checkpoint: Checkpoint
+    config: Any
+    tokenization: Tokenization
+    tokenizer_name: str
+    tokenizer_revision: str | None
+    window: int
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        model_revision: str | None = None,
+        tokenizer: Any = None,
+        weights: bool = True,
+        allow_pickle_weights: bool = False,
+    ) -> ModelSetup:
+        """Finds a checkpoint and reads what stands beside its weights.
+
+        Args:
+            model: ``rampart``, a folder, a remote folder or a hub id.
+            model_revision: Branch, tag or commit of a hub id.
+            tokenizer: Name or folder of another tokenizer, or a tokenizer of transformers; None is the model's own.
+            weights: Whether the weights are downloaded too.
+            allow_pickle_weights: Whether pickled weights will do.
+
+        Raises:
+            ValueError: if there is no such model, or it is no token classifier.
+        """
+        checkpoint = resolve(
+            os.fspath(model), model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights
+        )
+        read_config(checkpoint)
+        if weights or Path(checkpoint.name).is_dir():
+            check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
+        config = _load_config(checkpoint)
+        name, revision = checkpoint.name, model_revision
+        if tokenizer is None:
+            tokenization = load_tokenization(checkpoint.folder)
+        elif isinstance(tokenizer, (str, os.PathLike)):
+            name, revision = os.fspath(tokenizer), None
+            tokenization = load_tokenization(tokenizer_folder(name, None))
+        else:
+            name, revision = tokenizer.name_or_path, None
+            tokenization = own_tokenization(tokenizer)
+        window = window_length(config, tokenization.model_max_length)
+        return cls(checkpoint, config, tokenization, name, revision, window)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of text that fit in a window beside the special tokens."""
+        return self.window - self.tokenization.template.num_special
+
+    def stride(self, stride: int | None) -> int:
+        """Tokens that neighbouring windows share; by default a quarter of what fits in one.
+
+        Raises:
+            ValueError: if the windows could not advance with it.
+        """
+        special = self.tokenization.template.num_special
+        if self.capacity < 1:
+            raise ValueError(
+                f"model={self.checkpoint.name!r} reads {self.window} tokens at a time, which leaves no room beside"
+                f" {special} special tokens"
+            )
+        if stride is None:
+            return self.capacity // 4
+        if not 0 <= stride < self.capacity:
+            raise ValueError(
+                f"stride={stride} must be at least 0 and below {self.capacity}, which is the window of {self.window}"
+                f" tokens less {special} special tokens"
+            )
+        return stride
+
+    def check_strategy(self, strategy: AggregationStrategy) -> None:
+        """Warns if the tokenizer has to guess where words begin.
+
+        Raises:
+            ValueError: if the strategy needs words and the tokenizer is slow.
+        """
+        if not strategy.by_word:
+            return
+        if not self.tokenization.is_fast:
+            raise ValueError(
+                f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and"
+                f" {type(self.tokenization.tokenizer).__name__} is slow and cannot handle subwords;"
+                " use simple or none"
+            )
+        if not self.tokenization.knows_words:
+            warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=3)
+
+
+def _load_config(checkpoint: Checkpoint) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        sentence = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"model={checkpoint.name!r} has a configuration that transformers does not understand: {sentence}"
+        ) from error

@@ -1,0 +1,129 @@
+"""PreEntities: what the model says of each token of one document, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from transforms.documents import Document
+
+_NO_DOCUMENT = Document(id="", text="")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which checkpoint made the scores; small, for it travels with every document.
+
+    Attributes:
+        name: The model's name as it was given.
+        revision: Commit or content hash of the checkpoint.
+        tokenizer: Name or folder of the tokenizer that renders the tokens as words.
+        tokenizer_revision: Revision asked for with that name, if any.
+        labels: Labels in order of their class ids.
+    """
+
+    name: str = ""
+    revision: str = ""
+    tokenizer: str = ""
+    tokenizer_revision: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class PreEntities:
+    """The tokens of one document before they are grouped, special tokens left out.
+
+    A document longer than the model's window has its windows one behind the other; tokens in the overlap of two
+    windows are there twice.
+
+    Attributes:
+        scores: float32[n_tokens, n_labels], the probability of each label.
+        words: object[n_tokens], the token's own string, or the text it covers if it is the unknown token.
+        start: int64[n_tokens], first code point in the text; None if the tokenizer knows no offsets.
+        end: int64[n_tokens], code point after the last; None without offsets.
+        index: int64[n_tokens], position among the model's inputs, special tokens counted, within its window.
+        is_subword: bool[n_tokens], true if the token continues the word of the token before.
+        window_starts: int64[n_windows], first row of each window, ascending.
+        window_offsets: int64[n_windows], how many tokens of the text come before each window.
+        num_tokens: Tokens of the whole text, each counted once.
+        truncated: True if tokens of the text are in no window.
+        document: The document itself.
+        model: The checkpoint that made the scores.
+    """
+
+    scores: np.ndarray
+    words: np.ndarray
+    start: np.ndarray | None
+    end: np.ndarray | None
+    index: np.ndarray
+    is_subword: np.ndarray
+    window_starts: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    window_offsets: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    num_tokens: int = 0
+    truncated: bool = False
+    document: Document = _NO_DOCUMENT
+    model: ModelInfo = ModelInfo()
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def num_windows(self) -> int:
+        """How many windows the model read."""
+        return len(self.window_starts)
+
+    @classmethod
+    def from_dicts(cls, pre_entities: Sequence[Mapping[str, Any]]) -> PreEntities:
+        """Columns from Hugging Face's list of pre-entities (``word, scores, start, end, index, is_subword``)."""
+        rows = list(pre_entities)
+        has_offsets = bool(rows) and all(row.get("start") is not None for row in rows)
+        scores = np.stack([np.asarray(row["scores"]) for row in rows]) if rows else np.zeros((0, 0), np.float32)
+        return cls(
+            scores=scores,
+            words=object_column([row["word"] for row in rows]),
+            start=np.array([row["start"] for row in rows], np.int64) if has_offsets else None,
+            end=np.array([row["end"] for row in rows], np.int64) if has_offsets else None,
+            index=np.array([row.get("index", position) for position, row in enumerate(rows)], np.int64),
+            is_subword=np.array([row.get("is_subword", False) for row in rows], bool),
+            num_tokens=len(rows),
+        )
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Hugging Face's list of pre-entities; `scores` stay numpy rows, all else is plain Python."""
+        nothing: list[None] = [None] * len(self)
+        return [
+            {"word": word, "scores": scores, "start": start, "end": end, "index": index, "is_subword": is_subword}
+            for word, scores, start, end, index, is_subword in zip(
+                self.words.tolist(),
+                self.scores,
+                nothing if self.start is None else self.start.tolist(),
+                nothing if self.end is None else self.end.tolist(),
+                self.index.tolist(),
+                self.is_subword.tolist(),
+                strict=True,
+            )
+        ]
+
+    def take(self, rows: np.ndarray) -> PreEntities:
+        """These rows alone, as one window; int64[n] of row numbers in ascending order."""
+        return replace(
+            self,
+            scores=self.scores[rows],
+            words=self.words[rows],
+            start=None if self.start is None else self.start[rows],
+            end=None if self.end is None else self.end[rows],
+            index=self.index[rows],
+            is_subword=self.is_subword[rows],
+            window_starts=np.zeros(1, np.int64),
+            window_offsets=np.zeros(1, np.int64),
+        )
+
+
+def object_column(values: Sequence[Any]) -> np.ndarray:
+    """object[len(values)], one cell a value even where numpy would see a matrix."""
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column

@@ -1,0 +1,270 @@
+"""A checkpoint's tokenizer, with texts as columns of token ids and offsets."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transforms.pre_entities import object_column
+
+USABLE_LENGTH = 10**9
+"""A `model_max_length` above this is transformers' way of saying that the tokenizer names none."""
+
+_PROBES = ("a", "the", "1", "中")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One text as tokens, without special tokens.
+
+    Attributes:
+        ids: int64[n_tokens].
+        start: int64[n_tokens], first code point of each token; None from a slow tokenizer.
+        end: int64[n_tokens], code point after the last; None from a slow tokenizer.
+    """
+
+    ids: np.ndarray
+    start: np.ndarray | None
+    end: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """The special tokens that the tokenizer puts around a text.
+
+    Attributes:
+        prefix: int64[n], ids before the text.
+        suffix: int64[n], ids behind it.
+        types: The token type of the prefix's, the text's and the suffix's tokens: int64[n_prefix],
+            int64[1], int64[n_suffix].
+    """
+
+    prefix: np.ndarray
+    suffix: np.ndarray
+    types: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @property
+    def num_special(self) -> int:
+        """Special tokens in each window."""
+        return len(self.prefix) + len(self.suffix)
+
+    def input_ids(self, ids: np.ndarray) -> np.ndarray:
+        """These ids between the special tokens: int64[n + num_special]."""
+        return np.concatenate([self.prefix, ids, self.suffix])
+
+    def token_type_ids(self, num_tokens: int) -> np.ndarray:
+        """Token types of a window that holds `num_tokens` tokens of text."""
+        prefix, text, suffix = self.types
+        return np.concatenate([prefix, np.repeat(text, num_tokens), suffix])
+
+
+class Tokenization:
+    """Wraps a tokenizer of transformers; safe for concurrent use.
+
+    Attributes:
+        tokenizer: The tokenizer itself, which nothing here changes after construction.
+        is_fast: Whether it is backed by `tokenizers`, and so knows offsets and subwords.
+        template: The special tokens around a window.
+        side: The side on which it truncates, ``right`` or ``left``.
+        uses_token_types: Whether the model is fed `token_type_ids`.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.is_fast: bool = tokenizer.is_fast
+        self.side: str = tokenizer.truncation_side
+        self.uses_token_types = "token_type_ids" in tokenizer.model_input_names
+        self._unk_id: int | None = tokenizer.unk_token_id
+        self._slow_lock = threading.Lock()
+        if self.is_fast:
+            backend = tokenizer.backend_tokenizer
+            backend.no_truncation()
+            backend.no_padding()
+            backend.encode_special_tokens = tokenizer.split_special_tokens
+            self._backend = backend
+            # Hugging Face's test for a tokenizer that knows the words of a text.
+            self.knows_words = bool(getattr(backend.model, "continuing_subword_prefix", None))
+            size = 1 + max(tokenizer.get_vocab().values(), default=-1)
+            words = [backend.id_to_token(token_id) or "" for token_id in range(size)]
+            self._words = object_column(words)
+            self._word_lengths = np.array([len(word) for word in words], np.int64)
+            self._spaced = np.array([word[:1] == "Ġ" or word[:1].isspace() for word in words], bool)
+            self._spares_first_space = _spares_first_space(backend.post_processor)
+            self.template = self._fast_template()
+        else:
+            self.knows_words = False
+            self._spares_first_space = False
+            self.template = self._slow_template()
+
+    @property
+    def model_max_length(self) -> int | None:
+        """Longest input that the tokenizer names, special tokens counted; None if it names no usable one."""
+        length = self.tokenizer.model_max_length
+        return int(length) if length and 0 < length < USABLE_LENGTH else None
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """The tokens of each text, however long it is."""
+        if not self.is_fast:
+            with self._slow_lock:
+                return [self._encode_slowly(text) for text in texts]
+        return [_columns(encoding) for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+
+    def encode_words(self, words: Sequence[str], delimiter: str) -> tuple[str, Encoded]:
+        """The tokens of a text that is given as words.
+
+        Returns:
+            The words joined by `delimiter`, and tokens whose offsets count in that text.
+
+        Raises:
+            ValueError: if the tokenizer is slow.
+        """
+        if not self.is_fast:
+            raise ValueError("is_split_into_words=True is only supported with fast tokenizers.")
+        encoding = self._backend.encode(list(words), is_pretokenized=True, add_special_tokens=False)
+        lengths = [len(word) + len(delimiter) for word in words]
+        word_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return delimiter.join(words), _columns(encoding, word_starts[np.array(encoding.word_ids, np.int64)])
+
+    def window(self, encoded: Encoded, first: int, stop: int) -> Encoded:
+        """The tokens of one window, as the tokenizer would give them had it cut the text itself.
+
+        A byte-level tokenizer that puts a space before the text leaves the first space of each window inside its
+        first token's offsets.
+        """
+        ids = encoded.ids[first:stop]
+        if encoded.start is None or encoded.end is None:
+            return Encoded(ids, None, None)
+        start, end = encoded.start[first:stop], encoded.end[first:stop]
+        if first > 0 and len(ids) and self._spares_first_space and self._spaced[ids[0]]:
+            start, end = start.copy(), end.copy()
+            if start[0] == end[0]:  # a token of nothing but spaces
+                end[0] -= 1
+            start[0] -= 1
+        return Encoded(ids, start, end)
+
+    def kept_positions(self, ids: np.ndarray) -> np.ndarray:
+        """int64[n]: positions in ``template.input_ids(ids)`` that are no special tokens.
+
+        A special token that is written in the text counts as text for a fast tokenizer; what a slow one makes of
+        it is its own affair.
+        """
+        if self.is_fast:
+            return len(self.template.prefix) + np.arange(len(ids))
+        mask = self.tokenizer.get_special_tokens_mask(ids.tolist())
+        return np.flatnonzero(np.array(mask, np.int64) == 0)
+
+    def words_and_subwords(
+        self, text: str, ids: np.ndarray, start: np.ndarray | None, end: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The string of each token, and whether it continues a word, by Hugging Face's rules.
+
+        With a tokenizer that marks continuing subwords, a token continues a word if its string is not as long as the
+        text it covers; with others, if no space stands at its first code point or the one before. The
+        unknown token takes the text that it covers and never continues a word. Without offsets, nothing does.
+
+        Returns:
+            object[n_tokens] and bool[n_tokens].
+        """
+        words = self._tokens(ids)
+        if start is None or end is None:
+            return words, np.zeros(len(ids), bool)
+        if self.knows_words:
+            covered = np.maximum(np.minimum(end, len(text)) - np.minimum(start, len(text)), 0)
+            is_subword = self._word_lengths[ids] != covered
+        else:
+            is_subword = _touches_no_space(text, start)
+        unknown = np.flatnonzero(ids == self._unk_id) if self._unk_id is not None else ()
+        for row in unknown:
+            words[row] = text[start[row] : end[row]]
+            is_subword[row] = False
+        return words, is_subword
+
+    def to_string(self, tokens: list[str]) -> str:
+        """The tokenizer's rendering of these tokens."""
+        return self.tokenizer.convert_tokens_to_string(tokens)
+
+    def _tokens(self, ids: np.ndarray) -> np.ndarray:
+        if self.is_fast:
+            return self._words[ids]
+        return object_column(self.tokenizer.convert_ids_to_tokens(ids.tolist()))
+
+    def _encode_slowly(self, text: str) -> Encoded:
+        ids = self.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        return Encoded(np.array(ids, np.int64), None, None)
+
+    def _fast_template(self) -> Template:
+        for probe in _PROBES:
+            encoding = self._backend.encode(probe)
+            text = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
+            if len(text):
+                return _template(encoding.ids, encoding.type_ids, int(text[0]), int(text[-1]) + 1)
+        return _template([], [0], 0, 0)
+
+    def _slow_template(self) -> Template:
+        probe = self._encode_slowly(_PROBES[0]).ids.tolist()[:1] or [self._unk_id or 0]
+        ids = self.tokenizer.build_inputs_with_special_tokens(probe)
+        types = self.tokenizer.create_token_type_ids_from_sequences(probe)
+        at = ids.index(probe[0])
+        return _template(ids, types, at, at + 1)
+
+
+def _template(ids: list[int], types: list[int], first: int, stop: int) -> Template:
+    all_ids, all_types = np.array(ids, np.int64), np.array(types, np.int64)
+    return Template(
+        prefix=all_ids[:first],
+        suffix=all_ids[stop:],
+        types=(all_types[:first], all_types[first : first + 1], all_types[stop:] if stop else all_types[:0]),
+    )
+
+
+def _columns(encoding: Any, shift: np.ndarray | int = 0) -> Encoded:
+    offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+    return Encoded(np.array(encoding.ids, np.int64), offsets[:, 0] + shift, offsets[:, 1] + shift)
+
+
+def _spares_first_space(post_processor: Any) -> bool:
+    """Whether offsets are trimmed of spaces, all but the one that the tokenizer itself put before the text."""
+    if post_processor is None:
+        return False
+    state = json.loads(post_processor.__getstate__())
+    return any(
+        step.get("trim_offsets", False) and step.get("add_prefix_space", False)
+        for step in [state, *state.get("processors", [])]
+    )
+
+
+def _touches_no_space(text: str, start: np.ndarray) -> np.ndarray:
+    """bool[n]: whether ``" " not in text[start - 1 : start + 1]``, and false at the text's beginning."""
+    is_space = np.zeros(len(text) + 2, bool)
+    is_space[: len(text)] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) == ord(" ")
+    at = np.minimum(start, len(text) + 1)
+    return (start > 0) & ~(is_space[at] | is_space[np.minimum(start, len(text) + 2) - 1])
+
+
+@functools.lru_cache(maxsize=8)
+def load_tokenization(folder: Path) -> Tokenization:
+    """The tokenizer in this folder, loaded once a process.
+
+    Raises:
+        ValueError: if there is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ValueError(f"tokenizer={str(folder)!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    return Tokenization(tokenizer)
+
+
+def own_tokenization(tokenizer: Any) -> Tokenization:
+    """The tokenization of a tokenizer that belongs to someone else, who may go on to set it up otherwise."""
+    return Tokenization(copy.deepcopy(tokenizer))
