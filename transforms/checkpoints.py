@@ -73,6 +73,10 @@ def resolve(
     Raises:
         ValueError: if there is no such checkpoint or it cannot be had, in one sentence that names it.
     """
+    if not model:
+        raise ValueError(
+            f"model={model!r} is empty; name a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
+        )
     if model == EMBEDDED_MODEL:
         return _embedded()
     if "://" in model:

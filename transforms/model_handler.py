@@ -16,6 +16,7 @@ from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.classifier import DEFAULT_MAX_BATCH_TOKENS, TokenClassifier
 from transforms.documents import Document, Failure
 from transforms.engines import ENGINES, PRECISIONS, check_choice
+from transforms.metrics import NAMESPACE
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import PreEntities
 from transforms.windows import LONG_TEXT
@@ -146,7 +147,7 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
 
     def get_metrics_namespace(self) -> str:
         """Namespace of RunInference's own metrics."""
-        return "ner"
+        return NAMESPACE
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """Batches are measured in characters and end with their bundle, or after `max_batch_wait_ms`."""
@@ -160,8 +161,10 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
         return bounds
 
 
-def _batch_size(example: Document | str) -> int:
-    return _CHARS_A_DOCUMENT + len(example if isinstance(example, str) else example.text)
+def _batch_size(example: Document | str | tuple[Any, Document | str]) -> int:
+    """What an example adds to a batch; a `KeyedModelHandler` asks with the key."""
+    value = example[1] if isinstance(example, tuple) else example
+    return _CHARS_A_DOCUMENT + len(value if isinstance(value, str) else value.text)
 
 
 @functools.lru_cache(maxsize=2)

@@ -13,11 +13,10 @@ from transforms.checkpoints import EMBEDDED_MODEL, tokenizer_folder
 from transforms.documents import DocumentEntities, Failure
 from transforms.engines import check_choice
 from transforms.labels import LabelScheme
+from transforms.metrics import NAMESPACE
 from transforms.model_handler import TokenClassificationModelHandler
 from transforms.pre_entities import PreEntities
 from transforms.tokenization import load_tokenization
-
-METRICS_NAMESPACE = "ner"
 
 _FAILURES = "failures"
 
@@ -184,10 +183,10 @@ def group_document(
 
 class _SplitFailures(beam.DoFn):
     def __init__(self) -> None:
-        self._failed = Metrics.counter(METRICS_NAMESPACE, "classify_failures")
-        self._tokens = Metrics.counter(METRICS_NAMESPACE, "tokens")
-        self._windows = Metrics.counter(METRICS_NAMESPACE, "windows")
-        self._truncated = Metrics.counter(METRICS_NAMESPACE, "documents_truncated")
+        self._failed = Metrics.counter(NAMESPACE, "classify_failures")
+        self._tokens = Metrics.counter(NAMESPACE, "tokens")
+        self._windows = Metrics.counter(NAMESPACE, "windows")
+        self._truncated = Metrics.counter(NAMESPACE, "documents_truncated")
 
     def process(self, outcome: PreEntities | Failure) -> Iterator[Any]:
         if isinstance(outcome, Failure):
@@ -217,9 +216,9 @@ class _Group(beam.DoFn):
             "window_join": window_join,
         }
         self._raises = raises
-        self._grouped = Metrics.counter(METRICS_NAMESPACE, "documents")
-        self._entities = Metrics.counter(METRICS_NAMESPACE, "entities")
-        self._failed = Metrics.counter(METRICS_NAMESPACE, "group_failures")
+        self._grouped = Metrics.counter(NAMESPACE, "documents")
+        self._entities = Metrics.counter(NAMESPACE, "entities")
+        self._failed = Metrics.counter(NAMESPACE, "group_failures")
 
     def process(self, pre_entities: PreEntities) -> Iterator[Any]:
         try:

@@ -262,6 +262,8 @@ def load_tokenization(folder: Path) -> Tokenization:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ValueError(f"tokenizer={str(folder)!r} cannot be loaded: {type(error).__name__}: {error}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ValueError(f"tokenizer={str(folder)!r} has no vocabulary; files of the tokenizer are missing")
     return Tokenization(tokenizer)
 
 

@@ -15,8 +15,8 @@ from texts import ODD_TEXTS
 from transforms import TokenClassifier
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
-FAST = sorted(set(RANDOM_CHECKPOINTS) - set(SLOW)) + ["rampart_torch"]
-ALL = sorted(RANDOM_CHECKPOINTS) + ["rampart_torch"]
+FAST = [*sorted(set(RANDOM_CHECKPOINTS) - set(SLOW)), "rampart_torch"]
+ALL = [*sorted(RANDOM_CHECKPOINTS), "rampart_torch"]
 
 Pair = tuple[transformers.Pipeline, TokenClassifier]
 

@@ -1,0 +1,237 @@
+"""The program's configuration: the flags, checked against each other and the world before any worker starts."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.options import NerOptions
+from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, output_files
+from pipeline.sources import INPUT_FORMATS, guess_input_format, match_files, peek_columns
+from transforms.aggregation import AggregationStrategy
+from transforms.engines import check_choice
+from transforms.model_setup import ModelSetup
+
+if TYPE_CHECKING:
+    from transforms.model_handler import TokenClassificationModelHandler
+
+_COLUMN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,39}")
+
+
+@dataclass(frozen=True)
+class NerConfig:
+    """A run of the program, all of it known to make sense.
+
+    Attributes:
+        input: Glob of the files to read.
+        input_format: Their format.
+        text_field: Field of the text.
+        id_field: Field of the id.
+        output: Prefix of the result files.
+        output_format: Their format.
+        num_shards: How many there are to be; 0 leaves it to the runner.
+        dead_letter: Prefix of the files for failures.
+        include_text: Whether results repeat the text.
+        aggregation_strategy: How tokens become entities.
+        ignore_labels: Labels to leave out.
+        min_score: Lowest score of an entity.
+        window_join: How overlapping windows are joined.
+        model: Arguments of the model handler.
+    """
+
+    input: str
+    input_format: str
+    text_field: str
+    id_field: str
+    output: str
+    output_format: str
+    num_shards: int
+    dead_letter: str
+    include_text: bool
+    aggregation_strategy: AggregationStrategy
+    ignore_labels: frozenset[str]
+    min_score: float
+    window_join: str
+    model: dict[str, Any]
+
+    @classmethod
+    def from_options(cls, options: NerOptions) -> NerConfig:
+        """Checks the flags.
+
+        Raises:
+            ValueError: in one sentence with the flag, its value and what would be right.
+        """
+        with _flags_named(options):
+            strategy = AggregationStrategy.parse(options.aggregation_strategy)
+            _check_numbers(options)
+            output_format = _output_format(options)
+            dead_letter = _dead_letter(options, output_format)
+            input_format = _check_input(options, output_format)
+            model = _check_model(options, strategy)
+        return cls(
+            input=options.input,
+            input_format=input_format,
+            text_field=options.text_field,
+            id_field=options.id_field,
+            output=options.output,
+            output_format=output_format,
+            num_shards=options.num_shards,
+            dead_letter=dead_letter,
+            include_text=options.include_text,
+            aggregation_strategy=strategy,
+            ignore_labels=frozenset(filter(None, (label.strip() for label in options.ignore_labels.split(",")))),
+            min_score=options.min_score,
+            window_join=options.window_join,
+            model=model,
+        )
+
+    def handler(self) -> TokenClassificationModelHandler:
+        """The model handler of this run."""
+        # Beam's RunInference loads PyTorch, for which a mistake in the flags need not wait.
+        from transforms.model_handler import TokenClassificationModelHandler
+
+        return TokenClassificationModelHandler(**self.model, validate=False)
+
+
+@contextmanager
+def _flags_named(options: NerOptions) -> Iterator[None]:
+    """Turns the argument names that open the library's messages into flags."""
+    try:
+        yield
+    except ValueError as error:
+        sentence = str(error)
+        name = re.match(r"\w+(?==)", sentence)
+        if name and hasattr(options, name.group()):
+            sentence = f"--{sentence}"
+        raise ValueError(sentence) from error
+
+
+def _check_numbers(options: NerOptions) -> None:
+    for name, least in (("num_shards", 0), ("max_batch_tokens", 1), ("threads", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name}={value} must be at least {least}")
+    if not 0 <= options.min_score <= 1:
+        raise ValueError(f"min_score={options.min_score} must be between 0 and 1")
+
+
+def _check_input(options: NerOptions, output_format: str) -> str:
+    """The input's format, after a look at its files."""
+    if not options.input:
+        raise ValueError("--input is missing: name the files to read, for example --input='tickets/*.jsonl'")
+    files = _match(options.input)
+    if options.input_format == "auto":
+        input_format = guess_input_format(options.input)
+    else:
+        check_choice("input_format", options.input_format, ("auto", *INPUT_FORMATS))
+        input_format = options.input_format
+    _check_apart(options, files, output_format)
+    first = next((file for file in files if file.size_in_bytes), None)
+    if first is not None:
+        _check_columns(options, first.path, input_format)
+    return input_format
+
+
+def _match(pattern: str) -> list[FileMetadata]:
+    if _is_local(pattern) and Path(pattern).is_dir():
+        inside = f"{pattern.rstrip('/')}/*"
+        raise ValueError(f"input={pattern!r} is a folder; name the files in it, for example {inside!r}")
+    try:
+        files = match_files(pattern)
+    except Exception as error:
+        raise ValueError(f"input={pattern!r} cannot be listed: {type(error).__name__}: {_first_line(error)}") from error
+    if not files:
+        raise ValueError(f"input={pattern!r} matches no file")
+    return files
+
+
+def _check_apart(options: NerOptions, files: list[FileMetadata], output_format: str) -> None:
+    """A second run must not read what the first has written."""
+    prefix, suffix = output_files(options.output, output_format)
+    shard = re.compile(re.escape(prefix) + r"-\d+-of-\d+" + re.escape(suffix))
+    for file in files:
+        if shard.fullmatch(file.path):
+            raise ValueError(f"input={options.input!r} matches {file.path}, a file of --output={options.output!r}")
+
+
+def _check_columns(options: NerOptions, path: str, input_format: str) -> None:
+    try:
+        columns = peek_columns(path, input_format)
+    except ValueError:  # a broken file is a failure of its own when it is read; the others are fine
+        return
+    if not columns or columns.count(options.text_field) == 1:
+        return
+    if options.text_field in columns:
+        raise ValueError(f"text_field={options.text_field!r} is the name of several columns of {path}")
+    # The first row of a CSV file without a header is text, which is not for a terminal or a log.
+    named = ", ".join(columns) if all(_COLUMN_NAME.fullmatch(column) for column in columns) else len(columns)
+    raise ValueError(f"text_field={options.text_field!r} is not a field of {path}; its fields: {named}")
+
+
+def _output_format(options: NerOptions) -> str:
+    if not options.output:
+        raise ValueError("--output is missing: name a prefix for the results, for example --output=out/entities")
+    _check_writable("output", options.output)
+    if options.output_format == "auto":
+        return guess_output_format(options.output)
+    check_choice("output_format", options.output_format, ("auto", *OUTPUT_FORMATS))
+    return options.output_format
+
+
+def _dead_letter(options: NerOptions, output_format: str) -> str:
+    prefix, _ = output_files(options.output, output_format)
+    dead_letter = options.dead_letter or f"{prefix}-failures"
+    _check_writable("dead_letter", dead_letter)
+    if output_files(dead_letter, "jsonl") == output_files(options.output, output_format):
+        raise ValueError(f"dead_letter={dead_letter!r} must not be the same as --output={options.output!r}")
+    return dead_letter
+
+
+def _check_writable(name: str, prefix: str) -> None:
+    if not _is_local(prefix):
+        return
+    if prefix.endswith("/") or Path(prefix).is_dir():
+        raise ValueError(
+            f"{name}={prefix!r} is a folder; name a prefix in it, for example '{prefix.rstrip('/')}/entities'"
+        )
+    folder = Path(prefix).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name}={prefix!r} cannot be written: {error.strerror}: {folder}") from error
+
+
+def _check_model(options: NerOptions, strategy: AggregationStrategy) -> dict[str, Any]:
+    """Arguments of the model handler, after a look at the model's configuration and tokenizer."""
+    setup = ModelSetup.load(
+        options.model,
+        model_revision=options.model_revision,
+        tokenizer=options.tokenizer,
+        weights=False,
+        allow_pickle_weights=options.allow_pickle_weights,
+    )
+    setup.check_strategy(strategy)
+    setup.stride(options.stride)
+    names = (
+        "model", "model_revision", "tokenizer", "stride", "long_text", "engine", "device", "precision",
+        "max_batch_tokens", "threads", "allow_pickle_weights",
+    )  # fmt: skip
+    return {name: getattr(options, name) for name in names}
+
+
+def _is_local(path: str) -> bool:
+    return FileSystems.get_scheme(path) in (None, "file")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]

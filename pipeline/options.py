@@ -1,0 +1,156 @@
+"""The program's flags and their help; no logic."""
+
+from __future__ import annotations
+
+import argparse
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from transforms.aggregation import WINDOW_JOINS, AggregationStrategy
+from transforms.checkpoints import EMBEDDED_MODEL
+from transforms.classifier import DEFAULT_MAX_BATCH_TOKENS
+from transforms.engines import ENGINES, PRECISIONS
+from transforms.windows import LONG_TEXT
+
+
+class NerOptions(PipelineOptions):
+    """Flags of the NER pipeline, snake_case as Beam's own."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        _add_input(parser.add_argument_group("input"))
+        _add_output(parser.add_argument_group("output"))
+        _add_model(parser.add_argument_group("model"))
+        _add_entities(parser.add_argument_group("entities"))
+        _add_batching(parser.add_argument_group("batching"))
+
+
+def _add_input(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--input",
+        metavar="FILES",
+        help="Files to read, a glob on any file system that Beam knows: 'tickets/*.jsonl.gz', gs://bucket/x-*.csv."
+        " Lines of text, JSONL, CSV with a header, Avro or Parquet; text may be compressed (.gz, .bz2, .xz, .zst).",
+    )
+    group.add_argument(
+        "--input_format",
+        metavar="FORMAT",
+        default="auto",
+        help="text, jsonl, csv, avro or parquet; auto goes by the files' ending.",
+    )
+    group.add_argument("--text_field", metavar="NAME", default="text", help="Field or column that holds the text.")
+    group.add_argument(
+        "--id_field",
+        metavar="NAME",
+        default="id",
+        help="Field or column that holds the document's id. A record without one is named by its file and place.",
+    )
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--output",
+        metavar="PREFIX",
+        help="Where the results go: out/entities makes out/entities-00000-of-00001.jsonl and so on. Files of"
+        " an earlier run with the same prefix are replaced when this one has succeeded.",
+    )
+    group.add_argument(
+        "--output_format",
+        metavar="FORMAT",
+        default="auto",
+        help="jsonl, csv (one row an entity), avro or parquet; auto goes by the prefix's ending, else jsonl.",
+    )
+    group.add_argument(
+        "--dead_letter",
+        metavar="PREFIX",
+        help="Where records go that could not be read, parsed or classified, as JSONL with the original bytes"
+        " (default: the output's prefix with -failures).",
+    )
+    group.add_argument("--include_text", action="store_true", help="Repeat each document's text in its result.")
+    group.add_argument(
+        "--num_shards", metavar="N", type=int, default=0, help="Files to write; 0 leaves it to the runner."
+    )
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        default=EMBEDDED_MODEL,
+        help="A token-classification checkpoint: an id on the Hugging Face hub, a folder, a gs:// folder, or"
+        f" {EMBEDDED_MODEL}, the embedded model for personal data in English text.",
+    )
+    group.add_argument("--model_revision", metavar="REVISION", help="Branch, tag or commit of a hub id.")
+    group.add_argument("--tokenizer", metavar="NAME", help="Another tokenizer than the model's: a folder or a hub id.")
+    group.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="What runs the model; auto is torch on a GPU and openvino on a CPU.",
+    )
+    group.add_argument(
+        "--device",
+        metavar="DEVICE",
+        default="auto",
+        help="cpu, cuda:0, mps, or auto: a GPU if the worker has one.",
+    )
+    group.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="Of the model's arithmetic; auto is fp32."
+    )
+    group.add_argument(
+        "--threads", metavar="N", type=int, help="Threads a process on a CPU (default: the engine's choice)."
+    )
+    group.add_argument(
+        "--allow_pickle_weights",
+        action="store_true",
+        help="Load weights that are pickled. They can run code: only for checkpoints that you trust.",
+    )
+
+
+def _add_entities(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--aggregation_strategy",
+        metavar="STRATEGY",
+        default=AggregationStrategy.NONE.value,
+        help="How tokens become entities: none (each token), simple (adjacent tokens of one tag), first, average"
+        " or max (as simple, after all tokens of a word got one label).",
+    )
+    group.add_argument(
+        "--ignore_labels",
+        metavar="LABELS",
+        default="O",
+        help="Labels (entity groups, unless the strategy is none) to leave out, separated by commas.",
+    )
+    group.add_argument(
+        "--min_score", metavar="P", type=float, default=0.0, help="Leave out entities with a lower score."
+    )
+    group.add_argument(
+        "--long_text",
+        choices=LONG_TEXT,
+        default="window",
+        help="What to do with a text longer than the model's window: read all of it in overlapping windows, or"
+        " truncate it as Hugging Face does.",
+    )
+    group.add_argument(
+        "--stride",
+        metavar="TOKENS",
+        type=int,
+        help="Tokens that two neighbouring windows share (default: a quarter of a window).",
+    )
+    group.add_argument(
+        "--window_join",
+        choices=WINDOW_JOINS,
+        default="entities",
+        help="Where windows overlap: entities keeps the longer of two overlapping ones, as Hugging Face; tokens"
+        " takes each token from the window that sees more around it.",
+    )
+
+
+def _add_batching(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--max_batch_tokens",
+        metavar="N",
+        type=int,
+        default=DEFAULT_MAX_BATCH_TOKENS,
+        help="Most tokens that the model reads at once, padding counted.",
+    )

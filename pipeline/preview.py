@@ -1,0 +1,95 @@
+"""A look at a run's results: ``python -m pipeline.preview 'out/entities-*.jsonl'``."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+
+
+def marked(row: dict[str, Any], most_characters: int) -> Text:
+    """The beginning of a document's text with its entities marked and named.
+
+    Args:
+        row: A result row with the document's text.
+        most_characters: Where to cut the text; a cut inside an entity moves behind it.
+    """
+    shown = Text()
+    source, at = row["text"], 0
+    for entity in row["entities"]:
+        start, end = entity["start"], entity["end"]
+        if start is None or start < at:
+            continue
+        if start >= most_characters:
+            break
+        label = _label(entity)
+        colour = _COLOURS[sum(label.encode()) % len(_COLOURS)]
+        shown.append(source[at:start])
+        shown.append(source[start:end], style=f"bold {colour}")
+        shown.append(f"[{label}]", style=f"dim {colour}")
+        at = end
+    cut = max(at, most_characters)
+    shown.append(source[at:cut])
+    if cut < len(source):
+        shown.append(" …")
+    return shown
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints some documents of JSONL results with their entities marked, and how many there are of each label."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.preview", description=main.__doc__)
+    parser.add_argument("results", help="glob of JSONL files written with --include_text")
+    parser.add_argument("--documents", type=int, default=6, help="how many to show (default: %(default)s)")
+    parser.add_argument("--characters", type=int, default=400, help="of each (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    files = sorted(glob.glob(arguments.results))  # noqa: PTH207, for the pattern may be absolute
+    if not files:
+        parser.error(f"{arguments.results!r} matches no file")
+
+    console = Console(soft_wrap=True, highlight=False)
+    documents = sum(1 for _ in _rows(files))
+    every = max(1, documents // max(1, arguments.documents))  # all over the results, not the first alone
+    labels: Counter[str] = Counter()
+    for number, row in enumerate(_rows(files)):
+        if "text" not in row:
+            parser.error(f"{arguments.results!r} holds no text; write the results with --include_text")
+        labels.update(_label(entity) for entity in row["entities"])
+        if number % every == 0 and number // every < arguments.documents:
+            console.print(Text(row["id"], style="bold"))
+            console.print(marked(row, arguments.characters), end="\n\n")
+    console.print(_table(labels))
+    console.print(f"{sum(labels.values()):,} entities in {documents:,} documents; all of them in {arguments.results}")
+    return 0
+
+
+def _rows(files: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        with open(file, encoding="utf-8") as lines:  # noqa: PTH123
+            for line in lines:
+                yield json.loads(line)
+
+
+def _label(entity: dict[str, Any]) -> str:
+    return entity.get("entity_group") or entity["entity"]
+
+
+def _table(labels: Counter[str]) -> Table:
+    table = Table(title="Entities by label", title_justify="left", box=None)
+    table.add_column("label")
+    table.add_column("entities", justify="right")
+    for label, count in labels.most_common():
+        table.add_row(label, f"{count:,}")
+    return table
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

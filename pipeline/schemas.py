@@ -1,0 +1,257 @@
+"""The result row and the failure row: one definition, from which every format's schema is made."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from transforms.documents import DocumentEntities, Entity, Failure
+
+FieldType = Literal["STRING", "INTEGER", "FLOAT", "BOOLEAN", "BYTES", "TIMESTAMP", "RECORD"]
+FieldMode = Literal["REQUIRED", "NULLABLE", "REPEATED"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column, in BigQuery's vocabulary.
+
+    Attributes:
+        name: The column's name.
+        type: The column's type; `RECORD` has `fields`.
+        mode: Whether the value may be missing, or is a list.
+        description: What the column holds, for the table's readers.
+        fields: The columns of a `RECORD`.
+    """
+
+    name: str
+    type: FieldType
+    mode: FieldMode
+    description: str
+    fields: tuple[Field, ...] = ()
+
+
+FAILURE_FIELDS: tuple[Field, ...] = (
+    Field("timestamp", "TIMESTAMP", "REQUIRED", "When it happened"),
+    Field("payloadString", "STRING", "REQUIRED", "The record as text; what is not UTF-8 is replaced"),
+    Field("payloadBytes", "BYTES", "REQUIRED", "The record's original bytes; empty where a whole file failed"),
+    Field(
+        "attributes",
+        "RECORD",
+        "REPEATED",
+        "The record's attributes, and where it came from",
+        (
+            Field("key", "STRING", "NULLABLE", "The attribute's name"),
+            Field("value", "STRING", "NULLABLE", "The attribute's value"),
+        ),
+    ),
+    Field("errorMessage", "STRING", "NULLABLE", "One sentence saying what is wrong"),
+    Field("stacktrace", "STRING", "NULLABLE", "Where in the code it happened; empty if there was no exception"),
+    Field("stage", "STRING", "NULLABLE", "The step that gave up: read, parse, classify, group or write"),
+)
+"""As in Google's Pub/Sub-to-BigQuery templates, and `stage`."""
+
+
+def label_field(strategy: str) -> str:
+    """The name of an entity's label, as in Hugging Face: tokens have an `entity`, groups an `entity_group`.
+
+    >>> label_field("none"), label_field("first")
+    ('entity', 'entity_group')
+    """
+    return "entity" if strategy == "none" else "entity_group"
+
+
+def entity_fields(strategy: str) -> tuple[Field, ...]:
+    """The columns of one entity under an aggregation strategy."""
+    fields = (
+        Field(label_field(strategy), "STRING", "REQUIRED", "The label"),
+        Field("score", "FLOAT", "REQUIRED", "Probability of the label, between 0 and 1"),
+        Field("word", "STRING", "REQUIRED", "The tokenizer's rendering of the tokens"),
+        Field("text", "STRING", "NULLABLE", "Exactly the document's text from start to end"),
+        Field("start", "INTEGER", "NULLABLE", "First code point in the document's text"),
+        Field("end", "INTEGER", "NULLABLE", "Code point after the last"),
+    )
+    if strategy != "none":
+        return fields
+    return (*fields, Field("index", "INTEGER", "NULLABLE", "Position of the token among the model's inputs"))
+
+
+def result_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
+    """The columns of a result.
+
+    Args:
+        strategy: The aggregation strategy's name. `none` gives tokens, which have an `entity` and an `index`.
+        include_text: Whether the document's text is a column.
+    """
+    text = Field("text", "STRING", "REQUIRED", "The document's text")
+    return (
+        Field("id", "STRING", "REQUIRED", "The document's id"),
+        *((text,) if include_text else ()),
+        Field("entities", "RECORD", "REPEATED", "The entities, in order of their place", entity_fields(strategy)),
+        Field("num_tokens", "INTEGER", "REQUIRED", "Tokens of the whole text, without special tokens"),
+        Field("num_windows", "INTEGER", "REQUIRED", "Windows that the model read"),
+        Field("truncated", "BOOLEAN", "REQUIRED", "Whether the end of the text was not read"),
+        Field("model", "STRING", "REQUIRED", "The checkpoint, as it was named"),
+        Field("model_revision", "STRING", "REQUIRED", "The checkpoint's commit or content hash"),
+        Field("aggregation_strategy", "STRING", "REQUIRED", "How tokens were made into entities"),
+    )
+
+
+def csv_columns(strategy: str) -> tuple[str, ...]:
+    """The columns of a CSV file, which has one row an entity.
+
+    >>> csv_columns("first")
+    ('id', 'entity_group', 'score', 'word', 'text', 'start', 'end', 'model', 'model_revision')
+    """
+    return ("id", *(field.name for field in entity_fields(strategy)), "model", "model_revision")
+
+
+def _integer(value: int | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def entity_row(entity: Entity, strategy: str) -> dict[str, Any]:
+    """One entity with the keys of `entity_fields`; numpy's numbers become Python's, which JSON knows."""
+    row = {
+        label_field(strategy): entity.label,
+        "score": float(entity.score),
+        "word": entity.word,
+        "text": entity.text,
+        "start": _integer(entity.start),
+        "end": _integer(entity.end),
+    }
+    if strategy == "none":
+        row["index"] = _integer(entity.index)
+    return row
+
+
+def result_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
+    """One result with the keys of `result_fields`, in their order."""
+    strategy = result.aggregation_strategy
+    return {
+        "id": result.id,
+        **({"text": result.text} if include_text else {}),
+        "entities": [entity_row(entity, strategy) for entity in result.entities],
+        "num_tokens": int(result.num_tokens),
+        "num_windows": int(result.num_windows),
+        "truncated": bool(result.truncated),
+        "model": result.model,
+        "model_revision": result.model_revision,
+        "aggregation_strategy": strategy,
+    }
+
+
+def entity_rows(result: DocumentEntities) -> Iterator[dict[str, Any]]:
+    """One flat row an entity with the keys of `csv_columns`; none for a document without entities."""
+    for entity in result.entities:
+        yield {
+            "id": result.id,
+            **entity_row(entity, result.aggregation_strategy),
+            "model": result.model,
+            "model_revision": result.model_revision,
+        }
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which no UTF-8 writer takes.
+
+    >>> _encodable("a\\ud800")
+    'a?'
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def failure_row(failure: Failure) -> dict[str, Any]:
+    """One failure with the keys of `FAILURE_FIELDS`, the time as an aware datetime and the payload as bytes."""
+    return {
+        "timestamp": datetime.fromtimestamp(failure.timestamp, timezone.utc),
+        "payloadString": failure.payload.decode("utf-8", "replace"),
+        "payloadBytes": failure.payload,
+        "attributes": [
+            {"key": _encodable(key), "value": _encodable(value)} for key, value in failure.attributes.items()
+        ],
+        "errorMessage": _encodable(failure.error),
+        "stacktrace": _encodable(failure.stacktrace),
+        "stage": failure.stage,
+    }
+
+
+def failure_json_row(failure: Failure) -> dict[str, Any]:
+    """`failure_row` for JSON and for BigQuery's JSON rows: the time in ISO 8601, the payload's bytes in base64."""
+    row = failure_row(failure)
+    row["timestamp"] = row["timestamp"].isoformat(timespec="microseconds")
+    row["payloadBytes"] = base64.b64encode(failure.payload).decode("ascii")
+    return row
+
+
+_AVRO_TYPES: dict[str, Any] = {
+    "STRING": "string",
+    "INTEGER": "long",
+    "FLOAT": "double",
+    "BOOLEAN": "boolean",
+    "BYTES": "bytes",
+    "TIMESTAMP": {"type": "long", "logicalType": "timestamp-micros"},
+}
+
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "STRING": pa.string(),
+    "INTEGER": pa.int64(),
+    "FLOAT": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "BYTES": pa.binary(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+}
+
+
+def _avro_field(field: Field, record: str) -> dict[str, Any]:
+    # Avro wants every record's name to be its own: that of the record around it makes it so.
+    kind = avro_schema(f"{record}_{field.name}", field.fields) if field.type == "RECORD" else _AVRO_TYPES[field.type]
+    column: dict[str, Any] = {"name": field.name, "type": kind, "doc": field.description}
+    if field.mode == "REPEATED":
+        column["type"] = {"type": "array", "items": kind}
+    elif field.mode == "NULLABLE":
+        column |= {"type": ["null", kind], "default": None}
+    return column
+
+
+def avro_schema(name: str, fields: Sequence[Field]) -> dict[str, Any]:
+    """The fields as an Avro record, as fastavro takes it.
+
+    Args:
+        name: The record's name; nested records are named after it.
+        fields: The columns.
+    """
+    return {"type": "record", "name": name, "fields": [_avro_field(field, name) for field in fields]}
+
+
+def _arrow_field(field: Field) -> pa.Field:
+    kind = pa.struct(list(map(_arrow_field, field.fields))) if field.type == "RECORD" else _ARROW_TYPES[field.type]
+    if field.mode == "REPEATED":
+        kind = pa.list_(pa.field("element", kind, nullable=False))
+    return pa.field(field.name, kind, nullable=field.mode == "NULLABLE")
+
+
+def arrow_schema(fields: Sequence[Field]) -> pa.Schema:
+    """The fields as an Arrow schema, which is Parquet's too."""
+    return pa.schema(list(map(_arrow_field, fields)))
+
+
+def _bigquery_field(field: Field) -> dict[str, Any]:
+    column: dict[str, Any] = {
+        "name": field.name,
+        "type": field.type,
+        "mode": field.mode,
+        "description": field.description,
+    }
+    if field.fields:
+        column["fields"] = list(map(_bigquery_field, field.fields))
+    return column
+
+
+def bigquery_schema(fields: Sequence[Field]) -> dict[str, Any]:
+    """The fields as BigQuery's table schema, as Beam's `WriteToBigQuery` takes it."""
+    return {"fields": list(map(_bigquery_field, fields))}

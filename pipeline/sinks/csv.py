@@ -1,0 +1,51 @@
+"""CSV: one row an entity."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.textio import WriteToText
+
+from pipeline.schemas import csv_columns, entity_rows
+from transforms.documents import DocumentEntities
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def escape_formula(value: Any) -> Any:
+    """A string that a spreadsheet would run as a formula, with a quote that keeps it text; numbers as they are.
+
+    >>> escape_formula("=1+1"), escape_formula(-1), escape_formula("1-1")
+    ("'=1+1", -1, '1-1')
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """The values as one record, quoted as RFC 4180 says, without the ending of its last line."""
+    record = io.StringIO()
+    # The terminator is among what the writer quotes: with this one, fields with CR or LF are.
+    csv.writer(record, lineterminator="\r\n").writerow(values)
+    return record.getvalue().removesuffix("\r\n")
+
+
+def entity_lines(result: DocumentEntities, escape_formulas: bool) -> Iterator[str]:
+    """The entities of a result as CSV records."""
+    for row in entity_rows(result):
+        yield csv_line(map(escape_formula, row.values()) if escape_formulas else row.values())
+
+
+class WriteEntityRows(beam.PTransform):
+    """Writes one record an entity, below a header row."""
+
+    def __init__(self, prefix: str, suffix: str, strategy: str, num_shards: int, escape_formulas: bool) -> None:
+        super().__init__()
+        self._files = WriteToText(prefix, suffix, num_shards=num_shards, header=csv_line(csv_columns(strategy)))
+        self._escape_formulas = escape_formulas
+
+    def expand(self, results: Any) -> Any:
+        return results | "Lines" >> beam.FlatMap(entity_lines, self._escape_formulas) | "Write" >> self._files

@@ -1,0 +1,164 @@
+"""Finding files, cutting them into shards, and reading their bytes to the very end."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+import zstandard
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+SHARD_BYTES = 8 * 1024 * 1024
+"""Bytes of an uncompressed file of lines that one worker takes at a time: a minute or two of work for a model."""
+
+_BLOCK_BYTES = 1024 * 1024
+# Small, because what a block expands to is held at once, and a repetitive one expands a thousandfold.
+_COMPRESSED_BLOCK_BYTES = 64 * 1024
+# Frames written with `zstd --long` need more than the library's limit of 128 MiB.
+_ZSTD_WINDOW_BYTES = 2**31
+
+
+class UnreadableError(Exception):
+    """A file that cannot be read (further); the message quotes nothing of what the file holds."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part of a file, or all of it.
+
+    Attributes:
+        path: The file, as it was matched.
+        start: First byte; a line belongs to the shard in which its own first byte lies.
+        end: Byte after the last; None is the file's end, wherever that is by then.
+    """
+
+    path: str
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def source(self) -> str:
+        """The path as text: what of a file's name is not UTF-8 is escaped."""
+        return self.path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+    def __str__(self) -> str:
+        """The path, and the bytes if they are not the whole file."""
+        if self.start == 0 and self.end is None:
+            return self.source
+        return f"{self.source} (bytes {self.start} to {'the end' if self.end is None else self.end})"
+
+
+def match_files(pattern: str) -> list[FileMetadata]:
+    """The files that a pattern means, in the order of their paths.
+
+    Args:
+        pattern: A path or a glob of any file system that Beam knows. `*` stays within a folder, `**` does not.
+
+    Returns:
+        Paths with their sizes; none if nothing matches.
+    """
+    # Beam lists the folder before the first wildcard, and finds nothing in a folder without a name.
+    rooted = pattern if "/" in pattern or "\\" in pattern else f"./{pattern}"
+    found = FileSystems.match([rooted if any(wildcard in pattern for wildcard in "*?[") else pattern])[0]
+    files = sorted(found.metadata_list, key=_path)
+    if not files and FileSystems.exists(pattern):
+        # A name such as `report[1].csv` is a glob that does not match itself.
+        files = [FileSystems.get_filesystem(pattern).metadata(pattern)]
+    return files
+
+
+def _path(file: FileMetadata) -> str:
+    return file.path
+
+
+def split_file(path: str, size: int, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
+    """Cuts a file into shards. The last is open-ended, so that a file that grew is still read to its end.
+
+    >>> [(shard.start, shard.end) for shard in split_file("a.txt", 150, 64)]
+    [(0, 64), (64, 128), (128, None)]
+    """
+    starts = list(range(0, max(size, 1), shard_bytes))
+    return [Shard(path, start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def open_raw(path: str) -> BinaryIO:
+    """Opens a file's bytes as they are stored. Beam's own decompression takes a stream cut short for a whole one."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def _zstd_decompressor() -> Any:
+    return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
+
+
+# The decompressors share `decompress`, `eof` and `unused_data`; one lasts for one member of a file.
+_DECOMPRESSORS: dict[str, tuple[str, Callable[[], Any]]] = {
+    ".gz": ("gzip", partial(zlib.decompressobj, zlib.MAX_WBITS | 16)),
+    ".bz2": ("bzip2", bz2.BZ2Decompressor),
+    ".xz": ("xz", lzma.LZMADecompressor),
+    ".zst": ("zstd", _zstd_decompressor),
+}
+
+COMPRESSION_ENDINGS = tuple(_DECOMPRESSORS)
+
+
+def compression_ending(path: str) -> str:
+    """The ending that says how a file is compressed, or an empty string.
+
+    >>> compression_ending("gs://b/x-*.jsonl.GZ"), compression_ending("x.jsonl")
+    ('.gz', '')
+    """
+    return next((ending for ending in COMPRESSION_ENDINGS if path.lower().endswith(ending)), "")
+
+
+def decompress(blocks: Iterable[bytes], ending: str) -> Iterator[bytes]:
+    """Decompresses blocks of a file, all of its members, and insists on the last one's end.
+
+    Args:
+        blocks: The compressed bytes.
+        ending: One of `COMPRESSION_ENDINGS`.
+
+    Raises:
+        UnreadableError: If the stream is corrupt or ends early; all that came before it has been yielded.
+    """
+    kind, make = _DECOMPRESSORS[ending]
+    stream, complete, size = make(), False, 0
+    for block in blocks:
+        size += len(block)
+        # Zeros between and after members are padding.
+        while block := block.lstrip(b"\0") if complete else block:
+            if complete:
+                stream = make()
+            try:
+                data = stream.decompress(block)
+            except (zlib.error, OSError, EOFError, lzma.LZMAError, zstandard.ZstdError) as error:
+                raise UnreadableError(f"the {kind} stream is corrupt near compressed byte {size}") from error
+            complete = stream.eof
+            block = stream.unused_data if complete else b""
+            yield data
+    if not complete:
+        raise UnreadableError(f"the {kind} stream ends early, after {size} compressed bytes")
+
+
+def read_blocks(path: str, start: int = 0) -> Iterator[bytes]:
+    """A file's bytes in blocks, decompressed as its ending says.
+
+    Args:
+        path: The file.
+        start: Byte to begin at; only for files that are not compressed.
+
+    Raises:
+        UnreadableError: If a compressed stream is corrupt or ends early.
+    """
+    ending = compression_ending(path)
+    with open_raw(path) as file:
+        if ending:
+            yield from decompress(iter(partial(file.read, _COMPRESSED_BLOCK_BYTES), b""), ending)
+        else:
+            file.seek(start)
+            yield from iter(partial(file.read, _BLOCK_BYTES), b"")

@@ -1,0 +1,98 @@
+"""The formats that can be read: how a file's name tells them, and how to look into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipeline.sources import avro, csv, jsonl, parquet, text
+from pipeline.sources.files import COMPRESSION_ENDINGS, Shard, UnreadableError, compression_ending
+from pipeline.sources.records import DocumentFields
+from transforms.documents import Document, Failure
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one kind of file is read.
+
+    Attributes:
+        endings: The endings of its files, lower case.
+        read: Documents and failures of a shard, lazily.
+        columns: The names of a file's columns; None where the kind has none.
+        splits: Whether a worker can begin in the midst of a file.
+        compresses: Whether whole files may be compressed.
+    """
+
+    endings: tuple[str, ...]
+    read: Callable[[Shard, DocumentFields], Iterator[Document | Failure]]
+    columns: Callable[[str], list[str] | None]
+    splits: bool = False
+    compresses: bool = True
+
+
+FORMATS: dict[str, Format] = {
+    "text": Format((".txt", ".text", ".log"), text.read, text.columns, splits=True),
+    "jsonl": Format((".jsonl", ".ndjson", ".json"), jsonl.read, jsonl.columns, splits=True),
+    "csv": Format((".csv",), csv.read, csv.columns),
+    "avro": Format((".avro",), avro.read, avro.columns, compresses=False),
+    "parquet": Format((".parquet", ".pq"), parquet.read, parquet.columns, compresses=False),
+}
+
+INPUT_FORMATS = tuple(FORMATS)
+
+
+def guess_input_format(path: str) -> str:
+    """The format that a path or a glob names by its ending.
+
+    >>> guess_input_format("gs://bucket/tickets-*.jsonl.gz")
+    'jsonl'
+
+    Raises:
+        ValueError: If the ending is none of a format's.
+    """
+    compression = compression_ending(path)
+    stem = path.lower().removesuffix(compression)
+    for name, kind in FORMATS.items():
+        if stem.endswith(kind.endings) and (kind.compresses or not compression):
+            return name
+    known = "; ".join(f"{name}: {' '.join(kind.endings)}" for name, kind in FORMATS.items())
+    raise ValueError(
+        f"the ending of {path!r} names no input format. Known are {known} "
+        f"(text, jsonl and csv also with {' '.join(COMPRESSION_ENDINGS)}); give --input_format for another ending"
+    )
+
+
+def peek_columns(path: str, input_format: str) -> list[str] | None:
+    """The columns of one file, for checks before any worker starts.
+
+    They are not fit for a log: the "header" of a CSV file that has none is a document.
+
+    Args:
+        path: One file, not a glob.
+        input_format: One of `INPUT_FORMATS`.
+
+    Returns:
+        The header of a CSV file, the names in an Avro or Parquet schema, the keys of the first 100 objects of a
+        JSON Lines file; None for text, which has no columns.
+
+    Raises:
+        ValueError: If the file cannot be read as this format.
+    """
+    try:
+        return FORMATS[input_format].columns(path)
+    except UnreadableError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as {input_format} ({type(error).__name__})") from error
+
+
+def check_text_field(path: str, input_format: str, text_field: str) -> None:
+    """Refuses a file that has columns, but not one for the documents' text.
+
+    Raises:
+        ValueError: If it has none or several, or if the file cannot be read as this format.
+    """
+    columns = peek_columns(path, input_format)
+    if columns and columns.count(text_field) != 1:
+        count = f"{columns.count(text_field)} of the {len(columns)} columns"
+        raise ValueError(f"{path}: {count} are named {text_field!r}; --text_field names the one with the text")

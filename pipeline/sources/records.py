@@ -1,0 +1,109 @@
+"""From a record with named fields to a document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.sources.files import UnreadableError
+from transforms.documents import Document, Failure
+
+
+@dataclass(frozen=True)
+class DocumentFields:
+    """Names of the fields of a record that make a document.
+
+    Attributes:
+        text: The field that holds the text.
+        id: The field that holds the id; records need not have it.
+    """
+
+    text: str = "text"
+    id: str = "id"
+
+
+class BadRecordError(ValueError):
+    """A record that is no document; the message quotes none of its values."""
+
+
+def document_of(
+    record: Mapping[str, Any], fields: DocumentFields, source: str, position: int, payload: bytes
+) -> Document | Failure:
+    """Makes a document of a record, or a failure that says what the record lacks.
+
+    Args:
+        record: The record's fields.
+        fields: Which of them to take.
+        source: The file it comes from.
+        position: Its place in the file: a byte's offset, or the record's number from 0.
+        payload: The record as it was read.
+    """
+    place = f"{source}:{position}"
+    attributes = {"source": source}
+    try:
+        name = _id(record, fields.id) or place
+        attributes["id"] = name
+        text = _text(record, fields.text)
+    except BadRecordError as problem:
+        return Failure(payload, f"{place}: {problem}", "parse", attributes)
+    return Document(name, text, {"source": source}, payload=payload)
+
+
+def _id(record: Mapping[str, Any], field: str) -> str:
+    """The record's id as text; empty if it has none."""
+    value = record.get(field)
+    if value is None:
+        return ""
+    if isinstance(value, Mapping | list | tuple):
+        raise BadRecordError(f"field {field!r} holds {type(value).__name__}, which is no id")
+    return _unicode(value if isinstance(value, str | bytes) else str(value), field)
+
+
+def _text(record: Mapping[str, Any], field: str) -> str:
+    if field not in record:
+        raise BadRecordError(f"the record has no field {field!r}")
+    value = record[field]
+    if value is None:
+        raise BadRecordError(f"field {field!r} is null")
+    if not isinstance(value, str | bytes):
+        raise BadRecordError(f"field {field!r} holds {type(value).__name__}, not a string")
+    return _unicode(value, field)
+
+
+def _unicode(value: str | bytes, field: str) -> str:
+    """The value as text that UTF-8 can write, which a string with lone surrogates is not."""
+    try:
+        if isinstance(value, bytes):
+            return value.decode("utf-8")
+        value.encode("utf-8")
+    except UnicodeError:
+        raise BadRecordError(f"field {field!r} is not valid Unicode") from None
+    return value
+
+
+def json_payload(record: Mapping[str, Any]) -> bytes:
+    r"""A record of a binary format as JSON, for the dead letter; bytes that are not UTF-8 become `\udcXX`.
+
+    >>> json_payload({"text": b"caf\xe9", "n": 1})
+    b'{"text": "caf\\udce9", "n": 1}'
+    """
+    return json.dumps(record, ensure_ascii=False, default=_plain).encode("utf-8", "backslashreplace")
+
+
+def _plain(value: Any) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def require_fields(columns: Sequence[str], fields: DocumentFields) -> None:
+    """Refuses a file whose columns do not say where the text is, or the id.
+
+    The sentence names no column of the file: those of a CSV file without a header row are text.
+
+    Raises:
+        UnreadableError: If the text's name is not that of one column, or the id's that of several.
+    """
+    for field, least in ((fields.text, 1), (fields.id, 0)):
+        if not least <= columns.count(field) <= 1:
+            raise UnreadableError(f"{columns.count(field)} of the {len(columns)} columns are named {field!r}")

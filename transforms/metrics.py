@@ -1,0 +1,3 @@
+"""Names of the counters that the steps keep."""
+
+NAMESPACE = "ner"
