@@ -8,8 +8,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.aggregation import WINDOW_JOINS, AggregationStrategy
 from transforms.checkpoints import EMBEDDED_MODEL
-from transforms.classifier import DEFAULT_MAX_BATCH_TOKENS
 from transforms.engines import ENGINES, PRECISIONS
+from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS
 from transforms.windows import LONG_TEXT
 
 

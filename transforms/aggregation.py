@@ -149,7 +149,7 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
     scores, total = pre_entities.scores, len(pre_entities)
     opens_window = _opens_window(pre_entities)
     first = np.flatnonzero(~pre_entities.is_subword | opens_window)
-    stop = np.append(first[1:], total)
+    stop = np.append(first, total)[1:]
     if strategy is AggregationStrategy.AVERAGE:
         word_scores = _segment_means(scores, first, stop)
     elif strategy is AggregationStrategy.MAX:
@@ -268,16 +268,32 @@ def _opens_window(pre_entities: PreEntities) -> np.ndarray:
 
 def _segment_means(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Mean over axis 0 of each ``values[start:stop]``, NaN left out as `numpy.nanmean` does."""
-    if len(starts) == 0:
-        return values[:0]
     missing = np.isnan(values)
     if not missing.any():
         counts = (stops - starts).reshape(-1, *[1] * (values.ndim - 1))
-        return (np.add.reduceat(values, starts, axis=0) / counts).astype(values.dtype, copy=False)
-    sums = np.add.reduceat(np.where(missing, 0, values), starts, axis=0)
-    present = np.add.reduceat(~missing, starts, axis=0, dtype=np.int64)
+        return (_segment_sums(values, starts, stops) / counts).astype(values.dtype, copy=False)
+    sums = _segment_sums(np.where(missing, 0, values), starts, stops)
+    present = _segment_sums((~missing).astype(np.int64), starts, stops)
     with np.errstate(invalid="ignore"):
         return (sums / present).astype(values.dtype, copy=False)
+
+
+def _segment_sums(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Sum over axis 0 of each ``values[start:stop]``, in the order in which `numpy.sum` adds.
+
+    Rounding decides between labels of equal mean, so the order matters: rows of a matrix are added one after the
+    other, which `reduceat` does not do.
+    """
+    if values.ndim == 1:
+        return np.add.reduceat(values, starts) if len(starts) else values[:0]
+    sums = values[starts]
+    longer = np.flatnonzero(stops - starts > 1)
+    row = 1
+    while len(longer):
+        sums[longer] += values[starts[longer] + row]
+        row += 1
+        longer = longer[(stops - starts)[longer] > row]
+    return sums
 
 
 def _row_of_maximum(scores: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,38 +18,12 @@ from transforms.documents import Document, Entity, Failure
 from transforms.engines import check_choice, load_engine
 from transforms.labels import LabelScheme, dense_labels, get_tag
 from transforms.model_setup import ModelSetup
-from transforms.pre_entities import ModelInfo, PreEntities
+from transforms.pre_entities import PreEntities
+from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS, Scorer, TokenizedText, isolated
 from transforms.tokenization import Encoded
-from transforms.windows import LONG_TEXT, plan_batches, truncated_bounds, window_bounds
-
-DEFAULT_MAX_BATCH_TOKENS = 2048
-"""Tokens of a batch, padding counted: the best size measured on two cores; half or double it costs 5 to 15 %."""
+from transforms.windows import LONG_TEXT
 
 _STREAM_CHUNK = 1024  # texts taken at a time from a generator
-
-# Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
-_SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """A text with its tokens and the windows that the model is to read."""
-
-    document: Document
-    encoded: Encoded
-    bounds: list[tuple[int, int]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Window:
-    """One window as the model reads it."""
-
-    input_ids: np.ndarray
-    token_type_ids: np.ndarray
-    kept: np.ndarray
 
 
 class TokenClassifier:
@@ -64,7 +37,7 @@ class TokenClassifier:
     Attributes:
         id2label: Label of each class id; may be replaced.
         tokenization: The tokenizer.
-        engine: The loaded model.
+        scorer: What runs the model.
         window: Tokens of a window, special tokens counted.
     """
 
@@ -125,15 +98,11 @@ class TokenClassifier:
         self._stride = setup.stride(stride)
         self._ignore_labels = _ignore_set(ignore_labels)
         self._window_join = window_join
-        self._long_text = long_text
-        self._max_batch_tokens = max_batch_tokens
-        self._same_lengths_only = setup.config.model_type in _SEES_PADDING
-        self._shortest = getattr(setup.config, "downsampling_rate", 1)  # CANINE crashes on less
         self._arguments = TokenClassificationArgumentHandler()
         self.tokenization = setup.tokenization
         self.window = setup.window
         self.id2label: Mapping[int, str] = dict(setup.config.id2label)
-        self.engine = load_engine(
+        loaded = load_engine(
             setup.checkpoint,
             engine=engine,
             device=_device_name(device),
@@ -141,12 +110,7 @@ class TokenClassifier:
             threads=threads,
             allow_pickle_weights=allow_pickle_weights,
         )
-        self._info = ModelInfo(
-            name=setup.checkpoint.name,
-            revision=setup.checkpoint.revision,
-            tokenizer=setup.tokenizer_name,
-            tokenizer_revision=setup.tokenizer_revision,
-        )
+        self.scorer = Scorer(setup, loaded, long_text=long_text, max_batch_tokens=max_batch_tokens)
 
     def __call__(
         self,
@@ -195,39 +159,39 @@ class TokenClassifier:
         ignore = self._ignore_labels if ignore_labels is None else _ignore_set(ignore_labels)
         overlap = self._stride if stride is None else self._setup.stride(stride)
 
-        def answer(jobs: Sequence[_Job]) -> list[list[dict[str, Any]]]:
+        def answer(texts: Sequence[TokenizedText]) -> list[list[dict[str, Any]]]:
             return [
                 [_as_dict(entity, strategy) for entity in self._entities(_raised(result), strategy, ignore)]
-                for result in self._run(jobs)
+                for result in self.scorer.score(texts, self.id2label, overlap)
             ]
 
         if isinstance(texts, types.GeneratorType):
             chunks = iter(lambda: list(itertools.islice(texts, _STREAM_CHUNK)), [])
-            return itertools.chain.from_iterable(answer(self._jobs(chunk, overlap)) for chunk in chunks)
+            return itertools.chain.from_iterable(answer(self._tokenized(chunk)) for chunk in chunks)
         if is_split_into_words:
-            if not all(isinstance(words, list) for words in texts):
-                texts = [inputs if isinstance(inputs, list) else texts[0]]
-            return answer(self._word_jobs(texts, " " if delimiter is None else delimiter, overlap))
-        answers = answer(self._jobs(texts, overlap, offsets))
+            if not isinstance(inputs, str) and not all(isinstance(words, list) for words in texts):
+                texts = [texts]  # the words of one text
+            return answer(self._tokenized_words(texts, " " if delimiter is None else delimiter))
+        answers = answer(self._tokenized(texts, offsets))
         return answers[0] if isinstance(inputs, str) else answers
 
     @property
     def model_revision(self) -> str:
         """The checkpoint's commit or content hash."""
-        return self._info.revision
+        return self._setup.checkpoint.revision
 
     def classify(self, documents: Sequence[Document]) -> list[PreEntities | Failure]:
         """What the model says of each token of these documents, in their order.
 
         A document that cannot be classified is a `Failure`; the others are not affected by it.
         """
-        encoded = _isolated(self.tokenization.encode, [document.text for document in documents])
-        jobs = [
-            _Job(document, tokens, self._bounds(len(tokens.ids), self._stride))
+        encoded = isolated(self.tokenization.encode, [document.text for document in documents])
+        texts = [
+            TokenizedText(document, tokens)
             for document, tokens in zip(documents, encoded, strict=True)
             if isinstance(tokens, Encoded)
         ]
-        results = iter(self._run(jobs))
+        results = iter(self.scorer.score(texts, self.id2label, self._stride))
         outcomes = [next(results) if isinstance(tokens, Encoded) else tokens for tokens in encoded]
         return [
             outcome
@@ -375,26 +339,19 @@ class TokenClassifier:
             window_join=self._window_join,
         )
 
-    def _jobs(self, texts: Sequence[Any], stride: int, offsets: Sequence[Offsets] | None = None) -> list[_Job]:
-        for text in texts:
-            if not isinstance(text, str):
-                raise ValueError("When `is_split_into_words=False`, `sentence` must be an untokenized string.")
-        jobs = [
-            _Job(Document("", text), tokens, self._bounds(len(tokens.ids), stride))
-            for text, tokens in zip(texts, self.tokenization.encode(texts), strict=True)
-        ]
-        if offsets is None:
-            return jobs
-        return [replace(job, encoded=self._placed(job.encoded, own)) for job, own in zip(jobs, offsets, strict=True)]
+    def _tokenized(self, texts: Sequence[Any], offsets: Sequence[Offsets] | None = None) -> list[TokenizedText]:
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("When `is_split_into_words=False`, `sentence` must be an untokenized string.")
+        encoded = self.tokenization.encode(texts)
+        if offsets is not None:
+            encoded = [self._placed(tokens, own) for tokens, own in zip(encoded, offsets, strict=True)]
+        return [TokenizedText(Document("", text), tokens) for text, tokens in zip(texts, encoded, strict=True)]
 
-    def _word_jobs(self, texts: Sequence[Any], delimiter: str, stride: int) -> list[_Job]:
-        jobs = []
-        for words in texts:
-            if not isinstance(words, list):
-                raise ValueError("When `is_split_into_words=True`, `sentence` must be a list of tokens.")
-            text, tokens = self.tokenization.encode_words(words, delimiter)
-            jobs.append(_Job(Document("", text), tokens, self._bounds(len(tokens.ids), stride)))
-        return jobs
+    def _tokenized_words(self, texts: Sequence[Any], delimiter: str) -> list[TokenizedText]:
+        if not all(isinstance(words, list) for words in texts):
+            raise ValueError("When `is_split_into_words=True`, `sentence` must be a list of tokens.")
+        encoded = [self.tokenization.encode_words(words, delimiter) for words in texts]
+        return [TokenizedText(Document("", text), tokens) for text, tokens in encoded]
 
     def _placed(self, encoded: Encoded, offsets: Offsets) -> Encoded:
         """The same tokens at the caller's offsets, which count special tokens."""
@@ -406,120 +363,6 @@ class TokenClassifier:
                 f" and {self.tokenization.template.num_special} special tokens"
             )
         return Encoded(encoded.ids, own[:, 0], own[:, 1])
-
-    def _bounds(self, num_tokens: int, stride: int) -> list[tuple[int, int]]:
-        capacity = self._setup.capacity
-        if self._long_text == "truncate":
-            return truncated_bounds(num_tokens, capacity, side=self.tokenization.side)
-        return window_bounds(num_tokens, capacity, stride, side=self.tokenization.side)
-
-    def _run(self, jobs: Sequence[_Job]) -> list[PreEntities | BaseException]:
-        """Runs the windows of all jobs, those of equal tokens once, and puts each job's together again."""
-        unique = {job.encoded.ids.tobytes(): job for job in jobs}
-        windows = {key: [self._window_of(job, *bounds) for bounds in job.bounds] for key, job in unique.items()}
-        scores = iter(self._scores([window for of_job in windows.values() for window in of_job]))
-        scored = {key: list(itertools.islice(scores, len(of_job))) for key, of_job in windows.items()}
-        return [self._assembled(job, windows[key], scored[key]) for job in jobs for key in (job.encoded.ids.tobytes(),)]
-
-    def _window_of(self, job: _Job, first: int, stop: int) -> _Window:
-        ids, template = job.encoded.ids[first:stop], self.tokenization.template
-        return _Window(
-            template.input_ids(ids), template.token_type_ids(len(ids)), self.tokenization.kept_positions(ids)
-        )
-
-    def _scores(self, windows: Sequence[_Window]) -> list[np.ndarray | BaseException]:
-        """Probabilities of the kept tokens of each window: float32[n_kept, n_labels]."""
-        nothing = np.zeros((0, len(self.id2label)), np.float32)
-        scored: list[np.ndarray | BaseException] = [nothing] * len(windows)
-        filled = [position for position, window in enumerate(windows) if len(window.kept)]
-        lengths = [len(windows[position].input_ids) for position in filled]
-        for batch in plan_batches(lengths, self._max_batch_tokens, same_length=self._same_lengths_only):
-            positions = [filled[number] for number in batch]
-            of_batch = _isolated(self._forward, [windows[position] for position in positions])
-            for position, scores in zip(positions, of_batch, strict=True):
-                scored[position] = scores
-        return scored
-
-    def _forward(self, windows: Sequence[_Window]) -> list[np.ndarray]:
-        shape = len(windows), max(self._shortest, *(len(window.input_ids) for window in windows))
-        padding = self.tokenization.tokenizer.pad_token_id
-        input_ids = np.full(shape, 0 if padding is None else padding, np.int64)
-        attention_mask = np.zeros(shape, np.int64)
-        token_type_ids = np.zeros(shape, np.int64) if self.tokenization.uses_token_types else None
-        for row, window in enumerate(windows):
-            length = len(window.input_ids)
-            input_ids[row, :length] = window.input_ids
-            attention_mask[row, :length] = 1
-            if token_type_ids is not None:
-                token_type_ids[row, :length] = window.token_type_ids
-        probabilities = softmax(self.engine.logits(input_ids, attention_mask, token_type_ids))
-        scores = [probabilities[row, window.kept] for row, window in enumerate(windows)]
-        if not all(np.isfinite(of_window).all() for of_window in scores):
-            raise ArithmeticError("the model's scores are not finite numbers")
-        return scores
-
-    def _assembled(
-        self, job: _Job, windows: Sequence[_Window], scores: Sequence[np.ndarray | BaseException]
-    ) -> PreEntities | BaseException:
-        arrays = []
-        for of_window in scores:
-            if isinstance(of_window, BaseException):
-                return of_window
-            arrays.append(of_window)
-        ids = _joined([window.input_ids[window.kept] for window in windows])
-        start, end = self._offsets(job, windows)
-        words, is_subword = self.tokenization.words_and_subwords(job.document.text, ids, start, end)
-        labels = dense_labels(self.id2label, arrays[0].shape[1])
-        return PreEntities(
-            scores=_joined(arrays),
-            words=words,
-            start=start,
-            end=end,
-            index=_joined([window.kept for window in windows]),
-            is_subword=is_subword,
-            window_starts=np.cumsum([0, *(len(window.kept) for window in windows[:-1])]),
-            window_offsets=np.array([first for first, _ in job.bounds], np.int64),
-            num_tokens=len(job.encoded.ids),
-            truncated=self._long_text == "truncate" and job.bounds[0][1] - job.bounds[0][0] < len(job.encoded.ids),
-            document=job.document,
-            model=replace(self._info, labels=labels),
-        )
-
-    def _offsets(self, job: _Job, windows: Sequence[_Window]) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Offsets of the kept tokens of all windows; none if the tokenizer knows none."""
-        prefix = len(self.tokenization.template.prefix)
-        starts, ends = [], []
-        for window, bounds in zip(windows, job.bounds, strict=True):
-            tokens = self.tokenization.window(job.encoded, *bounds)
-            if tokens.start is None or tokens.end is None:
-                return None, None
-            starts.append(tokens.start[window.kept - prefix])
-            ends.append(tokens.end[window.kept - prefix])
-        return _joined(starts), _joined(ends)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, computed as Hugging Face's pipeline does: float32, same shape."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-def _isolated(function: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R | BaseException]:
-    """``function(items)``, where an item that makes it raise costs its neighbours nothing but time.
-
-    The items are halved until the culprit stands alone; its place in the result holds the exception.
-    """
-    if not items:
-        return []
-    try:
-        return [*function(items)]
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # Rust's panics are no Exceptions
-        if len(items) == 1:
-            return [error]
-    half = len(items) // 2
-    return _isolated(function, items[:half]) + _isolated(function, items[half:])
 
 
 def _reason(error: BaseException, text: str) -> str | BaseException:
@@ -554,10 +397,6 @@ def _as_dict(entity: Entity, strategy: AggregationStrategy) -> dict[str, Any]:
         "start": entity.start,
         "end": entity.end,
     }
-
-
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _ignore_set(ignore_labels: Collection[str] | None) -> frozenset[str]:

@@ -13,12 +13,13 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler
 
 from transforms.checkpoints import EMBEDDED_MODEL
-from transforms.classifier import DEFAULT_MAX_BATCH_TOKENS, TokenClassifier
+from transforms.classifier import TokenClassifier
 from transforms.documents import Document, Failure
 from transforms.engines import ENGINES, PRECISIONS, check_choice
 from transforms.metrics import NAMESPACE
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import PreEntities
+from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS
 from transforms.windows import LONG_TEXT
 
 DEFAULT_MAX_BATCH_CHARS = 1_000_000
@@ -176,9 +177,9 @@ def _load(settings: _Settings) -> TokenClassifier:
         settings.model,
         classifier.model_revision,
         time.monotonic() - begin,
-        classifier.engine.name,
-        classifier.engine.device,
-        classifier.engine.precision,
+        classifier.scorer.engine.name,
+        classifier.scorer.engine.device,
+        classifier.scorer.engine.precision,
         classifier.window,
     )
     return classifier

@@ -37,6 +37,8 @@ SCHEMES = [
 ]
 DYADIC = [number / 16 for number in range(17)]
 """Scores whose sums are exact, so that equal means are equal however they are added up."""
+TENTHS = [number / 10 for number in range(11)]
+"""Scores whose sums are not."""
 
 PROPERTY = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 STRATEGIES = st.sampled_from(list(AggregationStrategy))
@@ -110,11 +112,13 @@ class Case:
 
 
 @st.composite
-def score_rows(draw: st.DrawFn, num_tokens: int, num_labels: int, with_nan: bool) -> np.ndarray:
-    """float32[num_tokens, num_labels]: full of ties, or none at all; some rows may be NaN."""
+def score_rows(
+    draw: st.DrawFn, num_tokens: int, num_labels: int, ties: list[list[float]], with_nan: bool
+) -> np.ndarray:
+    """float32[num_tokens, num_labels]: full of ties, or with none at all; some rows may be NaN."""
     shape = (num_tokens, num_labels)
     if draw(st.booleans()):
-        scores = draw(arrays(np.float32, shape, elements=st.sampled_from(DYADIC)))
+        scores = draw(arrays(np.float32, shape, elements=st.sampled_from(draw(st.sampled_from(ties)))))
     else:
         logits = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).normal(0, 3, shape)
         scores = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
@@ -128,7 +132,7 @@ def cases(draw: st.DrawFn, min_tokens: int = 1, max_tokens: int = 40, with_nan: 
     labels = draw(st.sampled_from(SCHEMES))
     num_tokens = draw(st.integers(min_tokens, max_tokens))
     per_token = {"min_size": num_tokens, "max_size": num_tokens}
-    scores = draw(score_rows(num_tokens, len(labels), with_nan))
+    scores = draw(score_rows(num_tokens, len(labels), [DYADIC, TENTHS], with_nan))
     words = draw(st.lists(st.sampled_from(["an", "##n", "Zoë", "[UNK]", "##", " ", ""]), **per_token))
     is_subword = draw(st.lists(st.booleans(), **per_token))
     gaps = draw(st.lists(st.integers(0, 2), **per_token))
@@ -188,6 +192,32 @@ def test_averages_are_rounded_as_those_of_transformers(num_tokens: int) -> None:
         (theirs,) = pipeline.aggregate_words(rows, strategy)
         units = label_words(PreEntities.from_dicts(rows), AggregationStrategy.AVERAGE)
         assert ["B-PER", "I-LOC"][units.label[0]] == theirs["entity"], scores.tolist()
+
+
+@pytest.mark.parametrize("num_tokens", [3, 9, 33])
+def test_means_of_groups_are_rounded_as_those_of_transformers(num_tokens: int) -> None:
+    """Two windows give one span two labels of equal mean score: rounding says which stays."""
+    generator = np.random.default_rng(0)
+    labels, strategy = ("PER", "LOC"), AggregationStrategy.SIMPLE
+    for _ in range(100):
+        column = generator.integers(5, 10, num_tokens) / 10
+        scores = np.zeros((2, num_tokens, 2), np.float32)
+        scores[0, :, 0], scores[1, :, 1] = column, generator.permutation(column)
+        windows = [
+            [
+                {"word": "a", "scores": row, "start": index, "end": index + 1, "index": index, "is_subword": False}
+                for index, row in enumerate(of_window)
+            ]
+            for of_window in scores
+        ]
+        columns = replace(
+            PreEntities.from_dicts(windows[0] + windows[1]),
+            window_starts=np.array([0, num_tokens]),
+            window_offsets=np.array([0, 0]),
+        )
+        ours = find_entities(columns, strategy, LabelScheme.of(labels), to_string)
+        (theirs,) = their_entities(windows, labels, strategy.value, [])
+        assert [entity.label for entity in ours] == [theirs["entity_group"]], scores.tolist()
 
 
 @PROPERTY
@@ -257,7 +287,7 @@ def test_windows_are_merged_as_by_transformers(data: st.DataObject, case: Case, 
     bounds = data.draw(cuts(len(case.rows)))
     lengths = [stop - start for start, stop in bounds]
     # Each window has its own opinion of the tokens that it shares.
-    scores = iter(data.draw(score_rows(sum(lengths), len(case.labels), with_nan=False)))
+    scores = iter(data.draw(score_rows(sum(lengths), len(case.labels), [DYADIC], with_nan=False)))
     windows = [[{**row, "scores": next(scores)} for row in case.rows[start:stop]] for start, stop in bounds]
     ignore = data.draw(names(case))
     columns = replace(

@@ -12,7 +12,7 @@ import pytest
 from texts import ODD_TEXTS
 
 from transforms import AggregationStrategy, Document, Failure, PreEntities, TokenClassifier
-from transforms.classifier import _isolated, softmax
+from transforms.scorer import isolated, softmax
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
 PERSONAL = [("GIVEN_NAME", "Ann"), ("SURNAME", "Smith"), ("BUILDING_NUMBER", "12"), ("STREET_NAME", "Baker Street"), ("CITY", "London")]  # fmt: skip
@@ -220,7 +220,7 @@ def test_classify_keeps_order_and_spares_the_neighbours(rampart: TokenClassifier
 
 
 def test_a_model_that_fails_costs_only_the_documents_that_make_it_fail(chaotic: TokenClassifier) -> None:
-    engine = chaotic.engine
+    engine = chaotic.scorer.engine
     raising, wild = (chaotic.tokenization.encode([word])[0].ids for word in ("brown", "lazy"))
 
     class Faulty:
@@ -233,12 +233,12 @@ def test_a_model_that_fails_costs_only_the_documents_that_make_it_fail(chaotic: 
             logits[[np.isin(wild, row).all() for row in input_ids]] = np.nan
             return logits
 
-    chaotic.engine = Faulty()
+    chaotic.scorer.engine = Faulty()
     try:
         texts = ["Ann", "brown", "Bob is here", "lazy", "London"] * 7
         outcomes = chaotic.classify([Document(str(number), text) for number, text in enumerate(texts)])
     finally:
-        chaotic.engine = engine
+        chaotic.scorer.engine = engine
     for text, outcome in zip(texts, outcomes, strict=True):
         assert isinstance(outcome, Failure) == (text in ("brown", "lazy")), text
         if isinstance(outcome, Failure):
@@ -272,7 +272,7 @@ def test_isolation_takes_logarithmic_tries() -> None:
             raise KeyError
         return [item * 2 for item in items]
 
-    results = _isolated(work, list(range(1024)))
+    results = isolated(work, list(range(1024)))
     assert isinstance(results[700], KeyError)
     assert [result for result in results if not isinstance(result, KeyError)] == [
         item * 2 for item in range(1024) if item != 700

@@ -92,7 +92,7 @@ def test_strides(pair: Callable[..., Pair], name: str, strategy: str, stride: in
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_each_engine(pair: Callable[..., Pair], name: str, engine: str) -> None:
     theirs, ours = pair(name, engine=engine)
-    assert ours.engine.name == engine
+    assert ours.scorer.engine.name == engine
     for text in ODD_TEXTS:
         assert_same(ours(text, aggregation_strategy="average"), theirs(text, aggregation_strategy="average"))
 

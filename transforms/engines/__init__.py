@@ -120,7 +120,8 @@ def _openvino_or_torch(
     if importlib.util.find_spec("openvino") is None:
         _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
         return _torch(checkpoint, place, precision, threads, allow_pickle)
-    from transforms.engines.openvino_engine import ConversionError, OpenVinoEngine
+    from transforms.engines.conversion import ConversionError
+    from transforms.engines.openvino_engine import OpenVinoEngine
 
     try:
         return OpenVinoEngine.load(checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle)

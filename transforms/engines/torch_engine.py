@@ -82,7 +82,11 @@ def _no_progress_bar() -> Iterator[None]:
 
 
 class TorchEngine:
-    """A token classifier of transformers in PyTorch."""
+    """A token classifier of transformers in PyTorch.
+
+    Attributes:
+        takes_token_types: Whether the model is fed `token_type_ids`.
+    """
 
     name = "torch"
 
@@ -90,7 +94,7 @@ class TorchEngine:
         self.device = device
         self.precision = precision
         self._model = model.to(device)
-        self._takes_token_types = "token_type_ids" in inspect.signature(model.forward).parameters
+        self.takes_token_types = "token_type_ids" in inspect.signature(model.forward).parameters
         # On a CPU one batch at a time uses all threads; two at once would only get in each other's way.
         self._turn: AbstractContextManager[Any] = threading.Lock() if device == "cpu" else nullcontext()
 
@@ -120,7 +124,7 @@ class TorchEngine:
         import torch
 
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None and self._takes_token_types:
+        if token_type_ids is not None and self.takes_token_types:
             inputs["token_type_ids"] = token_type_ids
         with self._turn, torch.inference_mode():
             tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}

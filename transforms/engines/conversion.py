@@ -1,0 +1,110 @@
+"""From a PyTorch checkpoint to a model for OpenVINO, which is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transforms.checkpoints import Checkpoint, cache_folder
+
+_TOLERANCE = 1e-3  # of the largest logit; conversions that work differ by less than 1e-5
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class ConversionError(ValueError):
+    """OpenVINO cannot convert a model, or the converted one gives other logits."""
+
+
+def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Path:
+    """The converted model in the cache folder, under a hash of the checkpoint's content; made where it is not there.
+
+    Raises:
+        ConversionError: if OpenVINO cannot convert it.
+        ValueError: if the checkpoint cannot be loaded.
+    """
+    import openvino
+    import torch
+    from filelock import FileLock
+
+    from transforms.engines.torch_engine import load_model
+
+    version = openvino.__version__.split("-")[0]
+    folder = cache_folder() / "openvino" / f"{checkpoint.revision}-{version}"
+    path = folder / "model.xml"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not path.exists():
+            module = load_model(checkpoint, dtype=torch.float32, allow_pickle_weights=allow_pickle_weights)
+            # Weights first, so that where there is a model.xml, there is all of it.
+            unchecked = _convert(module, folder / "unchecked.xml")
+            unchecked.with_suffix(".bin").replace(path.with_suffix(".bin"))
+            unchecked.replace(path)
+    return path
+
+
+def _convert(module: Any, path: Path) -> Path:
+    """Converts a module, writes it, and holds what was written against the module."""
+    import openvino
+    import torch
+
+    from transforms.engines.openvino_engine import OpenVinoEngine
+    from transforms.engines.torch_engine import TorchEngine
+
+    reference = TorchEngine(module, device="cpu", precision="fp32")
+    names = _INPUTS if reference.takes_token_types else _INPUTS[:2]
+    vocabulary = getattr(module.config, "vocab_size", None) or 1000
+    positions = getattr(module.config, "max_position_embeddings", None) or 512
+
+    class Positional(torch.nn.Module):
+        """Inputs by position and logits alone, which is what OpenVINO's tracing wants."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *inputs: Any) -> Any:
+            return self.module(**dict(zip(names, inputs, strict=True))).logits
+
+    example = _probe(vocabulary, 2, 8)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode():
+            warnings.simplefilter("ignore")  # of tracing, on what is checked below
+            converted = openvino.convert_model(
+                Positional().eval(), example_input=tuple(torch.from_numpy(example[name]) for name in names)
+            )
+        for port, name in zip(converted.inputs, names, strict=True):
+            port.get_tensor().set_names({name})
+            port.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
+        converted.validate_nodes_and_infer_types()
+        openvino.save_model(converted, path, compress_to_fp16=False)
+        engine = OpenVinoEngine(path, precision="fp32")
+        for batch, length in ((1, 5), (2, 17), (3, min(positions - 2, 300))):
+            _compare(engine, reference, _probe(vocabulary, batch, length))
+    except ConversionError:
+        raise
+    except Exception as error:
+        raise ConversionError(f"OpenVINO cannot convert a {type(module).__name__} ({type(error).__name__})") from error
+    return path
+
+
+def _probe(vocab_size: int, batch: int, length: int) -> dict[str, np.ndarray]:
+    """Inputs of this shape; in all but the first text, the last third is padding."""
+    ids = np.random.default_rng(0).integers(0, vocab_size, (batch, length))
+    mask = np.ones((batch, length), np.int64)
+    mask[1:, length - length // 3 :] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+def _compare(engine: Any, reference: Any, inputs: dict[str, np.ndarray]) -> None:
+    expected = reference.logits(*(inputs[name] for name in _INPUTS))
+    given = engine.logits(*(inputs[name] for name in _INPUTS))
+    difference = np.abs(given - expected)[inputs["attention_mask"] == 1].max()
+    if not difference <= _TOLERANCE * max(1.0, np.abs(expected).max()):
+        raise ConversionError(f"its logits in OpenVINO differ by {difference:.1e} from those in PyTorch")

@@ -1,0 +1,230 @@
+"""Tokens in, scored tokens out: windows, batches, the model, and each document put together again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from transforms.documents import Document
+from transforms.engines import Engine
+from transforms.labels import dense_labels
+from transforms.model_setup import ModelSetup
+from transforms.pre_entities import ModelInfo, PreEntities
+from transforms.tokenization import Encoded
+from transforms.windows import plan_batches, truncated_bounds, window_bounds
+
+DEFAULT_MAX_BATCH_TOKENS = 2048
+"""Tokens of a batch, padding counted: the best size measured on two cores; half or double it costs 5 to 15 %."""
+
+# Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
+_SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class TokenizedText:
+    """A document with the tokens of its text."""
+
+    document: Document
+    encoded: Encoded
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """One window as the model reads it.
+
+    Attributes:
+        bounds: Half-open range of the text's tokens that it holds.
+        input_ids: int64[n], special tokens among them.
+        token_type_ids: int64[n].
+        kept: int64[n_kept], positions in `input_ids` that are no special tokens.
+        length: Tokens to pad it to, at the least.
+    """
+
+    bounds: tuple[int, int]
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    kept: np.ndarray
+    length: int
+
+
+class Scorer:
+    """Runs a model over tokenized texts of any length; safe for concurrent use if its engine is.
+
+    Attributes:
+        engine: The loaded model.
+    """
+
+    def __init__(self, setup: ModelSetup, engine: Engine, *, long_text: str, max_batch_tokens: int) -> None:
+        self.engine = engine
+        self._setup = setup
+        self._tokenization = setup.tokenization
+        self._long_text = long_text
+        self._max_batch_tokens = max_batch_tokens
+        self._sees_padding = setup.config.model_type in _SEES_PADDING
+        self._shortest: int = getattr(setup.config, "downsampling_rate", 1)  # CANINE crashes on less
+        self._num_labels: int = setup.config.num_labels
+        padding = setup.tokenization.tokenizer.pad_token_id
+        self._padding: int = 0 if padding is None else padding
+
+    def score(
+        self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int
+    ) -> list[PreEntities | BaseException]:
+        """The scored tokens of each text, in their order; texts of the same tokens are run once.
+
+        Args:
+            texts: What to score.
+            id2label: The label of each class id.
+            stride: Tokens that neighbouring windows of a long text share.
+
+        Returns:
+            Pre-entities, or the exception that this text alone has raised.
+        """
+        keys = [text.encoded.ids.tobytes() for text in texts]
+        windows = {key: self._windows(text.encoded.ids, stride) for key, text in zip(keys, texts, strict=True)}
+        scores = iter(self._scores([window for of_text in windows.values() for window in of_text]))
+        scored = {key: list(itertools.islice(scores, len(of_text))) for key, of_text in windows.items()}
+        model = self._model_info(id2label)
+
+        def assembled(numbers: Sequence[int]) -> list[PreEntities | BaseException]:
+            return [
+                self._assembled(texts[number], windows[keys[number]], scored[keys[number]], model) for number in numbers
+            ]
+
+        return isolated(assembled, range(len(texts)))
+
+    def _model_info(self, id2label: Mapping[int, str]) -> ModelInfo:
+        return ModelInfo(
+            name=self._setup.checkpoint.name,
+            revision=self._setup.checkpoint.revision,
+            tokenizer=self._setup.tokenizer_name,
+            tokenizer_revision=self._setup.tokenizer_revision,
+            labels=dense_labels(id2label, self._num_labels),
+        )
+
+    def _windows(self, ids: np.ndarray, stride: int) -> list[_Window]:
+        if self._long_text == "truncate":
+            bounds = truncated_bounds(len(ids), self._setup.capacity, side=self._tokenization.side)
+        else:
+            bounds = window_bounds(len(ids), self._setup.capacity, stride, side=self._tokenization.side)
+        template = self._tokenization.template
+        # Where padding matters, a text's last window gets that which Hugging Face gives it.
+        content = max(stop - first for first, stop in bounds) if self._sees_padding else 0
+        shortest = max(self._shortest, content + template.num_special)
+        return [
+            _Window(
+                bounds=(first, stop),
+                input_ids=template.input_ids(ids[first:stop]),
+                token_type_ids=template.token_type_ids(stop - first),
+                kept=self._tokenization.kept_positions(ids[first:stop]),
+                length=max(shortest, stop - first + template.num_special),
+            )
+            for first, stop in bounds
+        ]
+
+    def _scores(self, windows: Sequence[_Window]) -> list[np.ndarray | BaseException]:
+        """Probabilities of the kept tokens of each window: float32[n_kept, n_labels]."""
+        scored: list[np.ndarray | BaseException] = [np.zeros((0, self._num_labels), np.float32)] * len(windows)
+        filled = [position for position, window in enumerate(windows) if len(window.kept)]
+        lengths = [windows[position].length for position in filled]
+        for batch in plan_batches(lengths, self._max_batch_tokens, same_length=self._sees_padding):
+            positions = [filled[number] for number in batch]
+            of_batch = isolated(self._forward, [windows[position] for position in positions])
+            for position, scores in zip(positions, of_batch, strict=True):
+                scored[position] = scores
+        return scored
+
+    def _forward(self, windows: Sequence[_Window]) -> list[np.ndarray]:
+        shape = len(windows), max(window.length for window in windows)
+        input_ids = np.full(shape, self._padding, np.int64)
+        attention_mask = np.zeros(shape, np.int64)
+        token_type_ids = np.zeros(shape, np.int64) if self._tokenization.uses_token_types else None
+        for row, window in enumerate(windows):
+            length = len(window.input_ids)
+            input_ids[row, :length] = window.input_ids
+            attention_mask[row, :length] = 1
+            if token_type_ids is not None:
+                token_type_ids[row, :length] = window.token_type_ids
+        probabilities = softmax(self.engine.logits(input_ids, attention_mask, token_type_ids))
+        scores = [probabilities[row, window.kept] for row, window in enumerate(windows)]
+        if not all(np.isfinite(of_window).all() for of_window in scores):
+            raise ArithmeticError("the model's scores are not finite numbers")
+        return scores
+
+    def _assembled(
+        self,
+        text: TokenizedText,
+        windows: Sequence[_Window],
+        scores: Sequence[np.ndarray | BaseException],
+        model: ModelInfo,
+    ) -> PreEntities | BaseException:
+        """The windows of one text as its pre-entities, or what one of them has raised."""
+        arrays: list[np.ndarray] = []
+        for of_window in scores:
+            if isinstance(of_window, BaseException):
+                return of_window
+            arrays.append(of_window)
+        ids = _joined([window.input_ids[window.kept] for window in windows])
+        start, end = self._offsets(text.encoded, windows)
+        words, is_subword = self._tokenization.words_and_subwords(text.document.text, ids, start, end)
+        first, stop = windows[0].bounds
+        return PreEntities(
+            scores=_joined(arrays),
+            words=words,
+            start=start,
+            end=end,
+            index=_joined([window.kept for window in windows]),
+            is_subword=is_subword,
+            window_starts=np.cumsum([0, *(len(window.kept) for window in windows[:-1])]),
+            window_offsets=np.array([window.bounds[0] for window in windows], np.int64),
+            num_tokens=len(text.encoded.ids),
+            truncated=len(windows) == 1 and stop - first < len(text.encoded.ids),
+            document=text.document,
+            model=model,
+        )
+
+    def _offsets(self, encoded: Encoded, windows: Sequence[_Window]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Offsets of the kept tokens of all windows; none if the tokenizer knows none."""
+        prefix = len(self._tokenization.template.prefix)
+        starts, ends = [], []
+        for window in windows:
+            tokens = self._tokenization.window(encoded, *window.bounds)
+            if tokens.start is None or tokens.end is None:
+                return None, None
+            starts.append(tokens.start[window.kept - prefix])
+            ends.append(tokens.end[window.kept - prefix])
+        return _joined(starts), _joined(ends)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, computed as Hugging Face's pipeline does: float32, same shape."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def isolated(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | BaseException]:
+    """``function(items)``, where an item that makes it raise costs its neighbours nothing but time.
+
+    The items are halved until the culprit stands alone; its place in the result holds the exception.
+    """
+    if not items:
+        return []
+    try:
+        return [*function(items)]
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # Rust's panics are no Exceptions
+        if len(items) == 1:
+            return [error]
+    half = len(items) // 2
+    return isolated(function, items[:half]) + isolated(function, items[half:])
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
