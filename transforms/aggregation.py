@@ -281,18 +281,22 @@ def _segment_means(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) ->
 def _segment_sums(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Sum over axis 0 of each ``values[start:stop]``, in the order in which `numpy.sum` adds.
 
-    Rounding decides between labels of equal mean, so the order matters: rows of a matrix are added one after the
-    other, which `reduceat` does not do.
+    Rounding decides between labels or spans of equal mean, so the order matters, and that of `reduceat` is another.
     """
-    if values.ndim == 1:
-        return np.add.reduceat(values, starts) if len(starts) else values[:0]
     sums = values[starts]
-    longer = np.flatnonzero(stops - starts > 1)
+    lengths = stops - starts
+    if values.ndim == 1:
+        pairs = np.flatnonzero(lengths == 2)
+        sums[pairs] += values[starts[pairs] + 1]
+        for segment in np.flatnonzero(lengths > 2).tolist():
+            sums[segment] = values[starts[segment] : stops[segment]].sum()
+        return sums
+    longer = np.flatnonzero(lengths > 1)
     row = 1
     while len(longer):
         sums[longer] += values[starts[longer] + row]
         row += 1
-        longer = longer[(stops - starts)[longer] > row]
+        longer = longer[lengths[longer] > row]
     return sums
 
 

@@ -79,7 +79,7 @@ class PreEntities:
     def from_dicts(cls, pre_entities: Sequence[Mapping[str, Any]]) -> PreEntities:
         """Columns from Hugging Face's list of pre-entities (``word, scores, start, end, index, is_subword``)."""
         rows = list(pre_entities)
-        has_offsets = bool(rows) and all(row.get("start") is not None for row in rows)
+        has_offsets = bool(rows) and all(row.get(side) is not None for row in rows for side in ("start", "end"))
         scores = np.stack([np.asarray(row["scores"]) for row in rows]) if rows else np.zeros((0, 0), np.float32)
         return cls(
             scores=scores,
