@@ -222,6 +222,8 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy) -> dict[str
     )
     setup.check_strategy(strategy)
     setup.stride(options.stride)
+    if options.long_text == "truncate" and options.stride is not None:
+        raise ValueError(f"stride={options.stride} is for windows; it does not go with --long_text=truncate")
     names = (
         "model", "model_revision", "tokenizer", "stride", "long_text", "engine", "device", "precision",
         "max_batch_tokens", "threads", "allow_pickle_weights",

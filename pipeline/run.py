@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import logging
 import sys
 import time
@@ -11,21 +9,14 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import (
-    DirectOptions,
-    PipelineOptions,
-    StandardOptions,
-    _BeamArgumentParser,
-)
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
+from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
 from pipeline.sinks import output_files, stale_files
 from pipeline.summary import Summary
-
-_PROGRAM = "beam-ner"
-_LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner")
 
 _logger = logging.getLogger(__name__)
 
@@ -44,59 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger().handlers[0].addFilter(_is_worth_reading)
     for package in ("pipeline", "transforms"):
         logging.getLogger(package).setLevel(logging.INFO)
-    flags = list(sys.argv[1:] if argv is None else argv)
     try:
-        options = _parse(flags)
+        options = parse(sys.argv[1:] if argv is None else argv)
         config = NerConfig.from_options(options.view_as(NerOptions))
         pipeline = _pipeline(options, config)
         if _runs_in_this_process(options):
             config.handler().load_model()  # a broken model is known before the first worker, and loaded once
     except ValueError as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
     return _run(pipeline, options, config)
 
 
-def _parse(flags: list[str]) -> PipelineOptions:
-    parser = _Parser(
-        prog=_PROGRAM,
-        description="Finds the entities in a lot of text with a Hugging Face token-classification checkpoint.",
-        epilog="Flags of Beam and its runners (--runner, --direct_num_workers, --temp_location, …) are passed on.",
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-    )
-    NerOptions._add_argparse_args(parser)
-    _, others = parser.parse_known_args(flags)
-    options = PipelineOptions(flags)
-    _check_known(options, others, parser)
-    return options
-
-
-def _check_known(options: PipelineOptions, flags: list[str], own: argparse.ArgumentParser) -> None:
-    """Refuses flags that neither the program nor Beam knows.
-
-    Portable runners have flags that only their job server knows, so with these all are passed on.
-    """
-    known = _BeamParser(prog=_PROGRAM, allow_abbrev=False, add_help=False)
-    for cls in PipelineOptions.__subclasses__():
-        if cls is not NerOptions:
-            cls._add_argparse_args(known)
-    _, unknown = known.parse_known_args(flags)
-    runner = options.view_as(StandardOptions).runner
-    if not unknown or (runner not in _LOCAL_RUNNERS and runner != "DataflowRunner"):
-        return
-    name = unknown[0].partition("=")[0]
-    if not name.startswith("-"):
-        raise ValueError(f"{name!r} belongs to no flag; files to read are named by --input")
-    choices = [*own._option_string_actions, *known._option_string_actions]
-    close = difflib.get_close_matches(name, choices, n=1)
-    hint = f"; did you mean {close[0]}?" if close else "; --help lists the program's flags"
-    raise ValueError(f"{name} is not a flag of this program or of Beam{hint}")
-
-
 def _runs_in_this_process(options: PipelineOptions) -> bool:
     mode = options.view_as(DirectOptions).direct_running_mode
-    return options.view_as(StandardOptions).runner in _LOCAL_RUNNERS and mode in (None, "in_memory")
+    return options.view_as(StandardOptions).runner in LOCAL_RUNNERS and mode in (None, "in_memory")
 
 
 def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
@@ -112,14 +65,14 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     try:
         result = pipeline.run()
     except Exception as error:  # the runner has logged the stack
-        print(f"{_PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
+        print(f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
         return 1
     if options.view_as(StandardOptions).runner == "DataflowRunner":
-        print(f"{_PROGRAM}: job {result.job_id()} is submitted")
+        print(f"{PROGRAM}: job {result.job_id()} is submitted")
         return 0
     state = result.wait_until_finish()
     if state not in (None, PipelineState.DONE):
-        print(f"{_PROGRAM}: error: the run ended as {state}", file=sys.stderr)
+        print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)
         return 1
     prefix, suffix = output_files(config.output, config.output_format)
     failures_prefix, failures_suffix = output_files(config.dead_letter, "jsonl")
@@ -141,23 +94,3 @@ def _remove_stale(*outputs: tuple[str, str], since: float) -> None:
 def _is_worth_reading(record: logging.LogRecord) -> bool:
     """False for a warning of Beam's that comes with every worker wherever its optional parts are not installed."""
     return not record.getMessage().startswith("Resource module is not available")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ValueError(message)
-
-
-class _BeamParser(_Parser, _BeamArgumentParser):
-    """The same for Beam's own flags."""
-
-
-class _HelpFormatter(argparse.HelpFormatter):
-    """Shows the default of each flag that has one and does not say so itself."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        shown = action.default not in (None, argparse.SUPPRESS, False) and "(default" not in text
-        return f"{text} (default: %(default)s)" if shown else text

@@ -77,11 +77,15 @@ def resolve(
         raise ValueError(
             f"model={model!r} is empty; name a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
         )
+    folder = Path(model).expanduser()
+    if revision is not None and (model == EMBEDDED_MODEL or "://" in model or folder.is_dir()):
+        raise ValueError(
+            f"model_revision={revision!r} is for models of the Hugging Face hub, and not for model={model!r}"
+        )
     if model == EMBEDDED_MODEL:
         return _embedded()
     if "://" in model:
         return _remote_folder(model, weights=weights)
-    folder = Path(model).expanduser()
     if folder.is_dir():
         return Checkpoint(model, content_hash(folder), folder)
     if not _HUB_ID.fullmatch(model) or folder.exists():

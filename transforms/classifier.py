@@ -70,7 +70,8 @@ class TokenClassifier:
             aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.
             ignore_labels: Labels (``none``) or entity groups that are left out; None means ``("O",)``.
             stride: Tokens that two windows of a long text share; None is a quarter of a window.
-            long_text: ``window`` reads all of a long text; ``truncate`` stops at the model's length.
+            long_text: ``window`` reads all of a long text; ``truncate`` does what Hugging Face does: it stops at the
+                model's length, unless there is a `stride`.
             window_join: How overlapping windows are joined; see `transforms.aggregation.find_entities`.
             engine: ``auto``, ``torch`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
@@ -95,7 +96,8 @@ class TokenClassifier:
         setup.check_strategy(strategy)
         self._setup = setup
         self._strategy = strategy
-        self._stride = setup.stride(stride)
+        overlap = setup.stride(stride)
+        self._stride = None if long_text == "truncate" and stride is None else overlap
         self._ignore_labels = _ignore_set(ignore_labels)
         self._window_join = window_join
         self._arguments = TokenClassificationArgumentHandler()
@@ -110,7 +112,7 @@ class TokenClassifier:
             threads=threads,
             allow_pickle_weights=allow_pickle_weights,
         )
-        self.scorer = Scorer(setup, loaded, long_text=long_text, max_batch_tokens=max_batch_tokens)
+        self.scorer = Scorer(setup, loaded, max_batch_tokens=max_batch_tokens)
 
     def __call__(
         self,

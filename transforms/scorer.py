@@ -61,11 +61,10 @@ class Scorer:
         engine: The loaded model.
     """
 
-    def __init__(self, setup: ModelSetup, engine: Engine, *, long_text: str, max_batch_tokens: int) -> None:
+    def __init__(self, setup: ModelSetup, engine: Engine, *, max_batch_tokens: int) -> None:
         self.engine = engine
         self._setup = setup
         self._tokenization = setup.tokenization
-        self._long_text = long_text
         self._max_batch_tokens = max_batch_tokens
         self._sees_padding = setup.config.model_type in _SEES_PADDING
         self._shortest: int = getattr(setup.config, "downsampling_rate", 1)  # CANINE crashes on less
@@ -74,14 +73,14 @@ class Scorer:
         self._padding: int = 0 if padding is None else padding
 
     def score(
-        self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int
+        self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int | None
     ) -> list[PreEntities | BaseException]:
         """The scored tokens of each text, in their order; texts of the same tokens are run once.
 
         Args:
             texts: What to score.
             id2label: The label of each class id.
-            stride: Tokens that neighbouring windows of a long text share.
+            stride: Tokens that neighbouring windows of a long text share; None truncates it to one window.
 
         Returns:
             Pre-entities, or the exception that this text alone has raised.
@@ -108,8 +107,8 @@ class Scorer:
             labels=dense_labels(id2label, self._num_labels),
         )
 
-    def _windows(self, ids: np.ndarray, stride: int) -> list[_Window]:
-        if self._long_text == "truncate":
+    def _windows(self, ids: np.ndarray, stride: int | None) -> list[_Window]:
+        if stride is None:
             bounds = truncated_bounds(len(ids), self._setup.capacity, side=self._tokenization.side)
         else:
             bounds = window_bounds(len(ids), self._setup.capacity, stride, side=self._tokenization.side)

@@ -34,7 +34,7 @@ from transforms import AggregationStrategy, TokenClassifier
 
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-FILLER = "The committee met again in the afternoon and agreed to wait for the report before it spoke to the press. " * 4
+FILLER = "The committee met again in the afternoon and agreed to wait for the report before it spoke to the press. " * 5
 LONG = "".join(
     f"My name is {name}. {FILLER}" for name in ["Ann Smith", "Tom Baker", "Emily Clark", "Karen Miller", "Bob"]
 )

@@ -103,6 +103,14 @@ def test_hub_downloads_the_commit_and_nothing_that_is_not_needed(
     assert "*.safetensors" not in asked["allow_patterns"]  # type: ignore[operator]
 
 
+def test_a_revision_is_for_the_hub(tmp_path: Path) -> None:
+    for model in ("rampart", str(tmp_path), "gs://bucket/model"):
+        with pytest.raises(
+            ValueError, match=f"model_revision='main' is for models of the hub, and not for model={model!r}"
+        ):
+            resolve(model, "main")
+
+
 def test_content_hash_sees_a_changed_byte(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(checkpoint("bert_cased"), folder)

@@ -80,7 +80,7 @@ def test_single_texts(pair: Callable[..., Pair], name: str, strategy: str) -> No
 @pytest.mark.parametrize("strategy", STRATEGIES[1:])
 @pytest.mark.parametrize("name", FAST)
 def test_strides(pair: Callable[..., Pair], name: str, strategy: str, stride: int) -> None:
-    theirs, ours = pair(name, "window")
+    theirs, ours = pair(name)
     for text in ODD_TEXTS[::2] + ODD_TEXTS[-3:]:
         assert_same(
             ours(text, aggregation_strategy=strategy, stride=stride),

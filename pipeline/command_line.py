@@ -1,0 +1,76 @@
+"""Reading the command line: the program's flags, Beam's flags, and what is neither."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
+
+from pipeline.options import NerOptions
+
+PROGRAM = "beam-ner"
+LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner")
+
+
+def parse(flags: Sequence[str]) -> PipelineOptions:
+    """Reads the program's own flags and Beam's.
+
+    Raises:
+        ValueError: if a flag is unknown or its value cannot be read.
+    """
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Finds the entities in a lot of text with a Hugging Face token-classification checkpoint.",
+        epilog="Flags of Beam and its runners (--runner, --direct_num_workers, --temp_location, …) are passed on.",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    NerOptions._add_argparse_args(parser)
+    _, others = parser.parse_known_args(flags)
+    options = PipelineOptions(list(flags))
+    _check_known(options, others, parser)
+    return options
+
+
+def _check_known(options: PipelineOptions, flags: list[str], own: argparse.ArgumentParser) -> None:
+    """Refuses flags that neither the program nor Beam knows.
+
+    Portable runners have flags that only their job server knows, so with these all are passed on.
+    """
+    known = _BeamParser(prog=PROGRAM, allow_abbrev=False, add_help=False)
+    for cls in PipelineOptions.__subclasses__():
+        if cls is not NerOptions:
+            cls._add_argparse_args(known)
+    _, unknown = known.parse_known_args(flags)
+    runner = options.view_as(StandardOptions).runner
+    if not unknown or (runner not in LOCAL_RUNNERS and runner != "DataflowRunner"):
+        return
+    name = unknown[0].partition("=")[0]
+    if not name.startswith("-"):
+        raise ValueError(f"{name!r} belongs to no flag; files to read are named by --input")
+    choices = [*own._option_string_actions, *known._option_string_actions]
+    close = difflib.get_close_matches(name, choices, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "; --help lists the program's flags"
+    raise ValueError(f"{name} is not a flag of this program or of Beam{hint}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise ValueError(message)
+
+
+class _BeamParser(_Parser, _BeamArgumentParser):
+    """The same for Beam's own flags."""
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Shows the default of each flag that has one and does not say so itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        shown = action.default not in (None, argparse.SUPPRESS, False) and "(default" not in text
+        return f"{text} (default: %(default)s)" if shown else text
