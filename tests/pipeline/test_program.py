@@ -34,10 +34,8 @@ from transforms import AggregationStrategy, TokenClassifier
 
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-FILLER = "The committee met again in the afternoon and agreed to wait for the report before it spoke to the press. " * 5
-LONG = "".join(
-    f"My name is {name}. {FILLER}" for name in ["Ann Smith", "Tom Baker", "Emily Clark", "Karen Miller", "Bob"]
-)
+FILLER = "The committee met again in the afternoon and agreed to wait for the report before it spoke to the press. " * 7
+LONG = "".join(f"{FILLER}My name is {name}. " for name in ["Ann Smith", "Tom Baker", "Emily Clark", "Karen Miller"])
 # Short and plain, so that the model is sure of every token and no machine's rounding changes a label.
 TEXTS = {
     "address": "My name is Ann Smith and I live at 12 Baker Street, London NW1 6XE.",
