@@ -106,7 +106,8 @@ def test_hub_downloads_the_commit_and_nothing_that_is_not_needed(
 def test_a_revision_is_for_the_hub(tmp_path: Path) -> None:
     for model in ("rampart", str(tmp_path), "gs://bucket/model"):
         with pytest.raises(
-            ValueError, match=f"model_revision='main' is for models of the hub, and not for model={model!r}"
+            ValueError,
+            match=f"model_revision='main' is for models of the Hugging Face hub, and not for model={model!r}",
         ):
             resolve(model, "main")
 
