@@ -72,5 +72,6 @@ class _HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        shown = action.default not in (None, argparse.SUPPRESS, False) and "(default" not in text
+        without = action.default is None or action.default is False or action.default == argparse.SUPPRESS
+        shown = not without and "(default" not in text
         return f"{text} (default: %(default)s)" if shown else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.options import NerOptions
-from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, output_files
+from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, is_shard, output_files
 from pipeline.sources import INPUT_FORMATS, guess_input_format, match_files, peek_columns
 from transforms.aggregation import AggregationStrategy
 from transforms.engines import check_choice
@@ -22,8 +22,6 @@ from transforms.model_setup import ModelSetup
 
 if TYPE_CHECKING:
     from transforms.model_handler import TokenClassificationModelHandler
-
-_COLUMN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -69,12 +67,12 @@ class NerConfig:
         Raises:
             ValueError: in one sentence with the flag, its value and what would be right.
         """
-        with _flags_named(options):
+        with _flags_named(options.get_all_options(current_only=True)):
             strategy = AggregationStrategy.parse(options.aggregation_strategy)
             _check_numbers(options)
             output_format = _output_format(options)
             dead_letter = _dead_letter(options, output_format)
-            input_format = _check_input(options, output_format)
+            input_format = _check_input(options, output_format, dead_letter)
             model = _check_model(options, strategy)
         return cls(
             input=options.input,
@@ -93,6 +91,25 @@ class NerConfig:
             model=model,
         )
 
+    @property
+    def result_files(self) -> tuple[str, str]:
+        """Prefix and suffix of the result files."""
+        return output_files(self.output, self.output_format)
+
+    @property
+    def failure_files(self) -> tuple[str, str]:
+        """Prefix and suffix of the failure files."""
+        return output_files(self.dead_letter, "jsonl", "--dead_letter")
+
+    def load_model(self) -> None:
+        """Loads the model into this process, where a runner in the same process will find it.
+
+        Raises:
+            ValueError: if it cannot be loaded, in one sentence with the flag and its value.
+        """
+        with _flags_named(self.model):
+            self.handler().load_model()
+
     def handler(self) -> TokenClassificationModelHandler:
         """The model handler of this run."""
         # Beam's RunInference loads PyTorch, for which a mistake in the flags need not wait.
@@ -102,14 +119,14 @@ class NerConfig:
 
 
 @contextmanager
-def _flags_named(options: NerOptions) -> Iterator[None]:
+def _flags_named(flags: Collection[str]) -> Iterator[None]:
     """Turns the argument names that open the library's messages into flags."""
     try:
         yield
     except ValueError as error:
         sentence = str(error)
         name = re.match(r"\w+(?==)", sentence)
-        if name and hasattr(options, name.group()):
+        if name and name.group() in flags:
             sentence = f"--{sentence}"
         raise ValueError(sentence) from error
 
@@ -123,7 +140,7 @@ def _check_numbers(options: NerOptions) -> None:
         raise ValueError(f"min_score={options.min_score} must be between 0 and 1")
 
 
-def _check_input(options: NerOptions, output_format: str) -> str:
+def _check_input(options: NerOptions, output_format: str, dead_letter: str) -> str:
     """The input's format, after a look at its files."""
     if not options.input:
         raise ValueError("--input is missing: name the files to read, for example --input='tickets/*.jsonl'")
@@ -133,7 +150,7 @@ def _check_input(options: NerOptions, output_format: str) -> str:
     else:
         check_choice("input_format", options.input_format, ("auto", *INPUT_FORMATS))
         input_format = options.input_format
-    _check_apart(options, files, output_format)
+    _check_apart(options, files, output_files(options.output, output_format), output_files(dead_letter, "jsonl"))
     first = next((file for file in files if file.size_in_bytes), None)
     if first is not None:
         _check_columns(options, first.path, input_format)
@@ -153,13 +170,13 @@ def _match(pattern: str) -> list[FileMetadata]:
     return files
 
 
-def _check_apart(options: NerOptions, files: list[FileMetadata], output_format: str) -> None:
+def _check_apart(options: NerOptions, files: list[FileMetadata], *outputs: tuple[str, str]) -> None:
     """A second run must not read what the first has written."""
-    prefix, suffix = output_files(options.output, output_format)
-    shard = re.compile(re.escape(prefix) + r"-\d+-of-\d+" + re.escape(suffix))
     for file in files:
-        if shard.fullmatch(file.path):
-            raise ValueError(f"input={options.input!r} matches {file.path}, a file of --output={options.output!r}")
+        for prefix, suffix in outputs:
+            folder = FileSystems.split(file.path)[0].removeprefix("./")
+            if folder == FileSystems.split(prefix)[0].removeprefix("./") and is_shard(file.path, prefix, suffix):
+                raise ValueError(f"input={options.input!r} matches {file.path}, which is a file of this run's output")
 
 
 def _check_columns(options: NerOptions, path: str, input_format: str) -> None:
@@ -171,9 +188,9 @@ def _check_columns(options: NerOptions, path: str, input_format: str) -> None:
         return
     if options.text_field in columns:
         raise ValueError(f"text_field={options.text_field!r} is the name of several columns of {path}")
-    # The first row of a CSV file without a header is text, which is not for a terminal or a log.
-    named = ", ".join(columns) if all(_COLUMN_NAME.fullmatch(column) for column in columns) else len(columns)
-    raise ValueError(f"text_field={options.text_field!r} is not a field of {path}; its fields: {named}")
+    # The header of a CSV file that has none is text, which is not for a terminal or a log.
+    named = f"{len(columns)} columns" if input_format == "csv" else f"fields {', '.join(columns)}"
+    raise ValueError(f"text_field={options.text_field!r} is not among the {named} of {path}")
 
 
 def _output_format(options: NerOptions) -> str:
@@ -190,12 +207,16 @@ def _dead_letter(options: NerOptions, output_format: str) -> str:
     prefix, _ = output_files(options.output, output_format)
     dead_letter = options.dead_letter or f"{prefix}-failures"
     _check_writable("dead_letter", dead_letter)
-    if output_files(dead_letter, "jsonl") == output_files(options.output, output_format):
+    if output_files(dead_letter, "jsonl", "--dead_letter") == output_files(options.output, output_format):
         raise ValueError(f"dead_letter={dead_letter!r} must not be the same as --output={options.output!r}")
     return dead_letter
 
 
 def _check_writable(name: str, prefix: str) -> None:
+    try:
+        FileSystems.get_filesystem(prefix)
+    except ValueError:
+        raise ValueError(f"{name}={prefix!r} is on no file system that Beam knows") from None
     if not _is_local(prefix):
         return
     if prefix.endswith("/") or Path(prefix).is_dir():

@@ -52,7 +52,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--output",
         metavar="PREFIX",
         help="Where the results go: out/entities makes out/entities-00000-of-00001.jsonl and so on. Files of"
-        " an earlier run with the same prefix are replaced when this one has succeeded.",
+        " an earlier run with the same prefix are deleted when this one begins.",
     )
     group.add_argument(
         "--output_format",

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+# A document's control characters are not for the terminal; each is shown by its own sign.
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
@@ -24,7 +26,7 @@ def marked(row: dict[str, Any], most_characters: int) -> Text:
         most_characters: Where to cut the text; a cut inside an entity moves behind it.
     """
     shown = Text()
-    source, at = row["text"], 0
+    source, at = row["text"].translate(_VISIBLE), 0
     for entity in row["entities"]:
         start, end = entity["start"], entity["end"]
         if start is None or start < at:
@@ -64,10 +66,11 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"{arguments.results!r} holds no text; write the results with --include_text")
         labels.update(_label(entity) for entity in row["entities"])
         if number % every == 0 and number // every < arguments.documents:
-            console.print(Text(row["id"], style="bold"))
+            console.print(Text(row["id"].translate(_VISIBLE), style="bold"))
             console.print(marked(row, arguments.characters), end="\n\n")
     console.print(_table(labels))
-    console.print(f"{sum(labels.values()):,} entities in {documents:,} documents; all of them in {arguments.results}")
+    total = f"{sum(labels.values()):,} entities in {documents:,} documents; all of them in {arguments.results}"
+    console.print(total, markup=False)
     return 0
 
 
@@ -87,7 +90,7 @@ def _table(labels: Counter[str]) -> Table:
     table.add_column("label")
     table.add_column("entities", justify="right")
     for label, count in labels.most_common():
-        table.add_row(label, f"{count:,}")
+        table.add_row(Text(label), f"{count:,}")
     return table
 
 

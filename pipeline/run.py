@@ -15,7 +15,7 @@ from apache_beam.runners.runner import PipelineState
 from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
-from pipeline.sinks import output_files, stale_files
+from pipeline.sinks import written_files
 from pipeline.summary import Summary
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = NerConfig.from_options(options.view_as(NerOptions))
         pipeline = _pipeline(options, config)
         if _runs_in_this_process(options):
-            config.handler().load_model()  # a broken model is known before the first worker, and loaded once
+            config.load_model()  # a broken model is known before the first worker, and loaded once
     except ValueError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
@@ -61,8 +61,9 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
 
 
 def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -> int:
-    begin = time.time()
+    begin = time.monotonic()
     try:
+        _clear(config)
         result = pipeline.run()
     except Exception as error:  # the runner has logged the stack
         print(f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
@@ -74,21 +75,21 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)
         return 1
-    prefix, suffix = output_files(config.output, config.output_format)
-    failures_prefix, failures_suffix = output_files(config.dead_letter, "jsonl")
-    _remove_stale((prefix, suffix), (failures_prefix, failures_suffix), since=begin)
-    summary = Summary.of(result.metrics(), seconds=time.time() - begin)
+    summary = Summary.of(result.metrics(), seconds=time.monotonic() - begin)
     shards = "-?????-of-?????"
-    print(*summary.lines(prefix + shards + suffix, failures_prefix + shards + failures_suffix), sep="\n")
+    print(*summary.lines(shards.join(config.result_files), shards.join(config.failure_files)), sep="\n")
     return 0
 
 
-def _remove_stale(*outputs: tuple[str, str], since: float) -> None:
-    """Deletes the files of an earlier run with the same prefix, which would be read together with this one's."""
-    stale = [path for prefix, suffix in outputs for path in stale_files(prefix, suffix, since)]
-    if stale:
-        FileSystems.delete(stale)
-        _logger.info("deleted %d files of an earlier run with the same prefix, %s first", len(stale), stale[0])
+def _clear(config: NerConfig) -> None:
+    """Deletes the files of an earlier run with the same prefix.
+
+    Before this run, not after it: whatever happens to it, old and new results are never read together.
+    """
+    earlier = [*written_files(*config.result_files), *written_files(*config.failure_files)]
+    if earlier:
+        FileSystems.delete(earlier)
+        _logger.info("deleted %d files of an earlier run with the same prefix, %s first", len(earlier), earlier[0])
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:

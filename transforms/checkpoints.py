@@ -77,7 +77,7 @@ def resolve(
         raise ValueError(
             f"model={model!r} is empty; name a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
         )
-    folder = Path(model).expanduser()
+    folder = Path(model).expanduser().absolute()
     if revision is not None and (model == EMBEDDED_MODEL or "://" in model or folder.is_dir()):
         raise ValueError(
             f"model_revision={revision!r} is for models of the Hugging Face hub, and not for model={model!r}"
@@ -299,5 +299,12 @@ def window_length(config: Any, tokenizer_length: int | None) -> int:
 
 @functools.lru_cache(maxsize=32)
 def tokenizer_folder(name: str, revision: str | None) -> Path:
-    """The folder of a tokenizer, found once a process."""
-    return resolve(name, revision, weights=False).folder
+    """The folder of a tokenizer, found once a process.
+
+    Raises:
+        ValueError: if there is none, in one sentence that names it.
+    """
+    try:
+        return resolve(name, revision, weights=False).folder
+    except ValueError as error:
+        raise ValueError(str(error).replace("model", "tokenizer", 1)) from error

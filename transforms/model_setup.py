@@ -69,12 +69,12 @@ class ModelSetup:
         if weights or Path(checkpoint.name).is_dir():
             check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
         config = _load_config(checkpoint)
-        name, revision = checkpoint.name, model_revision
         if tokenizer is None:
-            tokenization = load_tokenization(checkpoint.folder)
+            name, revision = checkpoint.name, model_revision
+            tokenization = _load_tokenization("model", name, checkpoint.folder)
         elif isinstance(tokenizer, (str, os.PathLike)):
             name, revision = os.fspath(tokenizer), None
-            tokenization = load_tokenization(tokenizer_folder(name, None))
+            tokenization = _load_tokenization("tokenizer", name, tokenizer_folder(name, None))
         else:
             name, revision = tokenizer.name_or_path, None
             tokenization = own_tokenization(tokenizer)
@@ -123,6 +123,13 @@ class ModelSetup:
             )
         if not self.tokenization.knows_words:
             warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=3)
+
+
+def _load_tokenization(argument: str, name: str, folder: Path) -> Tokenization:
+    try:
+        return load_tokenization(folder)
+    except ValueError as error:
+        raise ValueError(f"{argument}={name!r} {error}") from error
 
 
 def _load_config(checkpoint: Checkpoint) -> Any:

@@ -254,16 +254,16 @@ def load_tokenization(folder: Path) -> Tokenization:
     """The tokenizer in this folder, loaded once a process.
 
     Raises:
-        ValueError: if there is none, or it cannot be read.
+        ValueError: if there is none, or it cannot be read; the sentence wants the folder's name before it.
     """
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise ValueError(f"tokenizer={str(folder)!r} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ValueError(f"has no tokenizer that transformers can load ({type(error).__name__})") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise ValueError(f"tokenizer={str(folder)!r} has no vocabulary; files of the tokenizer are missing")
+        raise ValueError("has a tokenizer without a vocabulary, of which files are missing")
     return Tokenization(tokenizer)
 
 

@@ -1,6 +1,6 @@
 """Where results and failures go: one module a kind of file."""
 
-from pipeline.sinks.files import guess_output_format, output_files, stale_files
+from pipeline.sinks.files import guess_output_format, is_shard, output_files, written_files
 from pipeline.sinks.write import OUTPUT_FORMATS, WriteFailures, WriteResults
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "WriteFailures",
     "WriteResults",
     "guess_output_format",
+    "is_shard",
     "output_files",
-    "stale_files",
+    "written_files",
 ]

@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.io.avroio import WriteToAvro
 
 from pipeline.schemas import avro_schema, result_fields, result_row
+from pipeline.sinks.files import narrowed
 
 
 class WriteResultAvro(beam.PTransform):
@@ -17,6 +18,8 @@ class WriteResultAvro(beam.PTransform):
         super().__init__()
         schema = avro_schema("Result", result_fields(strategy, include_text))
         self._files = WriteToAvro(prefix, schema, codec="deflate", file_name_suffix=suffix, num_shards=num_shards)
+        make = self._files._sink_provider
+        self._files._sink_provider = lambda given: narrowed(make(given))
         self._include_text = include_text
 
     def expand(self, results: Any) -> Any:

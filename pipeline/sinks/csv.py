@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.io.textio import WriteToText
 
 from pipeline.schemas import csv_columns, entity_rows
+from pipeline.sinks.files import narrowed
 from transforms.documents import DocumentEntities
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -45,6 +46,7 @@ class WriteEntityRows(beam.PTransform):
     def __init__(self, prefix: str, suffix: str, strategy: str, num_shards: int, escape_formulas: bool) -> None:
         super().__init__()
         self._files = WriteToText(prefix, suffix, num_shards=num_shards, header=csv_line(csv_columns(strategy)))
+        narrowed(self._files._sink)
         self._escape_formulas = escape_formulas
 
     def expand(self, results: Any) -> Any:

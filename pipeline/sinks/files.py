@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from apache_beam.io.filebasedsink import FileBasedSink
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.sources.files import compression_ending
@@ -51,26 +52,37 @@ def output_files(output: str, output_format: str, flag: str = "--output") -> tup
     return prefix, output[len(prefix) :] or ENDINGS[output_format][0]
 
 
-def stale_files(prefix: str, suffix: str, since: float) -> list[str]:
-    """The shards that an earlier run left under the same name.
-
-    A run with fewer shards than the one before overwrites only some of its files; the others would be read with
-    the new ones.
+def written_files(prefix: str, suffix: str) -> list[str]:
+    """The shards `prefix-NNNNN-of-NNNNNsuffix` that there are.
 
     Args:
         prefix: As given by `output_files`.
         suffix: As given by `output_files`.
-        since: Seconds since the epoch when this run began; what was last changed before is stale.
 
     Returns:
-        The paths `prefix-NNNNN-of-NNNNNsuffix`, sorted.
+        Their paths, sorted.
     """
     # Beam lists the folder before the first wildcard, and finds nothing in a folder without a name.
     rooted = prefix if "/" in prefix or "\\" in prefix else f"./{prefix}"
-    shard = re.compile(re.escape(re.split(r"[/\\]", prefix)[-1]) + r"-\d{5,}-of-\d{5,}" + re.escape(suffix))
     found = FileSystems.match([f"{rooted}-*-of-*{suffix}"])[0].metadata_list
-    return sorted(
-        file.path
-        for file in found
-        if file.last_updated_in_seconds < since and shard.fullmatch(re.split(r"[/\\]", file.path)[-1])
-    )
+    return sorted(file.path for file in found if is_shard(file.path, prefix, suffix))
+
+
+def is_shard(path: str, prefix: str, suffix: str) -> bool:
+    """Whether a file of the prefix's folder is one of the shards of this name.
+
+    >>> is_shard("out/x-00000-of-00001.csv", "out/x", ".csv"), is_shard("out/x-y-00000-of-00001.csv", "out/x", ".csv")
+    (True, False)
+    """
+    name = re.escape(re.split(r"[/\\]", prefix)[-1]) + r"-\d{5,}-of-\d{5,}" + re.escape(suffix)
+    return re.fullmatch(name, re.split(r"[/\\]", path)[-1]) is not None
+
+
+def narrowed(sink: FileBasedSink) -> FileBasedSink:
+    """The sink, so that it cleans up after itself alone.
+
+    Before it names its files, Beam deletes what matches `prefix-*-of-00001suffix`: that of `out/x` would take
+    `out/x-failures-00000-of-00001` along.
+    """
+    sink.shard_name_glob_format = "-[0-9][0-9][0-9][0-9][0-9]-of-%(num_shards)05d"
+    return sink

@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.io.textio import WriteToText
 
 from pipeline.schemas import failure_json_row, result_row
+from pipeline.sinks.files import narrowed
 from transforms.documents import DocumentEntities, Failure
 
 
@@ -37,6 +38,7 @@ class WriteResultLines(beam.PTransform):
     def __init__(self, prefix: str, suffix: str, include_text: bool, num_shards: int) -> None:
         super().__init__()
         self._files = WriteToText(prefix, suffix, num_shards=num_shards)
+        narrowed(self._files._sink)
         self._include_text = include_text
 
     def expand(self, results: Any) -> Any:
@@ -49,6 +51,7 @@ class WriteFailureLines(beam.PTransform):
     def __init__(self, prefix: str, suffix: str) -> None:
         super().__init__()
         self._files = WriteToText(prefix, suffix)
+        narrowed(self._files._sink)
 
     def expand(self, failures: Any) -> Any:
         return failures | "Lines" >> beam.Map(failure_line) | "Write" >> self._files

@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.io.parquetio import WriteToParquet
 
 from pipeline.schemas import arrow_schema, result_fields, result_row
+from pipeline.sinks.files import narrowed
 
 
 class WriteResultParquet(beam.PTransform):
@@ -23,6 +24,7 @@ class WriteResultParquet(beam.PTransform):
             file_name_suffix=suffix,
             num_shards=num_shards,
         )
+        narrowed(self._files._sink)
         self._include_text = include_text
 
     def expand(self, results: Any) -> Any:

@@ -65,7 +65,7 @@ MISTAKES = {
     "an unknown ending": (["--input=in.xyz"], ["in.xyz", "--input_format", ".jsonl"]),
     "an unknown format": (["--input_format=xml"], ["--input_format='xml'", "text, jsonl, csv, avro, parquet"]),
     "no such column, jsonl": (["--text_field=body"], ["--text_field='body'", "in.jsonl", "id, text"]),
-    "no such column, csv": (["--input=in.csv", "--text_field=body"], ["--text_field='body'", "in.csv", "id, text"]),
+    "no such column, csv": (["--input=in.csv", "--text_field=body"], ["--text_field='body'", "in.csv", "2 columns"]),
     "no such column, avro": (["--input=in.avro", "--text_field=body"], ["--text_field='body'", "in.avro", "text"]),
     "no such column, parquet": (["--input=in.parquet", "--text_field=body"], ["--text_field='body'", "in.parquet"]),
     "one name for two columns": (["--input=two.csv"], ["--text_field='text'", "two.csv", "several"]),

@@ -9,7 +9,6 @@ import gzip
 import importlib
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from pipeline.sinks import (
     WriteResults,
     guess_output_format,
     output_files,
-    stale_files,
+    written_files,
 )
 from pipeline.sinks.csv import csv_line, entity_lines, escape_formula
 from pipeline.sinks.jsonl import failure_line, json_line, result_line
@@ -336,7 +335,7 @@ def test_failures_are_written_as_json_lines(tmp_path: Path) -> None:
 # What an earlier run left
 
 
-def test_stale_files_are_the_older_shards_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_written_files_are_the_shards_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = ["x-00000-of-00002.jsonl", "x-00001-of-00002.jsonl", "x-123456-of-200000.jsonl"]
     others = [
         "x-00000-of-00002.csv",
@@ -349,15 +348,10 @@ def test_stale_files_are_the_older_shards_of_the_same_name(tmp_path: Path, monke
     ]
     for name in (*old, *others):
         (tmp_path / name).write_text("")
-        os.utime(tmp_path / name, (1000, 1000))
-    (tmp_path / "x-00000-of-00001.jsonl").write_text("")
-    os.utime(tmp_path / "x-00000-of-00001.jsonl", (2000, 2000))
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / old[0]).write_text("")
-    os.utime(tmp_path / "deeper" / old[0], (1000, 1000))
 
-    assert stale_files(f"{tmp_path}/x", ".jsonl", 2000) == [f"{tmp_path}/{name}" for name in old]
-    assert stale_files(f"{tmp_path}/x", ".jsonl", 1000) == []
-    assert stale_files(f"{tmp_path}/nowhere/x", ".jsonl", 2000) == []
+    assert written_files(f"{tmp_path}/x", ".jsonl") == [f"{tmp_path}/{name}" for name in old]
+    assert written_files(f"{tmp_path}/nowhere/x", ".jsonl") == []
     monkeypatch.chdir(tmp_path)
-    assert stale_files("x", ".jsonl", 2000) == [f"./{name}" for name in old]
+    assert written_files("x", ".jsonl") == [f"./{name}" for name in old]

@@ -179,7 +179,7 @@ def test_a_missing_tokenizer_is_refused(checkpoint: Callable[[str], Path], tmp_p
     folder = _copy(checkpoint, tmp_path)
     for path in folder.glob("*token*"):
         path.unlink()
-    with pytest.raises(ValueError, match=r"^tokenizer="):
+    with pytest.raises(ValueError, match="has a tokenizer without a vocabulary"):
         TokenClassifier(folder)
 
 
