@@ -20,11 +20,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize(("code", "printed"), zip(
+@pytest.mark.parametrize(("code", "printed"), list(zip(
     blocks("python"),
     ["1 ['Ann', 'Smith', 'London']\n2 []\n", "GIVEN_NAME ann 1.0 11 14\nSURNAME smith 1.0 15 20\nCITY london 0.93 35 41\n"],
     strict=True,
-))  # fmt: skip
+)))  # fmt: skip
 def test_python_examples(code: str, printed: str, capfd: pytest.CaptureFixture[str]) -> None:
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     assert sorted(capfd.readouterr().out.splitlines()) == sorted(printed.splitlines())

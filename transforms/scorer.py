@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,6 +12,7 @@ import numpy as np
 
 from transforms.documents import Document
 from transforms.engines import Engine
+from transforms.engines.errors import OutOfMemoryError
 from transforms.labels import dense_labels
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import ModelInfo, PreEntities
@@ -22,6 +24,8 @@ DEFAULT_MAX_BATCH_TOKENS = 2048
 
 # Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
 _SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
+
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -130,13 +134,20 @@ class Scorer:
     def _scores(self, windows: Sequence[_Window]) -> list[np.ndarray | BaseException]:
         """Probabilities of the kept tokens of each window: float32[n_kept, n_labels]."""
         scored: list[np.ndarray | BaseException] = [np.zeros((0, self._num_labels), np.float32)] * len(windows)
-        filled = [position for position, window in enumerate(windows) if len(window.kept)]
-        lengths = [windows[position].length for position in filled]
-        for batch in plan_batches(lengths, self._max_batch_tokens, same_length=self._sees_padding):
-            positions = [filled[number] for number in batch]
-            of_batch = isolated(self._forward, [windows[position] for position in positions])
-            for position, scores in zip(positions, of_batch, strict=True):
-                scored[position] = scores
+        pending = [position for position, window in enumerate(windows) if len(window.kept)]
+        while pending:
+            lengths = [windows[position].length for position in pending]
+            done: set[int] = set()
+            for batch in plan_batches(lengths, self._max_batch_tokens, same_length=self._sees_padding):
+                positions = [pending[number] for number in batch]
+                try:
+                    of_batch = isolated(self._forward, [windows[position] for position in positions])
+                except OutOfMemoryError:
+                    break  # what is left is planned anew, in smaller batches
+                for position, scores in zip(positions, of_batch, strict=True):
+                    scored[position] = scores
+                done.update(positions)
+            pending = [position for position in pending if position not in done]
         return scored
 
     def _forward(self, windows: Sequence[_Window]) -> list[np.ndarray]:
@@ -150,11 +161,22 @@ class Scorer:
             attention_mask[row, :length] = 1
             if token_type_ids is not None:
                 token_type_ids[row, :length] = window.token_type_ids
-        probabilities = softmax(self.engine.logits(input_ids, attention_mask, token_type_ids))
+        try:
+            logits = self.engine.logits(input_ids, attention_mask, token_type_ids)
+        except OutOfMemoryError:
+            self._lower_budget(len(windows) * shape[1])
+            raise
+        probabilities = softmax(logits)
         scores = [probabilities[row, window.kept] for row, window in enumerate(windows)]
         if not all(np.isfinite(of_window).all() for of_window in scores):
             raise ArithmeticError("the model's scores are not finite numbers")
         return scores
+
+    def _lower_budget(self, tokens: int) -> None:
+        """After a batch of so many tokens did not fit, none of more than half is tried again."""
+        if tokens // 2 < self._max_batch_tokens:
+            self._max_batch_tokens = max(1, tokens // 2)
+            _logger.warning("out of memory with %d tokens; batches are now at most %d", tokens, self._max_batch_tokens)
 
     def _assembled(
         self,
@@ -211,12 +233,19 @@ def isolated(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T])
     """``function(items)``, where an item that makes it raise costs its neighbours nothing but time.
 
     The items are halved until the culprit stands alone; its place in the result holds the exception.
+
+    Raises:
+        OutOfMemoryError: if several items do not fit together, for which none of them is to blame.
     """
     if not items:
         return []
     try:
         return [*function(items)]
     except (KeyboardInterrupt, SystemExit):
+        raise
+    except OutOfMemoryError as error:
+        if len(items) == 1:
+            return [error]
         raise
     except BaseException as error:  # Rust's panics are no Exceptions
         if len(items) == 1:

@@ -12,6 +12,7 @@ import pytest
 from texts import ODD_TEXTS
 
 from transforms import AggregationStrategy, Document, Failure, PreEntities, TokenClassifier
+from transforms.engines.errors import OutOfMemoryError
 from transforms.scorer import isolated, softmax
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
@@ -244,6 +245,30 @@ def test_a_model_that_fails_costs_only_the_documents_that_make_it_fail(chaotic: 
         if isinstance(outcome, Failure):
             assert "secret" not in outcome.error + outcome.stacktrace
             assert "RuntimeError" in outcome.error or "not finite" in outcome.error
+
+
+def test_out_of_memory_halves_the_batches_and_goes_on(checkpoint: Callable[[str], Path]) -> None:
+    classify = TokenClassifier(checkpoint("bert_cased"), engine="torch", max_batch_tokens=4096)
+    expected, engine, tried = classify(ODD_TEXTS), classify.scorer.engine, []
+
+    class Small:
+        name, device, precision = "small", "cuda:0", "fp32"
+
+        def logits(self, input_ids: np.ndarray, *others: Any) -> np.ndarray:
+            tried.append(input_ids.size)
+            if input_ids.size > 300:
+                raise OutOfMemoryError
+            return engine.logits(input_ids, *others)
+
+    classify.scorer.engine = Small()
+    for answer, right in zip(classify(ODD_TEXTS), expected, strict=True):
+        assert [{**entity, "score": round(entity["score"], 4)} for entity in answer] == [
+            {**entity, "score": round(entity["score"], 4)} for entity in right
+        ]
+    assert sum(size > 300 for size in tried) <= 5
+    tried.clear()
+    classify(ODD_TEXTS)
+    assert max(tried) <= 300  # the smaller size is kept
 
 
 def test_threads_share_a_classifier(chaotic: TokenClassifier) -> None:

@@ -76,6 +76,7 @@ def test_texts_are_taken_too() -> None:
         assert_that(results | beam.Map(_found), equal_to([(Document.of(TEXT).id, FOUND[:-1])]))
 
 
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
 def test_results_equal_those_without_beam(checkpoint: Callable[[str], Path]) -> None:
     folder = str(checkpoint("roberta"))
     texts = [f"{number}: Ann moved to Paris, Straße {number}." * (1 + number) for number in range(20)]

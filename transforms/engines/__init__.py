@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from transforms.checkpoints import Checkpoint, check_weights
+from transforms.engines.errors import ConversionError
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -41,6 +42,9 @@ class Engine(Protocol):
 
         Returns:
             float32[batch, tokens, labels].
+
+        Raises:
+            OutOfMemoryError: if the batch is too large for the device.
         """
         ...
 
@@ -120,7 +124,6 @@ def _openvino_or_torch(
     if importlib.util.find_spec("openvino") is None:
         _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
         return _torch(checkpoint, place, precision, threads, allow_pickle)
-    from transforms.engines.conversion import ConversionError
     from transforms.engines.openvino_engine import OpenVinoEngine
 
     try:

@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 
 from transforms.checkpoints import Checkpoint, cache_folder
+from transforms.engines.errors import ConversionError
 
 _TOLERANCE = 1e-3  # of the largest logit; conversions that work differ by less than 1e-5
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-
-
-class ConversionError(ValueError):
-    """OpenVINO cannot convert a model, or the converted one gives other logits."""
 
 
 def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Path:

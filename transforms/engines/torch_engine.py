@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from transforms.checkpoints import Checkpoint
+from transforms.engines.errors import OutOfMemoryError
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -127,5 +128,9 @@ class TorchEngine:
         if token_type_ids is not None and self.takes_token_types:
             inputs["token_type_ids"] = token_type_ids
         with self._turn, torch.inference_mode():
-            tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
-            return self._model(**tensors).logits.float().cpu().numpy()
+            try:
+                tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
+                return self._model(**tensors).logits.float().cpu().numpy()
+            except torch.OutOfMemoryError as error:
+                batch, tokens = input_ids.shape
+                raise OutOfMemoryError(f"a batch of {batch} x {tokens} tokens does not fit on {self.device}") from error
