@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import DirectOptions
 
 from pipeline.options import NerOptions
 from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, is_shard, output_files
@@ -249,7 +251,16 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy) -> dict[str
         "model", "model_revision", "tokenizer", "stride", "long_text", "engine", "device", "precision",
         "max_batch_tokens", "threads", "allow_pickle_weights",
     )  # fmt: skip
-    return {name: getattr(options, name) for name in names}
+    return {**{name: getattr(options, name) for name in names}, "threads": _threads(options)}
+
+
+def _threads(options: NerOptions) -> int | None:
+    """Threads of a process: those asked for, or where local worker processes share the cores, its part of them."""
+    direct = options.view_as(DirectOptions)
+    if options.threads is not None or direct.direct_running_mode != "multi_processing":
+        return options.threads
+    cores = os.cpu_count() or 1
+    return max(1, cores // (direct.direct_num_workers or cores))
 
 
 def _is_local(path: str) -> bool:

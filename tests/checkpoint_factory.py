@@ -5,14 +5,13 @@ A random model with large weights changes its mind from token to token, which is
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from benchmarks.rampart import rampart_torch
 
 CORPUS = [
     "Anna Müller wohnt in der Straße des 17. Juni 135, 10623 Berlin, und schreibt an anna.mueller@example.org.",
@@ -190,6 +189,8 @@ def slow_wordpiece(folder: Path) -> Path:
     return save(folder, transformers.BertConfig(**small(backend)), tokenizer, BIO, seed=9)
 
 
+__all__ = ["RANDOM_CHECKPOINTS", "SLOW", "rampart_torch"]
+
 RANDOM_CHECKPOINTS = {
     function.__name__: function
     for function in (
@@ -198,61 +199,3 @@ RANDOM_CHECKPOINTS = {
     )
 }  # fmt: skip
 SLOW = ("canine", "slow_wordpiece")
-
-
-def rampart_folder() -> Path:
-    """The embedded model's own folder, with ONNX weights alone."""
-    from transforms.checkpoints import resolve
-
-    return resolve("rampart").folder
-
-
-def rampart_torch(folder: Path) -> Path:
-    """The embedded model as a checkpoint for PyTorch: its int4 blocks unpacked into float32."""
-    source = rampart_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-        shutil.copy(source / name, folder / name)
-    settings = json.loads((folder / "tokenizer_config.json").read_text())
-    settings["model_max_length"] = 512
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    config = transformers.AutoConfig.from_pretrained(folder)
-    model = transformers.AutoModelForTokenClassification.from_config(config)
-    state = _unpack(source / "onnx" / "model_q4.onnx")
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    if unexpected or [name for name in missing if not name.endswith("position_ids")]:
-        raise RuntimeError(
-            f"the ONNX weights do not fill the model: missing {missing[:3]}, unexpected {unexpected[:3]}"
-        )
-    model.save_pretrained(folder)
-    return folder
-
-
-def _unpack(path: Path) -> dict[str, torch.Tensor]:
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(str(path)).graph
-    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    consumers = {name: node for node in graph.node for name in node.input}
-    state: dict[str, torch.Tensor] = {}
-
-    for node in graph.node:
-        if node.op_type == "MatMulNBits":
-            attributes = {item.name: item.i for item in node.attribute}
-            rows, columns, block = attributes["N"], attributes["K"], attributes["block_size"]
-            packed, scale = arrays[node.input[1]], arrays[node.input[2]].reshape(rows, -1, 1)
-            codes = np.stack([packed & 15, packed >> 4], axis=-1).reshape(rows, -1, block)
-            weight = ((codes.astype(np.float32) - 8) * scale).reshape(rows, -1)[:, :columns]
-            bias = next(name for name in consumers[node.output[0]].input if name.endswith(".bias"))
-            state[bias.replace(".bias", ".weight")] = torch.from_numpy(weight)
-    for name, array in arrays.items():
-        if name.endswith((".bias", ".weight")) and array.dtype == np.float32:
-            state[name] = torch.from_numpy(array.copy())
-    for name in [name for name in arrays if "embeddings" in name and name.endswith("_quantized")]:
-        base = name.removesuffix("_quantized")
-        weight = (arrays[name].astype(np.float32) - arrays[base + "_zero_point"].astype(np.float32)) * arrays[
-            base + "_scale"
-        ]
-        state[base] = torch.from_numpy(weight.astype(np.float32))
-    return state

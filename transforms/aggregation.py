@@ -110,20 +110,20 @@ def find_entities(
     if strategy is AggregationStrategy.NONE:
         return _token_entities(pre_entities, units, scheme, ignore)
 
-    starts, stops, score = group_units(units, scheme)
-    dropped = scheme.ignored(ignore, grouped=True)[units.label[starts]]
+    starts, stops = group_units(units, scheme)
+    kept = ~scheme.ignored(ignore, grouped=True)[units.label[starts]]
+    starts, stops = starts[kept], stops[kept]
+    scores = group_scores(units, starts, stops)
     entities = [
         _entity(
             pre_entities,
             label=scheme.groups[units.label[start]],
-            score=float(score[group]),
+            score=score,
             word=_word(pre_entities, units, start, stop, strategy, to_string),
             first=units.first[start],
             last=units.stop[stop - 1] - 1,
         )
-        for group, start, stop in zip(
-            np.flatnonzero(~dropped).tolist(), starts[~dropped].tolist(), stops[~dropped].tolist(), strict=True
-        )
+        for start, stop, score in zip(starts.tolist(), stops.tolist(), scores.tolist(), strict=True)
     ]
     if pre_entities.num_windows > 1:
         survivors = resolve_overlaps([(entity.start or 0, entity.end or 0, entity.score) for entity in entities])
@@ -148,8 +148,8 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
     """Each word with the label that the strategy gives it: ``first``, ``average`` or ``max``."""
     scores, total = pre_entities.scores, len(pre_entities)
     opens_window = _opens_window(pre_entities)
-    first = np.flatnonzero(~pre_entities.is_subword | opens_window)
-    stop = np.append(first, total)[1:]
+    first = (~pre_entities.is_subword | opens_window).nonzero()[0]
+    stop = _stops(first, total)
     if strategy is AggregationStrategy.AVERAGE:
         word_scores = _segment_means(scores, first, stop)
     elif strategy is AggregationStrategy.MAX:
@@ -166,23 +166,23 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
     )
 
 
-def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarray]:
     """Groups adjacent units of one tag; a unit that begins (``B-``) or opens a window starts a new group.
 
     Returns:
-        First unit, unit after the last and mean score of each group: int64[n], int64[n], float[n].
+        First unit and unit after the last of each group: int64[n_groups] twice.
     """
-    total = len(units.label)
-    if total == 0:
-        nothing = np.zeros(0, np.int64)
-        return nothing, nothing, np.zeros(0, np.float32)
     tag = scheme.tag[units.label]
     opens = scheme.begins[units.label] | units.opens_window
     opens[1:] |= tag[1:] != tag[:-1]
-    opens[0] = True
-    starts = np.flatnonzero(opens)
-    stops = np.append(starts[1:], total)
-    return starts, stops, _segment_means(units.score, starts, stops)
+    opens[:1] = True
+    starts = opens.nonzero()[0]
+    return starts, _stops(starts, len(opens))
+
+
+def group_scores(units: Units, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """The score of each group of units, which is the mean of theirs: float[n_groups]."""
+    return _segment_means(units.score, starts, stops)
 
 
 def resolve_overlaps(spans: list[tuple[int, int, float]]) -> list[int]:
@@ -256,13 +256,24 @@ def _changeover(pre_entities: PreEntities, position: np.ndarray, rows: np.ndarra
     return int(word_starts[np.argmin(np.abs(word_starts - middle))])
 
 
+def _stops(starts: np.ndarray, total: int) -> np.ndarray:
+    """Where segments end that begin at these starts and cover everything up to `total`."""
+    stops = np.empty_like(starts)
+    stops[:-1] = starts[1:]
+    stops[-1:] = total
+    return stops
+
+
 def _best(scores: np.ndarray) -> np.ndarray:
     return scores.argmax(axis=1) if scores.size else np.zeros(len(scores), np.int64)
 
 
 def _opens_window(pre_entities: PreEntities) -> np.ndarray:
     opens = np.zeros(len(pre_entities), bool)
-    opens[pre_entities.window_starts[pre_entities.window_starts < len(pre_entities)]] = True
+    if pre_entities.num_windows == 1:
+        opens[:1] = True
+    else:
+        opens[pre_entities.window_starts[pre_entities.window_starts < len(pre_entities)]] = True
     return opens
 
 
@@ -286,12 +297,12 @@ def _segment_sums(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> 
     sums = values[starts]
     lengths = stops - starts
     if values.ndim == 1:
-        pairs = np.flatnonzero(lengths == 2)
+        pairs = (lengths == 2).nonzero()[0]
         sums[pairs] += values[starts[pairs] + 1]
-        for segment in np.flatnonzero(lengths > 2).tolist():
+        for segment in (lengths > 2).nonzero()[0].tolist():
             sums[segment] = values[starts[segment] : stops[segment]].sum()
         return sums
-    longer = np.flatnonzero(lengths > 1)
+    longer = (lengths > 1).nonzero()[0]
     row = 1
     while len(longer):
         sums[longer] += values[starts[longer] + row]

@@ -301,7 +301,8 @@ class TokenClassifier:
             stop=rows + 1,
             opens_window=np.zeros(len(entities), bool),
         )
-        starts, stops, scores = aggregation.group_units(units, scheme)
+        starts, stops = aggregation.group_units(units, scheme)
+        scores = aggregation.group_scores(units, starts, stops)
         return [
             {
                 "entity_group": scheme.groups[units.label[start]],

@@ -6,8 +6,8 @@ import copy
 import functools
 import json
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Encoded:
         ids: int64[n_tokens].
         start: int64[n_tokens], first code point of each token; None from a slow tokenizer.
         end: int64[n_tokens], code point after the last; None from a slow tokenizer.
+        opens_word: bool[n_tokens], true for the first token of each word where the text was given as words.
     """
 
     ids: np.ndarray
     start: np.ndarray | None
     end: np.ndarray | None
+    opens_word: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,21 +77,28 @@ class Tokenization:
         template: The special tokens around a window.
         side: The side on which it truncates, ``right`` or ``left``.
         uses_token_types: Whether the model is fed `token_type_ids`.
+        to_string: The tokenizer's rendering of some tokens.
     """
 
     def __init__(self, tokenizer: Any) -> None:
+        from transformers import PreTrainedTokenizerFast
+
         self.tokenizer = tokenizer
         self.is_fast: bool = tokenizer.is_fast
         self.side: str = tokenizer.truncation_side
         self.uses_token_types = "token_type_ids" in tokenizer.model_input_names
         self._unk_id: int | None = tokenizer.unk_token_id
         self._slow_lock = threading.Lock()
+        self.to_string: Callable[[list[str]], str] = tokenizer.convert_tokens_to_string
         if self.is_fast:
             backend = tokenizer.backend_tokenizer
             backend.no_truncation()
             backend.no_padding()
             backend.encode_special_tokens = tokenizer.split_special_tokens
             self._backend = backend
+            if type(tokenizer).convert_tokens_to_string is PreTrainedTokenizerFast.convert_tokens_to_string:
+                # What that method does, without its looking for the decoder each time.
+                self.to_string = " ".join if backend.decoder is None else backend.decoder.decode
             # Hugging Face's test for a tokenizer that knows the words of a text.
             self.knows_words = bool(getattr(backend.model, "continuing_subword_prefix", None))
             size = 1 + max(tokenizer.get_vocab().values(), default=-1)
@@ -131,19 +140,22 @@ class Tokenization:
         encoding = self._backend.encode(list(words), is_pretokenized=True, add_special_tokens=False)
         lengths = [len(word) + len(delimiter) for word in words]
         word_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return delimiter.join(words), _columns(encoding, word_starts[np.array(encoding.word_ids, np.int64)])
+        word = np.array(encoding.word_ids, np.int64)
+        encoded = _columns(encoding, word_starts[word])
+        return delimiter.join(words), replace(encoded, opens_word=np.diff(word, prepend=-1) != 0)
 
     def window(self, encoded: Encoded, first: int, stop: int) -> Encoded:
         """The tokens of one window, as the tokenizer would give them had it cut the text itself.
 
         A byte-level tokenizer that puts a space before the text leaves the first space of each window inside its
-        first token's offsets.
+        first token's offsets; in a word, that is so for its first token anyway.
         """
         ids = encoded.ids[first:stop]
         if encoded.start is None or encoded.end is None:
             return Encoded(ids, None, None)
         start, end = encoded.start[first:stop], encoded.end[first:stop]
-        if first > 0 and len(ids) and self._spares_first_space and self._spaced[ids[0]]:
+        opens_word = encoded.opens_word is not None and len(ids) and encoded.opens_word[first]
+        if first > 0 and len(ids) and self._spares_first_space and self._spaced[ids[0]] and not opens_word:
             start, end = start.copy(), end.copy()
             if start[0] == end[0]:  # a token of nothing but spaces
                 end[0] -= 1
@@ -186,10 +198,6 @@ class Tokenization:
             words[row] = text[start[row] : end[row]]
             is_subword[row] = False
         return words, is_subword
-
-    def to_string(self, tokens: list[str]) -> str:
-        """The tokenizer's rendering of these tokens."""
-        return self.tokenizer.convert_tokens_to_string(tokens)
 
     def _tokens(self, ids: np.ndarray) -> np.ndarray:
         if self.is_fast:

@@ -14,6 +14,7 @@ from transforms.aggregation import (
     AggregationStrategy,
     Units,
     find_entities,
+    group_scores,
     group_units,
     join_windows,
     label_tokens,
@@ -596,5 +597,7 @@ def test_group_units(labels: str, opens_window: str, starts: list[int], stops: l
     label = np.array([LABELS.index(label) for label in labels.split()], np.int64)
     rows = np.arange(len(label))
     opens = np.array([mark == "x" for mark in opens_window], bool)
-    groups = group_units(Units(label, rows.astype(np.float32), rows, rows + 1, opens), SCHEME)
-    assert [column.tolist() for column in groups] == [starts, stops, scores]
+    units = Units(label, rows.astype(np.float32), rows, rows + 1, opens)
+    groups = group_units(units, SCHEME)
+    assert [column.tolist() for column in groups] == [starts, stops]
+    assert group_scores(units, *groups).tolist() == scores

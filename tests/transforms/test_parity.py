@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from checkpoint_factory import RANDOM_CHECKPOINTS, SLOW
 from texts import ODD_TEXTS
 
 from transforms import TokenClassifier
+from transforms.windows import window_bounds
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 FAST = [*sorted(set(RANDOM_CHECKPOINTS) - set(SLOW)), "rampart_torch"]
@@ -123,6 +125,37 @@ def test_words(pair: Callable[..., Pair], name: str, strategy: str) -> None:
             assert_same(answer, expected)
         (alone,) = ours(sentences[0], **arguments)
         assert_same(alone, theirs(sentences[0], **arguments)[0])
+
+
+@pytest.mark.parametrize("words", [["Ann", "moved", "to", " Paris"], [" a b", "c  d ", "e"]])
+def test_offsets_of_words_in_windows(pair: Callable[..., Pair], words: list[str]) -> None:
+    theirs, ours = pair("roberta_prefix_space")
+    words, stride = words * 40, 7
+    tokenization, capacity = ours.tokenization, ours.window - 2
+    text, encoded = tokenization.encode_words(words, " ")
+    starts = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
+    cut = theirs.tokenizer(
+        words,
+        is_split_into_words=True,
+        truncation=True,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    for number, bounds in enumerate(window_bounds(len(encoded.ids), capacity, stride)):
+        window = tokenization.window(encoded, *bounds)
+        placed = zip(cut.word_ids(number), cut["offset_mapping"][number], strict=True)
+        expected = [(starts[word] + start, starts[word] + end) for word, (start, end) in placed if word is not None]
+        assert list(zip(window.start.tolist(), window.end.tolist(), strict=True)) == expected
+    assert len(text) == starts[-1] - 1
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_words_in_windows(pair: Callable[..., Pair], name: str) -> None:
+    theirs, ours = pair(name)
+    sentence = [word for text in ODD_TEXTS[4:12] for word in text.split(" ")] + [" w", "v w ", "Ann"] * 40
+    arguments = {"is_split_into_words": True, "aggregation_strategy": "first", "stride": 7}
+    assert_same(ours(sentence, **arguments)[0], theirs(sentence, **arguments)[0])
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -1,0 +1,109 @@
+"""The benchmark's figures as a table and as plots."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+
+def write_report(results: dict[str, Any], folder: Path) -> None:
+    """Writes table.md, speed.png, lengths.png and growth.png."""
+    (folder / "table.md").write_text(table(results), encoding="utf-8")
+    _plot_speed(results, folder / "speed.png")
+    _plot_lengths(results, folder / "lengths.png")
+    _plot_growth(results, folder / "growth.png")
+
+
+def rates(results: dict[str, Any]) -> dict[str, float]:
+    """Documents/s of each subject: the median of its turns."""
+    return {
+        name: results["documents"] / statistics.median(figures["seconds"])
+        for name, figures in results["subjects"].items()
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """All figures as Markdown."""
+    rate = rates(results)
+    base = next(iter(rate.values()))
+    machine, peaks, gflop = results["machine"], results["peak_gflops"], results["gflop_per_document"]
+    lines = [
+        f"{results['documents']} documents, {gflop:.2f} GFLOP each, medians of {results['rounds']} turns; "
+        f"{machine['cores']} cores of {machine['processor']} ({', '.join(machine['vector_units'])}); "
+        f"matrix peak {peaks['fp32']:.0f} GFLOP/s in fp32, {peaks['bf16']:.0f} in bf16",
+        "",
+        "| | documents/s | ratio | of the matrix peak | labels as in fp32 | first result, s | peak memory, MiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, figures in results["subjects"].items():
+        precision = "bf16" if "bf16" in name else "fp32"
+        agreement = next((share for kind, share in results["agreement"].items() if name.endswith(f", {kind}")), None)
+        lines.append(
+            f"| {name} | {rate[name]:.0f} | {rate[name] / base:.2f} | {rate[name] * gflop / peaks[precision]:.0%} | "
+            f"{'' if agreement is None else f'{agreement:.2%}'} | {figures['first_result_s']:.1f} | "
+            f"{figures['peak_mib']:.0f} |"
+        )
+    fastest = max(rate.values())
+    lines += ["", "| grouping | µs a document | of the fastest run |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {micros:.0f} | {micros * fastest / 1e6:.1%} |" for name, micros in results["grouping"].items()
+    ]
+    lines += ["", "| documents, program as a process | seconds | documents/s | peak memory, MiB |", "|---|---|---|---|"]
+    lines += [
+        f"| {int(count):,} | {one['seconds']:.1f} | {int(count) / one['seconds']:.0f} | {one['peak_mib']:.0f} |"
+        for count, one in results["growth"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _plot_speed(results: dict[str, Any], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    rate = rates(results)
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    colours = ["0.6" if name.startswith("transformers") else "tab:blue" for name in rate]
+    bars = axes.barh(list(rate), list(rate.values()), color=colours)
+    axes.bar_label(bars, [f"{value:.0f}" for value in rate.values()], padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel("documents a second")
+    axes.margins(x=0.1)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
+def _plot_lengths(results: dict[str, Any], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for precision, by_length in results["lengths"].items():
+        axes.plot([int(length) for length in by_length], list(by_length.values()), marker="o", label=precision)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([int(length) for length in by_length], list(by_length))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("tokens a document")
+    axes.set_ylabel("tokens a second")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
+def _plot_growth(results: dict[str, Any], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    counts = [int(count) for count in results["growth"]]
+    for number, (key, label) in enumerate((("seconds", "seconds"), ("peak_mib", "peak memory, MiB"))):
+        axes = figure.add_subplot(1, 2, number + 1)
+        axes.plot(counts, [one[key] for one in results["growth"].values()], marker="o")
+        axes.set_xscale("log")
+        if key == "seconds":
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_xlabel("documents")
+        axes.set_ylabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,239 @@
+"""Measures transformers, this library and this program on the same documents, turn about: ``make bench``.
+
+Every subject lives in a process of its own, loads once and then reads the same documents whenever its turn comes
+(A B C A B C …); the figure is the median of its turns. Absolute figures are the machine's; what counts are the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.texts import documents
+
+RESULTS = Path(__file__).parent / "results"
+LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+GROWTH = (1_000, 10_000)
+FULL_GROWTH = (*GROWTH, 100_000)
+
+
+def main() -> int:
+    """Runs everything, and writes results.json, a table and plots to benchmarks/results/."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=600, help="documents a turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each subject (default: %(default)s)")
+    parser.add_argument("--full", action="store_true", help="let the growth go to 100,000 documents")
+    arguments = parser.parse_args()
+
+    from benchmarks.rampart import rampart_torch
+    from benchmarks.report import write_report
+    from benchmarks.subjects import quiet, subjects
+
+    quiet()
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint = str(rampart_torch(Path(scratch) / "rampart-torch"))
+        texts = documents(arguments.documents)
+        results: dict[str, Any] = {
+            "machine": machine(),
+            "documents": len(texts),
+            "rounds": arguments.rounds,
+            "peak_gflops": matrix_peaks(),
+            "subjects": turn_about(list(subjects(checkpoint)), checkpoint, texts, arguments.rounds),
+            "agreement": agreement(checkpoint, texts),
+            "grouping": grouping(texts),
+            "lengths": by_length(checkpoint),
+            "growth": growth(FULL_GROWTH if arguments.full else GROWTH),
+        }
+        results["gflop_per_document"] = gflop_per_document(checkpoint, texts)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_report(results, RESULTS)
+    print((RESULTS / "table.md").read_text())
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """What kind of machine this is."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
+    return {
+        "processor": next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor()),
+        "cores": multiprocessing.cpu_count(),
+        "vector_units": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags],
+        "python": platform.python_version(),
+    }
+
+
+def matrix_peaks(size: int = 2048, turns: int = 10) -> dict[str, float]:
+    """GFLOP/s of square matrix multiplications, the best of some, in fp32 and bf16."""
+    import torch
+
+    peaks = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        matrix = torch.randn(size, size, dtype=dtype)
+        best = min(_seconds(lambda matrix=matrix: matrix @ matrix) for _ in range(turns))
+        peaks[name] = 2 * size**3 / best / 1e9
+    return peaks
+
+
+def turn_about(names: list[str], checkpoint: str, texts: list[str], rounds: int) -> dict[str, dict[str, Any]]:
+    """Seconds of each subject's turns, its seconds to the first result and its peak memory in MiB."""
+    context = multiprocessing.get_context("spawn")
+    workers = {}
+    for name in names:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(name, checkpoint, theirs), daemon=True)
+        process.start()
+        workers[name] = (process, ours, ours.recv())  # one after the other: loading is measured too
+        print(f"{name}: first result after {workers[name][2]:.1f} s", file=sys.stderr)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds):
+        for name, (_, connection, _) in workers.items():
+            connection.send(texts)
+            seconds[name].append(connection.recv())
+            print(f"turn {turn + 1}, {name}: {len(texts) / seconds[name][-1]:.0f} documents/s", file=sys.stderr)
+    results = {}
+    for name, (process, connection, first) in workers.items():
+        connection.send(None)
+        results[name] = {"seconds": seconds[name], "first_result_s": first, "peak_mib": connection.recv()}
+        process.join()
+    return results
+
+
+def _serve(name: str, checkpoint: str, connection: Connection) -> None:
+    begin = time.perf_counter()
+    from benchmarks.subjects import quiet, subjects
+
+    quiet()
+    read = subjects(checkpoint)[name]()
+    read(["My name is Ann Smith."])
+    connection.send(time.perf_counter() - begin)
+    read(documents(16, seed=1))
+    while (texts := connection.recv()) is not None:
+        connection.send(_seconds(lambda texts=texts: read(texts)))
+    connection.send(peak_mib("self"))
+
+
+def agreement(checkpoint: str, texts: list[str]) -> dict[str, float]:
+    """Share of tokens with the label that PyTorch gives in fp32."""
+    reference = _labels(checkpoint, "torch", "fp32", texts)
+    kinds = {
+        "torch bf16": (checkpoint, "torch", "bf16"),
+        "openvino fp32": (checkpoint, "openvino", "fp32"),
+        "openvino bf16": (checkpoint, "openvino", "bf16"),
+        "openvino fp32, int4 weights": ("rampart", "openvino", "fp32"),
+        "openvino bf16, int4 weights": ("rampart", "openvino", "bf16"),
+    }
+    return {name: float((_labels(*kind, texts) == reference).mean()) for name, kind in kinds.items()}
+
+
+def _labels(model: str, engine: str, precision: str, texts: list[str]) -> Any:
+    import numpy as np
+
+    from transforms import Document, PreEntities, TokenClassifier
+
+    scored = TokenClassifier(model, engine=engine, precision=precision).classify([Document("", text) for text in texts])
+    return np.concatenate([one.scores.argmax(axis=1) for one in scored if isinstance(one, PreEntities)])
+
+
+def grouping(texts: list[str]) -> dict[str, float]:
+    """Microseconds a document that GroupEntities' function takes, by strategy; the median of five passes."""
+    from transforms import AggregationStrategy, Document, PreEntities, TokenClassifier
+    from transforms.ner import group_document
+
+    scored = TokenClassifier().classify([Document("", text) for text in texts])
+    predictions = [one for one in scored if isinstance(one, PreEntities)]
+    return {
+        strategy.value: 1e6
+        / len(predictions)
+        * statistics.median(
+            _seconds(lambda strategy=strategy: [group_document(one, strategy) for one in predictions]) for _ in range(5)
+        )
+        for strategy in AggregationStrategy
+    }
+
+
+def by_length(checkpoint: str, tokens: int = 16_384) -> dict[str, dict[str, float]]:
+    """Tokens/s of documents of one length, all of them read; in windows where they are longer than the model's."""
+    from benchmarks.subjects import classifier
+    from transforms.tokenization import load_tokenization
+
+    whole = " ".join(documents(2000, seed=2))
+    encoded = load_tokenization(Path(checkpoint)).encode([whole])[0]
+    results: dict[str, dict[str, float]] = {}
+    for precision in ("fp32", "bf16"):
+        read = classifier(checkpoint, "openvino", precision)
+        results[precision] = {}
+        for length in LENGTHS:
+            ends = encoded.end[length - 1 : tokens : length]
+            starts = encoded.start[0:tokens:length]
+            texts = [whole[start:end] for start, end in zip(starts, ends, strict=False)]
+            read(texts[:2])
+            results[precision][str(length)] = length * len(texts) / _seconds(lambda read=read, texts=texts: read(texts))
+    return results
+
+
+def growth(counts: tuple[int, ...]) -> dict[str, dict[str, float]]:
+    """Seconds and peak MiB of the program as a process of its own, by number of documents."""
+    results = {}
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "in.jsonl"
+            source.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(count)))
+            command = [sys.executable, "-m", "pipeline", f"--input={source}", f"--output={folder}/out/x"]
+            begin = time.perf_counter()
+            child = subprocess.Popen(
+                [*command, "--aggregation_strategy=first", "--precision=bf16"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            peak = 0.0
+            while child.poll() is None:
+                peak = max(peak, peak_mib(str(child.pid)))
+                time.sleep(0.05)
+            if child.returncode:
+                raise RuntimeError(f"the program failed on {count} documents")
+            results[str(count)] = {"seconds": time.perf_counter() - begin, "peak_mib": peak}
+            print(f"{count} documents: {results[str(count)]}", file=sys.stderr)
+    return results
+
+
+def peak_mib(process: str) -> float:
+    """The most memory that a process has held. (`getrusage` would count what it shared before its `exec`.)"""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
+
+
+def gflop_per_document(checkpoint: str, texts: list[str]) -> float:
+    """Multiplications and additions of the model's matrices for a document on average, padding left out."""
+    from transforms.tokenization import load_tokenization
+
+    config = json.loads((Path(checkpoint) / "config.json").read_text())
+    hidden, layers, inner = config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"]
+    weights = layers * (4 * hidden**2 + 2 * hidden * inner) + hidden * len(config["id2label"])
+    lengths = [len(one.ids) + 2 for one in load_tokenization(Path(checkpoint)).encode(texts)]
+    return sum(2 * weights * length + 4 * layers * hidden * length**2 for length in lengths) / len(texts) / 1e9
+
+
+def _seconds(work: Any) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    sys.exit(main())

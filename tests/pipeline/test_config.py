@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.command_line import parse
+from pipeline.config import NerConfig
+from pipeline.options import NerOptions
+
+
+@pytest.mark.parametrize(
+    ("flags", "threads"),
+    [
+        ([], None),
+        (["--direct_num_workers=2"], None),  # threads of one process: the engine sees to that
+        (["--direct_num_workers=2", "--direct_running_mode=multi_processing"], 3),
+        (["--direct_num_workers=4", "--direct_running_mode=multi_processing"], 1),
+        (["--direct_num_workers=0", "--direct_running_mode=multi_processing"], 1),  # as many as there are cores
+        (["--direct_num_workers=9", "--direct_running_mode=multi_processing"], 1),
+        (["--direct_num_workers=2", "--direct_running_mode=multi_processing", "--threads=5"], 5),
+    ],
+)
+def test_processes_share_the_cores(
+    flags: list[str], threads: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    (tmp_path / "in.txt").write_text("Ann\n")
+    options = parse([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", *flags])
+    assert NerConfig.from_options(options.view_as(NerOptions)).model["threads"] == threads
