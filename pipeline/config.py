@@ -176,9 +176,13 @@ def _check_apart(options: NerOptions, files: list[FileMetadata], *outputs: tuple
     """A second run must not read what the first has written."""
     for file in files:
         for prefix, suffix in outputs:
-            folder = FileSystems.split(file.path)[0].removeprefix("./")
-            if folder == FileSystems.split(prefix)[0].removeprefix("./") and is_shard(file.path, prefix, suffix):
+            if _folder(file.path) == _folder(prefix) and is_shard(file.path, prefix, suffix):
                 raise ValueError(f"input={options.input!r} matches {file.path}, which is a file of this run's output")
+
+
+def _folder(path: str) -> str:
+    """The folder of a file; of a local one, by whatever path it was named."""
+    return str(Path(path).parent.resolve()) if _is_local(path) else FileSystems.split(path)[0]
 
 
 def _check_columns(options: NerOptions, path: str, input_format: str) -> None:

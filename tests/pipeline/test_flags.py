@@ -168,7 +168,7 @@ def test_a_flag_that_is_not_there_at_all(
     [
         ("data/*.jsonl", "data/x-00000-of-00001.jsonl"),
         ("data/*", "data/x-00002-of-00003.jsonl"),
-        # What failed is deleted when the run has succeeded.
+        # What failed is deleted when the run begins.
         ("data/*.jsonl", "data/x-failures-00000-of-00001.jsonl"),
     ],
     ids=["results", "one of three shards", "failures"],
@@ -182,6 +182,15 @@ def test_a_run_does_not_read_its_own_output(
     sentence = refusal([f"--input={pattern}", "--input_format=jsonl", "--output=data/x"], capsys)
     assert f"--input={pattern!r}" in sentence
     assert written in sentence
+
+
+def test_a_run_knows_its_own_output_by_any_path(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data").mkdir()
+    Path("link").symlink_to("data")
+    shutil.copy("in.jsonl", "data/x-00000-of-00001.jsonl")
+    for pattern in (f"{Path.cwd()}/data/*.jsonl", "./data/*.jsonl", "link/*.jsonl"):
+        assert "a file of this run's output" in refusal([f"--input={pattern}", "--output=data/x"], capsys)
+    assert Path("data/x-00000-of-00001.jsonl").exists()
 
 
 def test_input_beside_the_output_is_read(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
