@@ -29,6 +29,12 @@ def chaotic(checkpoint: Callable[[str], Path]) -> TokenClassifier:
     return TokenClassifier(checkpoint("bert_cased"), aggregation_strategy="simple", engine="torch")
 
 
+def assert_near(ours: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
+    """The same entities; scores as near as batches of other shapes allow."""
+    assert [{**entity, "score": None} for entity in ours] == [{**entity, "score": None} for entity in others]
+    assert [entity["score"] for entity in ours] == pytest.approx([entity["score"] for entity in others], abs=1e-4)
+
+
 def test_embedded_model_finds_what_stands_there(rampart: TokenClassifier) -> None:
     entities = rampart(TEXT)
     assert [(entity["entity_group"], TEXT[entity["start"] : entity["end"]]) for entity in entities] == PERSONAL
@@ -174,9 +180,7 @@ def test_windows_do_not_depend_on_the_batch(checkpoint: Callable[[str], Path], w
         for size in (1, 4096)
     )
     for mine, other in zip(small(ODD_TEXTS), large(ODD_TEXTS), strict=True):
-        assert [{**entity, "score": round(entity["score"], 4)} for entity in mine] == [
-            {**entity, "score": round(entity["score"], 4)} for entity in other
-        ]
+        assert_near(mine, other)
 
 
 def test_joined_tokens_lose_no_text_in_overlaps(checkpoint: Callable[[str], Path]) -> None:
@@ -262,9 +266,7 @@ def test_out_of_memory_halves_the_batches_and_goes_on(checkpoint: Callable[[str]
 
     classify.scorer.engine = Small()
     for answer, right in zip(classify(ODD_TEXTS), expected, strict=True):
-        assert [{**entity, "score": round(entity["score"], 4)} for entity in answer] == [
-            {**entity, "score": round(entity["score"], 4)} for entity in right
-        ]
+        assert_near(answer, right)
     assert sum(size > 300 for size in tried) <= 5
     tried.clear()
     classify(ODD_TEXTS)
