@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import DirectOptions
 
 from pipeline.options import NerOptions
 from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, is_shard, output_files
-from pipeline.sources import INPUT_FORMATS, guess_input_format, match_files, peek_columns
+from pipeline.sources import INPUT_FORMATS, UnreadableFileError, check_text_field, guess_input_format, match_files
 from transforms.aggregation import AggregationStrategy
 from transforms.engines import check_choice
 from transforms.model_setup import ModelSetup
@@ -155,7 +155,9 @@ def _check_input(options: NerOptions, output_format: str, dead_letter: str) -> s
     _check_apart(options, files, output_files(options.output, output_format), output_files(dead_letter, "jsonl"))
     first = next((file for file in files if file.size_in_bytes), None)
     if first is not None:
-        _check_columns(options, first.path, input_format)
+        # A broken file is a failure of its own when it is read; the others are fine.
+        with suppress(UnreadableFileError):
+            check_text_field(first.path, input_format, options.text_field)
     return input_format
 
 
@@ -183,20 +185,6 @@ def _check_apart(options: NerOptions, files: list[FileMetadata], *outputs: tuple
 def _folder(path: str) -> str:
     """The folder of a file; of a local one, by whatever path it was named."""
     return str(Path(path).parent.resolve()) if _is_local(path) else FileSystems.split(path)[0]
-
-
-def _check_columns(options: NerOptions, path: str, input_format: str) -> None:
-    try:
-        columns = peek_columns(path, input_format)
-    except ValueError:  # a broken file is a failure of its own when it is read; the others are fine
-        return
-    if not columns or columns.count(options.text_field) == 1:
-        return
-    if options.text_field in columns:
-        raise ValueError(f"text_field={options.text_field!r} is the name of several columns of {path}")
-    # The header of a CSV file that has none is text, which is not for a terminal or a log.
-    named = f"{len(columns)} columns" if input_format == "csv" else f"fields {', '.join(columns)}"
-    raise ValueError(f"text_field={options.text_field!r} is not among the {named} of {path}")
 
 
 def _output_format(options: NerOptions) -> str:

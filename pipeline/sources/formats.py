@@ -11,6 +11,10 @@ from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 
 
+class UnreadableFileError(ValueError):
+    """A file that cannot be read as the format it should have; the message quotes nothing of what it holds."""
+
+
 @dataclass(frozen=True)
 class Format:
     """How one kind of file is read.
@@ -76,23 +80,31 @@ def peek_columns(path: str, input_format: str) -> list[str] | None:
         JSON Lines file; None for text, which has no columns.
 
     Raises:
-        ValueError: If the file cannot be read as this format.
+        UnreadableFileError: If the file cannot be read as this format.
     """
     try:
         return FORMATS[input_format].columns(path)
     except UnreadableError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UnreadableFileError(f"{path}: {error}") from error
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as {input_format} ({type(error).__name__})") from error
+        raise UnreadableFileError(f"{path} cannot be read as {input_format} ({type(error).__name__})") from error
 
 
 def check_text_field(path: str, input_format: str, text_field: str) -> None:
     """Refuses a file that has columns, but not one for the documents' text.
 
     Raises:
-        ValueError: If it has none or several, or if the file cannot be read as this format.
+        UnreadableFileError: If the file cannot be read as this format.
+        ValueError: If it has no such column or several.
     """
     columns = peek_columns(path, input_format)
-    if columns and columns.count(text_field) != 1:
-        count = f"{columns.count(text_field)} of the {len(columns)} columns"
-        raise ValueError(f"{path}: {count} are named {text_field!r}; --text_field names the one with the text")
+    count = columns.count(text_field) if columns else 1
+    if not columns or count == 1:
+        return
+    named = f"{count} of the {len(columns)} columns are named {text_field!r}"
+    sentence = f"text_field={text_field!r} does not fit {path}: {named}"
+    if count:
+        raise ValueError(f"{sentence}; --text_field names the one with the text, not several")
+    # The header of a CSV file that has none is text, which is not for a terminal or a log.
+    present = "" if input_format == "csv" else f"; there are {', '.join(columns)}"
+    raise ValueError(f"{sentence}; --text_field names the one with the text{present}")
