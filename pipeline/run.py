@@ -65,13 +65,13 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     try:
         _clear(config)
         result = pipeline.run()
+        if options.view_as(StandardOptions).runner == "DataflowRunner":
+            print(f"{PROGRAM}: job {result.job_id()} is submitted")
+            return 0
+        state = result.wait_until_finish()
     except Exception as error:  # the runner has logged the stack
         print(f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
         return 1
-    if options.view_as(StandardOptions).runner == "DataflowRunner":
-        print(f"{PROGRAM}: job {result.job_id()} is submitted")
-        return 0
-    state = result.wait_until_finish()
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)
         return 1

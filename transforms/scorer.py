@@ -20,7 +20,7 @@ from transforms.tokenization import Encoded
 from transforms.windows import plan_batches, truncated_bounds, window_bounds
 
 DEFAULT_MAX_BATCH_TOKENS = 2048
-"""Tokens of a batch, padding counted: the best size measured on two cores; half or double it costs 5 to 15 %."""
+"""Tokens of a batch, padding counted: enough to keep a few cores busy, and little enough to stay in their caches."""
 
 # Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
 _SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
