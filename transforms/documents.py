@@ -21,6 +21,8 @@ class Document:
             because `RunInference` moves element timestamps to the end of their window.
         payload: The source's record as it was read, for the dead letter. None means that the record is
             the UTF-8 encoding of `text`.
+        receipt: What the source wants back once the document's result or failure is written, so that it does not
+            send the document again (a Pub/Sub acknowledgement, for example).
     """
 
     id: str
@@ -28,6 +30,7 @@ class Document:
     attributes: Mapping[str, str] = field(default_factory=dict)
     timestamp: float | None = None
     payload: bytes | None = None
+    receipt: str | None = None
 
     @classmethod
     def of(cls, value: Document | str) -> Document:
@@ -53,6 +56,7 @@ class Failure:
         attributes: The document's attributes, and whatever places the record (``id``, ``source``).
         stacktrace: Where in the code it happened, without the exception's message; empty if there was none.
         timestamp: When it happened, in seconds since the epoch.
+        receipt: The document's, or that of a record that became no document.
     """
 
     payload: bytes
@@ -61,6 +65,7 @@ class Failure:
     attributes: Mapping[str, str] = field(default_factory=dict)
     stacktrace: str = ""
     timestamp: float = field(default_factory=time.time)
+    receipt: str | None = None
 
     @classmethod
     def of_document(cls, document: Document, error: str | BaseException, stage: str) -> Failure:
@@ -79,7 +84,8 @@ class Failure:
         if isinstance(error, BaseException):
             stacktrace = "".join(traceback.format_tb(error.__traceback__))
             error = f"{stage} failed with {type(error).__name__}"
-        return cls(payload, error, stage, {**document.attributes, "id": document.id}, stacktrace)
+        attributes = {**document.attributes, "id": document.id}
+        return cls(payload, error, stage, attributes, stacktrace, receipt=document.receipt)
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ class DocumentEntities:
         text: The document's text.
         attributes: The document's attributes.
         timestamp: The document's event time, seconds since the epoch.
+        receipt: The document's.
     """
 
     id: str
@@ -134,3 +141,4 @@ class DocumentEntities:
     text: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     timestamp: float | None = None
+    receipt: str | None = None

@@ -178,6 +178,7 @@ def group_document(
         text=document.text,
         attributes=document.attributes,
         timestamp=document.timestamp,
+        receipt=document.receipt,
     )
 
 

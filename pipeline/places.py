@@ -1,0 +1,73 @@
+"""What an input or output path names: files, a BigQuery table, a Pub/Sub subscription or topic."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PROJECT = r"(?:[\w.-]+:)?[a-z][a-z0-9-]*"  # the project of a company's domain has it in front: example.com:project
+_TABLE = re.compile(rf"(?P<project>{_PROJECT}):(?P<dataset>\w+)\.(?P<table>[\w$-]+)")
+_PUBSUB = re.compile(r"projects/(?P<project>[^/]+)/(?P<kind>subscriptions|topics)/(?P<name>[^/]+)")
+
+
+@dataclass(frozen=True)
+class Files:
+    """A path, a prefix or a glob on any file system that Beam knows."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True)
+class Table:
+    """A BigQuery table."""
+
+    project: str
+    dataset: str
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.project}:{self.dataset}.{self.table}"
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A Pub/Sub subscription."""
+
+    project: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/subscriptions/{self.name}"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A Pub/Sub topic."""
+
+    project: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/topics/{self.name}"
+
+
+Place = Files | Table | Subscription | Topic
+
+
+def place_of(path: str) -> Place:
+    """What a path names, by its shape alone.
+
+    >>> place_of("gs://bucket/x-*.jsonl"), str(place_of("my-project:ner.entities"))
+    (Files(path='gs://bucket/x-*.jsonl'), 'my-project:ner.entities')
+    >>> place_of("projects/my-project/subscriptions/tickets")
+    Subscription(project='my-project', name='tickets')
+    """
+    if found := _PUBSUB.fullmatch(path):
+        kind = Subscription if found["kind"] == "subscriptions" else Topic
+        return kind(found["project"], found["name"])
+    if found := _TABLE.fullmatch(path):
+        return Table(found["project"], found["dataset"], found["table"])
+    return Files(path)
