@@ -23,7 +23,7 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     with contextlib.ExitStack() as stack:
         storage = stack.enter_context(StorageServer())
-        servers = [stack.enter_context(Broker()), storage, stack.enter_context(BigQueryServer(storage.root))]
+        servers = [stack.enter_context(Broker()), storage, stack.enter_context(BigQueryServer(storage))]
         variables = {"GOOGLE_CLOUD_PROJECT": PROJECT}
         for server in servers:
             variables |= server.environment
