@@ -1,7 +1,8 @@
-"""bqemulator with two gaps closed that Beam falls into; it runs in bqemulator's own environment.
+"""bqemulator with some gaps closed that Beam falls into; it runs in bqemulator's own environment.
 
 A query job with a destination table leaves its rows there. An extract job puts a number in the place of the asterisk, and
-hands its file to the storage server (`STORAGE_EMULATOR_HOST`), which knows no files that it has not been given.
+hands its file to the storage server (`STORAGE_EMULATOR_HOST`), which knows no files that it has not been given. Streaming
+inserts are those of `bigquery_insert_all`, beside this file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import bigquery_insert_all
 from bqemulator.api.routes import jobs
 from bqemulator.cli import main
 from bqemulator.jobs import executor
@@ -54,6 +56,7 @@ def _copy_relation_to_bucket(relation_sql: str, dest_path: str, *arguments: Any,
 
 jobs._execute_query_or_failed_meta = _execute_query_into_table
 executor._copy_relation_to_file = _copy_relation_to_bucket
+bigquery_insert_all.install()
 
 if __name__ == "__main__":
     main()

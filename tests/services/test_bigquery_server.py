@@ -65,9 +65,61 @@ def test_an_answer_may_be_lost_after_the_work(table, proxy):
 def test_beam_is_behind_the_proxy_too(table, proxy):
     proxy.answer(503, path="insertAll")
     with beam.Pipeline(options=PipelineOptions(project="test-project")) as pipeline:
-        pipeline | beam.Create([{"id": "a"}]) | WriteToBigQuery(table.replace(".", ":", 1), schema="id:STRING")
+        (
+            pipeline
+            | beam.Create([{"id": "a"}])
+            | WriteToBigQuery(table.replace(".", ":", 1), schema="id:STRING", method="STREAMING_INSERTS")
+        )
     assert [status for _, path, status in proxy.requests if "insertAll" in path] == [503, 200]
     assert ids(table) == ["a"]
+
+
+WIDE = [
+    bigquery.SchemaField("id", "STRING", mode="REQUIRED"),
+    bigquery.SchemaField("number", "INTEGER"),
+    bigquery.SchemaField("parts", "RECORD", mode="REPEATED", fields=[bigquery.SchemaField("word", "STRING")]),
+]
+GOOD = {"id": "good", "number": 1, "parts": [{"word": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "location", "message"),
+    [
+        ({"id": "a", "colour": 1}, "colour", "no such field: colour."),
+        ({"id": "a", "parts": [{"word": "b"}, {"colour": 1}]}, "parts.colour", "no such field: parts.colour."),
+        ({"number": 1}, "id", "Missing required field: id."),
+        ({"id": None}, "id", "Missing required field: id."),
+        ({"id": "a", "number": "many"}, None, None),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused_with_its_reason(dataset, row, location, message):
+    table = f"{dataset}.wide"
+    client = bigquery.Client()
+    client.create_table(bigquery.Table(table, WIDE))
+    [other, refused] = client.insert_rows_json(table, [GOOD, row])
+    assert (other["index"], other["errors"][0]["reason"]) == (0, "stopped")
+    assert (refused["index"], refused["errors"][0]["reason"]) == (1, "invalid")
+    if message:
+        assert (refused["errors"][0]["location"], refused["errors"][0]["message"]) == (location, message)
+    assert ids(table) == []
+    [refused] = client.insert_rows_json(table, [GOOD, row], skip_invalid_rows=True)
+    assert refused["index"] == 1
+    assert ids(table) == ["good"]
+
+
+def test_an_insert_id_counts_once(table):
+    client = bigquery.Client()
+    for names in (["a", "b"], ["b", "b", "c"]):
+        assert client.insert_rows_json(table, [{"id": name} for name in names], row_ids=names) == []
+    assert client.insert_rows_json(table, [{"id": "a"}], row_ids=[None]) == []
+    assert ids(table) == ["a", "a", "b", "c"]
+
+
+def test_a_request_may_have_ten_megabytes(table):
+    with pytest.raises(exceptions.GoogleAPICallError) as caught:
+        bigquery.Client().insert_rows_json(table, [{"id": "x" * 10_000_000}], retry=None)
+    assert caught.value.code == 413
+    assert bigquery.Client().insert_rows_json(table, [{"id": "x" * 9_000_000}], retry=None) == []
 
 
 def test_the_environment_is_made_once_and_anew_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
