@@ -87,6 +87,14 @@ class Failure:
         attributes = {**document.attributes, "id": document.id}
         return cls(payload, error, stage, attributes, stacktrace, receipt=document.receipt)
 
+    @classmethod
+    def of_result(cls, result: DocumentEntities, error: str | BaseException, stage: str = "write") -> Failure:
+        """The failure of a result that could not be written: that of its document, original bytes and all."""
+        document = Document(
+            result.id, result.text, result.attributes, result.timestamp, result.payload, receipt=result.receipt
+        )
+        return cls.of_document(document, error, stage)
+
 
 @dataclass(frozen=True)
 class Entity:
@@ -128,6 +136,7 @@ class DocumentEntities:
         attributes: The document's attributes.
         timestamp: The document's event time, seconds since the epoch.
         receipt: The document's.
+        payload: The document's, for the dead letter if the result cannot be written.
     """
 
     id: str
@@ -142,3 +151,4 @@ class DocumentEntities:
     attributes: Mapping[str, str] = field(default_factory=dict)
     timestamp: float | None = None
     receipt: str | None = None
+    payload: bytes | None = None
