@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -115,22 +115,12 @@ class ReadTable(beam.PTransform):
     def expand(self, pbegin: Any) -> ReadResult:
         source = QUERY_SOURCE if self._table is None else str(self._table)
         if self._method == "EXPORT":
-            rows = pbegin | "Export" >> self._export()
-            read: Any = partial(_document_of_exported, fields=self._fields, source=source)
-        else:
-            options = pbegin.pipeline.options.view_as(GoogleCloudOptions)
-            project = options.project or (self._table.project if self._table else None)
-            columns = (self._fields.id, self._fields.text)
-            rows = (
-                pbegin
-                | "Request" >> beam.Create([self._query or self._table])
-                | "OpenStreams" >> beam.FlatMap(open_streams, project=project, columns=columns)
-                | "Spread" >> beam.Reshuffle()
-            )
-            read = partial(read_stream, fields=self._fields, source=source)
-        outcomes = rows | "ReadRows" >> beam.ParDo(SortOutcomesFn(read)).with_outputs(FAILURES, main="documents")
-        # A small table is one stream. And a session ends after hours, by when a slow model might not have come to it.
-        return ReadResult(outcomes["documents"] | "Balance" >> beam.Reshuffle(), outcomes[FAILURES])
+            read = partial(_document_of_exported, fields=self._fields, source=source)
+            return _sorted(pbegin | "Export" >> self._export(), read)
+        columns = (self._fields.id, self._fields.text)
+        return read_table(
+            pbegin, self._query or self._table, columns, partial(read_stream, fields=self._fields, source=source)
+        )
 
     def _export(self) -> ReadFromBigQuery:
         if self._table is None:
@@ -140,6 +130,29 @@ class ReadTable(beam.PTransform):
 
 def _document_of_exported(row: dict[str, Any], fields: DocumentFields, source: str) -> Iterator[Document | Failure]:
     yield document_of_row(row, fields, source)
+
+
+def read_table(
+    pbegin: Any,
+    request: Table | str | None,
+    columns: tuple[str, ...],
+    read: Callable[[str], Iterator[Document | Failure]],
+) -> ReadResult:
+    """The steps from a table or a query to what a function reads from the streams of its rows."""
+    project = pbegin.pipeline.options.view_as(GoogleCloudOptions).project
+    streams = (
+        pbegin
+        | "Request" >> beam.Create([request])
+        | "OpenStreams" >> beam.FlatMap(open_streams, project=project, columns=columns)
+        | "Spread" >> beam.Reshuffle()
+    )
+    return _sorted(streams, read)
+
+
+def _sorted(elements: Any, read: Callable[[Any], Iterator[Document | Failure]]) -> ReadResult:
+    outcomes = elements | "ReadRows" >> beam.ParDo(SortOutcomesFn(read)).with_outputs(FAILURES, main="documents")
+    # A small table is one stream. And a session ends after hours, by when a slow model might not have come to it.
+    return ReadResult(outcomes["documents"] | "Balance" >> beam.Reshuffle(), outcomes[FAILURES])
 
 
 # Beam's own direct read makes a data set for a query's result, and after any read deletes every data set that a
@@ -153,13 +166,13 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
 
     Args:
         request: A table, or a query.
-        project: What pays for it; None takes the environment's.
+        project: What pays for it; None takes the table's, or the environment's.
         columns: What to read, as far as the table has it.
 
     Returns:
         Names of streams that can be read in parallel.
     """
-    client = client_of(project)
+    client = client_of(project or (request.project if isinstance(request, Table) else None))
     if isinstance(request, Table):
         table = client.get_table(standard_name(request)).reference
     else:
@@ -174,17 +187,22 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
         read_options=types.ReadSession.TableReadOptions(selected_fields=selected),
     )
     opened = storage_client().create_read_session(
-        parent=f"projects/{project or client.project}", read_session=session, max_stream_count=_STREAM_COUNT
+        parent=f"projects/{client.project}", read_session=session, max_stream_count=_STREAM_COUNT
     )
     return [stream.name for stream in opened.streams]
 
 
-def read_stream(name: str, fields: DocumentFields, source: str) -> Iterator[Document | Failure]:
-    """Reads one stream to its end.
+def read_rows(name: str) -> Iterator[dict[str, Any]]:
+    """Reads the rows of one stream to its end.
 
     The client goes on after a broken connection. What it cannot mend is raised, for the runner to begin the stream
     again: a stream that is cut short must not look like a small table.
     """
     for page in storage_client().read_rows(name).rows().pages:
-        for row in page.to_arrow().to_pylist():
-            yield document_of_row(row, fields, source)
+        yield from page.to_arrow().to_pylist()
+
+
+def read_stream(name: str, fields: DocumentFields, source: str) -> Iterator[Document | Failure]:
+    """Reads the rows of one stream as documents."""
+    for row in read_rows(name):
+        yield document_of_row(row, fields, source)
