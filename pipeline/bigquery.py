@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPIError, NotFound
-from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
-from google.cloud import bigquery, bigquery_storage
+from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 from google.cloud.bigquery.retry import DEFAULT_RETRY
-from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
-from grpc import insecure_channel
 from requests.exceptions import RequestException
 
 from pipeline.places import Table
 
 CHECK_SECONDS = 15.0
 """How long a question before the start may take, with its retries."""
-
-EMULATOR = "BIGQUERY_EMULATOR_HOST"
-"""Names a server that stands for BigQuery, `http://host:port`. Google's own client reads it too."""
-
-STORAGE_EMULATOR = "BIGQUERY_STORAGE_EMULATOR_HOST"
-"""Names a server that stands for BigQuery's Storage API, `host:port`; for that, the client knows no variable."""
 
 _CHECK_RETRY = DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
 
@@ -34,20 +24,8 @@ _TYPES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "
 
 
 def client_of(project: str | None) -> bigquery.Client:
-    """A client that asks and pays in the name of a project, None for the environment's own.
-
-    A server that stands for BigQuery is asked without credentials.
-    """
-    credentials = AnonymousCredentials() if os.environ.get(EMULATOR) else None
-    return bigquery.Client(project=project, credentials=credentials)
-
-
-def storage_client() -> bigquery_storage.BigQueryReadClient:
-    """A client of the Storage API's reading half."""
-    host = os.environ.get(STORAGE_EMULATOR)
-    if not host:
-        return bigquery_storage.BigQueryReadClient()
-    return bigquery_storage.BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=insecure_channel(host)))
+    """A client that asks and pays in the name of a project, None for the environment's own."""
+    return bigquery.Client(project=project)
 
 
 def standard_name(table: Table) -> str:

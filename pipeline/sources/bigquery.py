@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.io.gcp.bigquery import ReadFromBigQuery
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from google.cloud.bigquery import QueryJobConfig
-from google.cloud.bigquery_storage_v1 import types
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
-from pipeline.bigquery import check_text_column, client_of, find_table, query_columns, standard_name, storage_client
+from pipeline.bigquery import check_text_column, client_of, find_table, query_columns, standard_name
 from pipeline.places import Table
 from pipeline.sources.read import FAILURES, ReadResult, SortOutcomesFn
 from pipeline.sources.records import DocumentFields, document_of, json_payload
@@ -186,7 +187,7 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
         data_format=types.DataFormat.ARROW,
         read_options=types.ReadSession.TableReadOptions(selected_fields=selected),
     )
-    opened = storage_client().create_read_session(
+    opened = BigQueryReadClient().create_read_session(
         parent=f"projects/{client.project}", read_session=session, max_stream_count=_STREAM_COUNT
     )
     return [stream.name for stream in opened.streams]
@@ -198,8 +199,12 @@ def read_rows(name: str) -> Iterator[dict[str, Any]]:
     The client goes on after a broken connection. What it cannot mend is raised, for the runner to begin the stream
     again: a stream that is cut short must not look like a small table.
     """
-    for page in storage_client().read_rows(name).rows().pages:
-        yield from page.to_arrow().to_pylist()
+    schema = None
+    for response in BigQueryReadClient().read_rows(name):
+        if schema is None:  # only the first response has it
+            schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
+        batch = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
+        yield from pa.ipc.read_record_batch(batch, schema).to_pylist()
 
 
 def read_stream(name: str, fields: DocumentFields, source: str) -> Iterator[Document | Failure]:
