@@ -17,7 +17,8 @@ from pipeline.places import Table
 CHECK_SECONDS = 15.0
 """How long a question before the start may take, with its retries."""
 
-_CHECK_RETRY = DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
+CHECK_RETRY = DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
+"""For those questions."""
 
 # BigQuery's standard names and legacy names of the types that occur here.
 _TYPES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
@@ -63,7 +64,7 @@ def find_table(table: Table, flag: str) -> bigquery.Table | None:
         try:
             # A partition's decorator is no part of a table's name.
             name = standard_name(table).partition("$")[0]
-            return client_of(table.project).get_table(name, retry=_CHECK_RETRY, timeout=CHECK_SECONDS)
+            return client_of(table.project).get_table(name, retry=CHECK_RETRY, timeout=CHECK_SECONDS)
         except NotFound:
             return None
 
@@ -76,7 +77,7 @@ def query_columns(query: str, project: str | None, flag: str) -> list[SchemaFiel
     """
     with told_by(f"{flag} cannot be run"):
         settings = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
-        job = client_of(project).query(query, settings, retry=_CHECK_RETRY, timeout=CHECK_SECONDS, job_retry=None)
+        job = client_of(project).query(query, settings, retry=CHECK_RETRY, timeout=CHECK_SECONDS, job_retry=None)
         return list(job.schema or ())
 
 

@@ -11,7 +11,7 @@ from google.api_core.exceptions import Conflict
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 
-from pipeline.bigquery import CHECK_SECONDS, client_of, column_type, find_table, standard_name, told_by
+from pipeline.bigquery import CHECK_RETRY, CHECK_SECONDS, client_of, column_type, find_table, standard_name, told_by
 from pipeline.places import Table
 from pipeline.schemas import FAILURE_FIELDS, Field, bigquery_schema, table_fields
 
@@ -118,7 +118,7 @@ def _create(table: Table, layout: TableLayout, flag: str) -> None:
         made.clustering_fields = list(layout.cluster_fields)
     with told_by(f"{flag}={table} cannot be made"):
         try:
-            client_of(table.project).create_table(made, timeout=CHECK_SECONDS)
+            client_of(table.project).create_table(made, retry=CHECK_RETRY, timeout=CHECK_SECONDS)
         except Conflict:
             return  # another run has just made it
     _logger.info("made the table %s", table)

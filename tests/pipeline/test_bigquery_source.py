@@ -191,7 +191,7 @@ def test_a_view_is_told_from_a_table(dataset: str) -> None:
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
-    monkeypatch.setattr(pipeline.bigquery, "_CHECK_RETRY", pipeline.bigquery._CHECK_RETRY.with_timeout(1))
+    monkeypatch.setattr(pipeline.bigquery, "CHECK_RETRY", pipeline.bigquery.CHECK_RETRY.with_timeout(1))
     with pytest.raises(ValueError, match=r"^--input=.* cannot be looked up: ") as refusal:
         check_input_table(table_in(dataset, "t"), "text", "id")
     assert "\n" not in str(refusal.value)
