@@ -20,8 +20,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from services import process
+from services.storage_server import StorageServer
 
 REQUIREMENTS = Path(__file__).with_name("bigquery-requirements.txt")
+PROGRAM = Path(__file__).with_name("bigquery_program.py")
 READY_SECONDS = 60
 INSTALL_SECONDS = 600
 PROJECT = "test-project"
@@ -37,13 +39,12 @@ class BigQueryServer:
     """A server for BigQuery's REST API and, over gRPC, its Storage Read and Write APIs.
 
     Args:
-        files: The folder that ``gs://`` means to it, with the buckets as folders, for load and extract jobs: the
-            `root` of a `StorageServer`.
+        storage: What ``gs://`` means to it, for load and extract jobs; it must run already.
         port, storage_port: 0 takes a free one.
     """
 
-    def __init__(self, files: Path | None = None, *, port: int = 0, storage_port: int = 0) -> None:
-        self._files = files
+    def __init__(self, storage: StorageServer | None = None, *, port: int = 0, storage_port: int = 0) -> None:
+        self._storage = storage
         self._ports = {"rest.listen": port, "grpc.listen": storage_port}
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,9 +74,9 @@ class BigQueryServer:
         self._scratch = tempfile.TemporaryDirectory(prefix="bigquery-server-")
         log = Path(self._scratch.name) / "log"
         settings = {"HOME": str(home), "BQEMU_LOG_FORMAT": "json", "BQEMU_DEFAULT_PROJECT_ID": PROJECT}
-        if self._files is not None:
-            settings["BQEMU_GCS_LOCAL_ROOT"] = str(self._files)
-        command = [home / "bin" / "python", "-m", "bqemulator", "start", "--ephemeral"]
+        if self._storage is not None:
+            settings |= {"BQEMU_GCS_LOCAL_ROOT": str(self._storage.root)} | self._storage.environment
+        command: list[str | Path] = [home / "bin" / "python", PROGRAM, "start", "--ephemeral"]
         rest, storage = map(str, self._ports.values())
         command += ["--rest-port", rest, "--grpc-port", storage]
         self._process = process.start(command, process.clean_environment(**settings), log)
@@ -133,7 +134,16 @@ def _install(folder: Path) -> None:
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     environment = process.clean_environment(HOME=str(folder))  # DuckDB keeps its extensions in the home folder
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS]
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+        REQUIREMENTS,
+    ]
     for command in (pip, [python, "-c", _EXTENSIONS]):
         result = subprocess.run(command, env=environment, capture_output=True, timeout=INSTALL_SECONDS)
         if result.returncode:

@@ -51,7 +51,7 @@ def _storage() -> Iterator[StorageServer]:
 def _bigquery(_storage: StorageServer) -> Iterator[BigQueryServer]:
     from services.bigquery_server import BigQueryServer
 
-    with BigQueryServer(_storage.root) as server:
+    with BigQueryServer(_storage) as server:
         yield server
 
 

@@ -18,6 +18,7 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.bigquery import ReadFromBigQuery, WriteToBigQuery
 from apache_beam.options.pipeline_options import PipelineOptions
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery, pubsub_v1
 
 from services.clients import environment_of
@@ -76,7 +77,7 @@ def test_the_server_lives_through_many_requests(bucket):
 
 
 def test_a_bucket_that_is_not_there(storage_server):
-    with pytest.raises(beam.io.filesystem.BeamIOError):
+    with pytest.raises(NotFound):
         FileSystems.open("gs://no-such-bucket/a")
 
 
