@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPIError, NotFound
+from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPIError, NotFound, RetryError
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
@@ -123,6 +123,8 @@ def reason_of(error: BaseException) -> str:
 
     Fit for a terminal before the start, when no document has been read; not for a worker's log.
     """
+    if isinstance(error, RetryError) and error.cause:
+        error = error.cause  # that time is up says less than what took it
     message = str(getattr(error, "message", "") or error)
     line = (message.splitlines() or [""])[0]
     if isinstance(error, BadRequest | Forbidden | NotFound):

@@ -119,12 +119,12 @@ class WriteResultTable(beam.PTransform):
         if self._method == "STREAMING_INSERTS":
             insert = InsertResultsFn(self._table, partial(_insert_rows, rows_of=self._rows_of), self._retry_seconds)
             written = results | "Insert" >> beam.ParDo(insert).with_outputs(FAILURES, main="receipts")
-            return Written(written["receipts"].with_output_types(str), written[FAILURES])
+            return Written(written["receipts"], written[FAILURES])
         rows = results | "Rows" >> beam.FlatMap(self._rows_of)
         if self._method == "FILE_LOADS":
             return _load(rows, self._table, self._fields, self._disposition)
         failures = rows | "StorageWrite" >> StorageWrite(self._table, self._fields)
-        return Written(_nothing(rows, "NoReceipts", str), failures)
+        return Written(_nothing(rows, "NoReceipts"), failures)
 
 
 class WriteFailureTable(beam.PTransform):
@@ -158,7 +158,7 @@ class WriteFailureTable(beam.PTransform):
             return _load(rows, self._table, FAILURE_FIELDS, "WRITE_APPEND")
         insert = InsertFailuresFn(self._table, failure_insert_rows, self._retry_seconds)
         receipts = failures | "Insert" >> beam.ParDo(insert)
-        return Written(receipts.with_output_types(str), _nothing(failures, "NoFailures", Failure))
+        return Written(receipts, _nothing(failures, "NoFailures"))
 
 
 def check_granularity(granularity: str, include_text: bool) -> None:
@@ -220,8 +220,13 @@ def _load(rows: Any, table: Table, fields: tuple[Field, ...], disposition: str) 
         create_disposition=BigQueryDisposition.CREATE_NEVER,
         write_disposition=disposition,
     )
-    return Written(_nothing(rows, "NoReceipts", str), _nothing(rows, "NoFailures", Failure))
+    return Written(_nothing(rows, "NoReceipts"), _nothing(rows, "NoFailures"))
 
 
-def _nothing(beside: Any, label: str, kind: type) -> Any:
-    return beside.pipeline | label >> beam.Create([]).with_output_types(kind)
+def _nothing(beside: Any, label: str) -> Any:
+    """An empty PCollection in the windows of another one, so that the two can be flattened with its kin."""
+    return beside | label >> beam.Filter(_never)
+
+
+def _never(element: Any) -> bool:
+    return False
