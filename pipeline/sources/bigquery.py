@@ -11,7 +11,8 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.gcp.bigquery import ReadFromBigQuery
 from apache_beam.options.pipeline_options import GoogleCloudOptions
-from google.cloud.bigquery import QueryJobConfig
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud.bigquery import QueryJob, QueryJobConfig
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
 from pipeline.bigquery import check_text_column, client_of, find_table, query_columns, standard_name
@@ -78,6 +79,10 @@ def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str)
     record = {name: row[name] for name in dict.fromkeys((fields.id, fields.text)) if name in row}
     payload = json_payload(record)
     return document_of(record, fields, source, f"row-{hashlib.sha256(payload).hexdigest()[:16]}", payload)
+
+
+class QueryError(RuntimeError):
+    """A query that failed while it ran; the message quotes nothing of what it read."""
 
 
 class ReadTable(beam.PTransform):
@@ -178,7 +183,7 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
         table = client.get_table(standard_name(request)).reference
     else:
         job = client.query(request, QueryJobConfig(use_legacy_sql=False))
-        job.result()
+        _await_query(job)
         table = job.destination
     present = {column.name for column in client.get_table(table).schema}
     selected = [name for name in dict.fromkeys(columns) if name in present]
@@ -191,6 +196,14 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
         parent=f"projects/{client.project}", read_session=session, max_stream_count=_STREAM_COUNT
     )
     return [stream.name for stream in opened.streams]
+
+
+def _await_query(job: QueryJob) -> None:
+    try:
+        job.result()
+    except GoogleAPICallError as error:
+        # What it says may quote a row: that a text is no number, say.
+        raise QueryError(f"the query failed with {type(error).__name__}; see BigQuery's job {job.job_id}") from None
 
 
 def read_rows(name: str) -> Iterator[dict[str, Any]]:

@@ -9,9 +9,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from bigquery_tables import Answer, make_table, proxy, rows_of, table_in
 from hypothesis import given
 from hypothesis import strategies as st
+from table_factory import Answer, make_table, proxy, rows_of, table_in
 
 from pipeline.places import Table
 from pipeline.sinks.bigquery_inserts import (

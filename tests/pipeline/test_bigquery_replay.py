@@ -11,7 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from bigquery_tables import collect, make_table, table_in
+from table_factory import collect, make_table, table_in
 
 from pipeline.places import Files, Table
 from pipeline.schemas import failure_json_row, failure_row

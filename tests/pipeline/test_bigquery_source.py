@@ -10,17 +10,19 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from bigquery_tables import collect, make_table, sql_name, table_in
 from google.cloud import bigquery
+from table_factory import collect, make_table, sql_name, table_in
 
 import pipeline.bigquery
 from pipeline.places import Table
 from pipeline.sources.bigquery import (
+    QueryError,
     ReadTable,
     check_input_table,
     check_query,
     check_read_method,
     document_of_row,
+    open_streams,
 )
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
@@ -102,6 +104,12 @@ def test_a_query(documents: Table) -> None:
     datasets = [dataset.dataset_id for dataset in bigquery.Client().list_datasets()]
     assert documents.dataset in datasets
     assert not [name for name in datasets if name.startswith("beam_temp")]
+
+
+def test_a_query_that_fails_in_its_midst_quotes_no_row(documents: Table) -> None:
+    query = f"SELECT id, CAST(CAST(text AS INT64) AS STRING) AS text FROM {sql_name(documents)}"
+    with pytest.raises(QueryError, match=r"^the query failed with \w+; see BigQuery's job \S+$"):
+        open_streams(query, "test-project", ("id", "text"))
 
 
 def test_an_export(dataset: str, bucket: str) -> None:
