@@ -77,6 +77,15 @@ class Failure:
                 could quote the document.
             stage: The step that gave up.
         """
+        return cls._of(document, error, stage)
+
+    @classmethod
+    def of_result(cls, result: DocumentEntities, error: str | BaseException, stage: str) -> Failure:
+        """The failure of one document that has a result already, as `of_document`."""
+        return cls._of(result, error, stage)
+
+    @classmethod
+    def _of(cls, document: Document | DocumentEntities, error: str | BaseException, stage: str) -> Failure:
         payload = document.payload
         if payload is None:
             payload = document.text.encode("utf-8", "surrogatepass")
@@ -86,14 +95,6 @@ class Failure:
             error = f"{stage} failed with {type(error).__name__}"
         attributes = {**document.attributes, "id": document.id}
         return cls(payload, error, stage, attributes, stacktrace, receipt=document.receipt)
-
-    @classmethod
-    def of_result(cls, result: DocumentEntities, error: str | BaseException, stage: str = "write") -> Failure:
-        """The failure of a result that could not be written: that of its document, original bytes and all."""
-        document = Document(
-            result.id, result.text, result.attributes, result.timestamp, result.payload, receipt=result.receipt
-        )
-        return cls.of_document(document, error, stage)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class DocumentEntities:
         attributes: The document's attributes.
         timestamp: The document's event time, seconds since the epoch.
         receipt: The document's.
-        payload: The document's, for the dead letter if the result cannot be written.
+        payload: The document's, for the dead letter of a sink that does not take the result.
     """
 
     id: str

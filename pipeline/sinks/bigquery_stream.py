@@ -124,7 +124,7 @@ class InsertResultsFn(_InsertFn):
     def _refused(self, item: _Waiting, error: str | Exception) -> TaggedOutput:
         result: DocumentEntities = item.element
         self._failed.inc()
-        return TaggedOutput(FAILURES, item.outcome(Failure.of_result(result, error)))
+        return TaggedOutput(FAILURES, item.outcome(Failure.of_result(result, error, "write")))
 
 
 class InsertFailuresFn(_InsertFn):

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 
 class Written(NamedTuple):
-    """What a sink gives.
+    """What became of what a sink was given.
 
     Attributes:
-        receipts: PCollection[str], the receipts of the documents whose results (or failures) are durably written.
-            Documents that came without one have none here.
-        failures: PCollection[Failure] of the stage `write`: what can never be written, receipts included.
+        receipts: PCollection[str], the receipts of documents whose results or failures are durable.
+        failures: PCollection[Failure] of stage `write`: what the sink could not take.
     """
 
     receipts: Any
