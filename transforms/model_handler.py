@@ -14,6 +14,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.classifier import TokenClassifier
+from transforms.coders import DocumentCoder
 from transforms.documents import Document, Failure
 from transforms.engines import ENGINES, PRECISIONS, check_choice
 from transforms.metrics import NAMESPACE
@@ -27,6 +28,9 @@ DEFAULT_MAX_BATCH_CHARS = 1_000_000
 
 _CHARS_A_DOCUMENT = 64  # added to each text's length, so that even empty texts fill a batch
 
+Example = Document | str | bytes
+
+_CODER = DocumentCoder()
 _logger = logging.getLogger(__name__)
 _load_lock = threading.Lock()
 
@@ -135,16 +139,21 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
 
     def run_inference(
         self,
-        batch: Sequence[Document | str],
+        batch: Sequence[Example],
         model: TokenClassifier,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PreEntities | Failure]:
-        """Scores a batch of documents; texts are taken too."""
-        return model.classify([Document.of(example) for example in batch])
+        """Scores a batch of documents; texts are taken too, and what `encoded` made of either."""
+        return model.classify([_document(example) for example in batch])
 
-    def get_num_bytes(self, batch: Sequence[Document | str]) -> int:
+    def get_num_bytes(self, batch: Sequence[Example]) -> int:
         """Characters of the batch's texts, which is near to their bytes."""
-        return sum(len(Document.of(example).text) for example in batch)
+        return sum(map(_length, batch))
+
+    @property
+    def batches_across_bundles(self) -> bool:
+        """Whether documents wait for their batch in Beam's state."""
+        return self._max_batch_wait_ms is not None
 
     def get_metrics_namespace(self) -> str:
         """Namespace of RunInference's own metrics."""
@@ -162,10 +171,22 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
         return bounds
 
 
-def _batch_size(example: Document | str | tuple[Any, Document | str]) -> int:
+def encoded(example: Document | str) -> bytes:
+    """A document as bytes, which the handler takes as well as the document itself."""
+    return _CODER.encode(Document.of(example))
+
+
+def _document(example: Example) -> Document:
+    return _CODER.decode(example) if isinstance(example, bytes) else Document.of(example)
+
+
+def _length(example: Example) -> int:
+    return len(example) if isinstance(example, (str, bytes)) else len(example.text)
+
+
+def _batch_size(example: Example | tuple[Any, Example]) -> int:
     """What an example adds to a batch; a `KeyedModelHandler` asks with the key."""
-    value = example[1] if isinstance(example, tuple) else example
-    return _CHARS_A_DOCUMENT + len(value if isinstance(value, str) else value.text)
+    return _CHARS_A_DOCUMENT + _length(example[1] if isinstance(example, tuple) else example)
 
 
 @functools.lru_cache(maxsize=2)

@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
+from pipeline.sources import coders  # noqa: F401, for Beam to know them
 from pipeline.sources.files import SHARD_BYTES, Shard, UnreadableError, compression_ending, match_files, split_file
 from pipeline.sources.formats import FORMATS, INPUT_FORMATS
 from pipeline.sources.records import DocumentFields
@@ -135,13 +136,17 @@ class ReadDocuments(beam.PTransform):
             pbegin
             | "Pattern" >> beam.Create([self._pattern])
             | "FindShards"
-            >> beam.ParDo(_FindShardsFn(self._input_format, self._shard_bytes)).with_outputs(_FAILURES, main="shards")
+            >> beam.ParDo(_FindShardsFn(self._input_format, self._shard_bytes))
+            .with_output_types(Shard, failures=Failure)
+            .with_outputs(_FAILURES, main="shards")
         )
         read = (
             found["shards"]
             | "Spread" >> beam.Reshuffle()
             | "ReadShards"
-            >> beam.ParDo(_ReadShardFn(self._input_format, self._fields)).with_outputs(_FAILURES, main="documents")
+            >> beam.ParDo(_ReadShardFn(self._input_format, self._fields))
+            .with_output_types(Document, failures=Failure)
+            .with_outputs(_FAILURES, main="documents")
         )
         failures = (found[_FAILURES], read[_FAILURES]) | "Failures" >> beam.Flatten()
         return ReadResult(read["documents"], failures)
