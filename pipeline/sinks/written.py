@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 
 class Written(NamedTuple):
-    """What a sink that can be used in streaming gives.
+    """What became of what a sink was given.
 
     Attributes:
-        receipts: PCollection[str], the receipts of what is durably written, for the source to acknowledge.
-        failures: PCollection[Failure], of the stage `write`.
+        receipts: PCollection[str], the receipts of documents whose results or failures are durable.
+        failures: PCollection[Failure] of stage `write`: what the sink could not take.
     """
 
     receipts: Any
