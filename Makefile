@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test lint format bench clean
+.PHONY: setup run test services lint format bench clean
 
 setup: $(VENV)/.installed
 
@@ -19,6 +19,9 @@ run: setup  ## Finds the entities in samples/ with the embedded model, and shows
 
 test: setup
 	$(BIN)/python -m pytest
+
+services: setup  ## Pub/Sub, BigQuery and Cloud Storage on free ports, with the variables for a shell, until Ctrl-C.
+	@PYTHONPATH=tests $(BIN)/python -m services
 
 lint: setup
 	$(BIN)/ruff check
