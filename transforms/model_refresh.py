@@ -205,6 +205,8 @@ class RefreshingClassifier:
             self._seen = version
             self._fails(str(error) if isinstance(error, ValueError) else type(error).__name__)
             return False
+        if self._now() != version:
+            return False  # it may be made of files of two versions
         self._seen = version
         return self._takes(classifier)
 

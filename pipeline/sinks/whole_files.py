@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
 import tenacity
@@ -20,13 +20,13 @@ class UnwritableError(Exception):
     """A file that could not be written, and why; quotes nothing of what it was to hold."""
 
 
-def put_file(names: Iterable[str], data: bytes) -> str:
-    """Writes a file under the first of some names that is free; one that holds just this is taken for written.
+def put_file(name_of: Callable[[int], str], data: bytes) -> str:
+    """Writes a file under the next of some names that is free; where it was written just before, that is found.
 
-    So a file is never overwritten by another, and a file that is written again is not there twice.
+    So a file is never overwritten by another, and one that is written again at once is not there twice.
 
     Args:
-        names: Paths on any file system that Beam knows, best first.
+        name_of: The paths by their numbers from 0, on any file system that Beam knows.
         data: The file's content.
 
     Returns:
@@ -35,13 +35,10 @@ def put_file(names: Iterable[str], data: bytes) -> str:
     Raises:
         UnwritableError: If it cannot be written, after some attempts; nothing is left behind.
     """
-    for name in names:
-        try:
-            if _put(name, data):
-                return name
-        except Exception as error:
-            raise UnwritableError(f"{name} cannot be written: {_reason(error)}") from error
-    raise ValueError("there are no names to write to")
+    try:
+        return _put(name_of, data)
+    except Exception as error:
+        raise UnwritableError(f"{name_of(0)} cannot be written: {_reason(error)}") from error
 
 
 @tenacity.retry(
@@ -50,22 +47,44 @@ def put_file(names: Iterable[str], data: bytes) -> str:
     retry=tenacity.retry_if_exception_type(Exception),
     reraise=True,
 )
-def _put(name: str, data: bytes) -> bool:
-    """Whether the data are under this name now, and not something else."""
-    if FileSystems.exists(name):
-        with FileSystems.open(name, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            return file.read() == data
-    folder, base = FileSystems.split(name)
+def _put(name_of: Callable[[int], str], data: bytes) -> str:
+    free = _first_free(name_of)
+    for number in {0, free - 1} if free else ():
+        if _holds(name_of(number), data):
+            return name_of(number)
+    folder, base = FileSystems.split(name_of(free))
     # Hidden, so that no glob for the results finds it.
     temporary = FileSystems.join(folder, f".{base}.{uuid.uuid4().hex}.tmp")
     try:
         _create(temporary, data)
-        FileSystems.rename([temporary], [name])
+        FileSystems.rename([temporary], [name_of(free)])
     except BaseException:
         with suppress(Exception):
             FileSystems.delete([temporary])
         raise
-    return True
+    return name_of(free)
+
+
+def _first_free(name_of: Callable[[int], str]) -> int:
+    """The first number whose name is free, in as few looks as its logarithm."""
+    if not FileSystems.exists(name_of(0)):
+        return 0
+    free = 1
+    while FileSystems.exists(name_of(free)):
+        free *= 2
+    taken = free // 2
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        if FileSystems.exists(name_of(middle)):
+            taken = middle
+        else:
+            free = middle
+    return free
+
+
+def _holds(name: str, data: bytes) -> bool:
+    with FileSystems.open(name, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return file.read() == data
 
 
 def _create(name: str, data: bytes) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from itertools import count
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -50,19 +48,20 @@ class WindowShard:
         """
         return f"{_iso(self.start)}-{_iso(self.start + self.seconds)}"
 
-    def names(self, prefix: str, suffix: str, pane: str) -> Iterator[str]:
-        """The files that a pane may be written to, best first; the first that is free is the one.
+    def name(self, prefix: str, suffix: str, pane: str, number: int) -> str:
+        """The file of a pane, or where files of such panes are there already, of the next.
 
-        >>> names = WindowShard(1764000000, 60, 0, 2).names("out/x", ".csv", ON_TIME)
-        >>> next(names), next(names)  # doctest: +NORMALIZE_WHITESPACE
-        ('out/x-20251124T160000Z-20251124T160100Z-00000-of-00002.csv',
-         'out/x-20251124T160000Z-20251124T160100Z-late1-00000-of-00002.csv')
+        >>> shard = WindowShard(1764000000, 60, 0, 2)
+        >>> shard.name("out/x", ".csv", ON_TIME, 0)
+        'out/x-20251124T160000Z-20251124T160100Z-00000-of-00002.csv'
+        >>> shard.name("x", ".csv", ON_TIME, 1)
+        'x-20251124T160000Z-20251124T160100Z-late1-00000-of-00002.csv'
+        >>> shard.name("x", ".csv", EARLY, 0)
+        'x-20251124T160000Z-20251124T160100Z-early1-00000-of-00002.csv'
         """
-        shard = f"{self.shard:05d}-of-{self.num_shards:05d}{suffix}"
-        if pane == ON_TIME:
-            yield f"{prefix}-{self.window}-{shard}"
-        for number in count(1):
-            yield f"{prefix}-{self.window}-{pane or LATE}{number}-{shard}"
+        late = f"-{LATE}{number}" if number else ""
+        which = late if pane == ON_TIME else f"-{pane}{number + 1}"
+        return f"{prefix}-{self.window}{which}-{self.shard:05d}-of-{self.num_shards:05d}{suffix}"
 
 
 def window_start(timestamp: float, seconds: int) -> int:

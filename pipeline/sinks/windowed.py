@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import apache_beam as beam
@@ -292,7 +293,7 @@ class _WriteFn(beam.DoFn):
 
     def _write(self, shard: WindowShard, pane: str, pending: list[Waiting]) -> None:
         data = self._format.file([record for record, _ in pending])
-        name = put_file(shard.names(self._prefix, self._suffix, pane), data)
+        name = put_file(partial(shard.name, self._prefix, self._suffix, pane), data)
         self._files.inc()
         self._written.inc(len(pending))
         if f"-{shard.window}-{LATE}" in name:

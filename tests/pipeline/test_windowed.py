@@ -145,7 +145,7 @@ def test_files_of_a_window_are_found_and_others_are_not(tmp_path: Path) -> None:
 
 def test_panes_have_names_of_their_own() -> None:
     shard = WindowShard(NOON, 60, 1, 2)
-    firsts = [next(shard.names("x", ".csv", pane)) for pane in (ON_TIME, EARLY, LATE)]
+    firsts = [shard.name("x", ".csv", pane, 0) for pane in (ON_TIME, EARLY, LATE)]
     assert firsts == [f"x-{FIRST}{pane}-00001-of-00002.csv" for pane in ("", "-early1", "-late1")]
 
 
@@ -383,27 +383,32 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Flaky]]:
 @pytest.mark.parametrize("call", ["create", "write", "rename"])
 def test_a_disk_that_is_full_for_a_while(tmp_path: Path, flaky: type[Flaky], call: str) -> None:
     flaky.broken = (call, 2)
-    assert put_file([f"{tmp_path}/new/x"], b"data") == f"{tmp_path}/new/x"
-    assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == {"x": b"data"}
+    assert put_file(f"{tmp_path}/new/{{}}".format, b"data") == f"{tmp_path}/new/0"
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == {"0": b"data"}
 
 
 @pytest.mark.parametrize("call", ["create", "write", "rename"])
 def test_a_disk_that_stays_full(tmp_path: Path, flaky: type[Flaky], call: str) -> None:
     flaky.broken = (call, 100)
-    with pytest.raises(UnwritableError, match="x cannot be written: No space left on device"):
-        put_file([f"{tmp_path}/x"], b"data")
+    with pytest.raises(UnwritableError, match="0 cannot be written: No space left on device"):
+        put_file(f"{tmp_path}/{{}}".format, b"data")
     assert flaky.calls[call] == 4
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_file_overwrites_another(tmp_path: Path) -> None:
-    names = [f"{tmp_path}/{number}" for number in range(3)]
-    assert put_file(names, b"a") == names[0]
-    assert put_file(names, b"b") == names[1]
-    assert put_file(names, b"a") == names[0]  # the same again, as by a bundle that is tried again
-    assert put_file(names, b"b") == names[1]
-    assert [Path(name).read_bytes() for name in names[:2]] == [b"a", b"b"]
-    assert not Path(names[2]).exists()
+    name_of = f"{tmp_path}/{{}}".format
+    for number in range(40):
+        data = b"%d" % number
+        assert put_file(name_of, data) == name_of(number)
+        assert put_file(name_of, data) == name_of(number)  # the same again, as by a bundle that is tried again
+        assert put_file(name_of, b"0") == name_of(0)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        str(number): str(number) for number in range(40)
+    }
+    (tmp_path / "17").unlink()  # by its reader, for example
+    assert not Path(put_file(name_of, b"new")).samefile(tmp_path / "39")
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == sorted([*(str(number) for number in range(40) if number != 17), "new"])  # fmt: skip
 
 
 def test_a_bundle_that_is_tried_again_makes_no_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

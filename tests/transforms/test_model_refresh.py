@@ -251,6 +251,25 @@ def test_what_is_still_written_is_let_be(folder: Path, versions: list[Path]) -> 
     assert model.refresh(no_pause)
 
 
+def test_what_changes_while_it_is_loaded_is_not_taken(
+    folder: Path, versions: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = RefreshingClassifier(str(folder), 60, SETTINGS, starts=False)
+    first = model.current
+    overwrite(versions[2], folder)
+
+    def slow(classifier: TokenClassifier) -> None:
+        shutil.copyfile(versions[1] / "config.json", folder / "config.json")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("transforms.model_refresh.check_answers", slow)
+        assert not model.refresh(no_pause)
+    assert model.current is first
+    assert model.take_counts() == {}
+    overwrite(versions[2], folder)
+    assert model.refresh(no_pause)
+
+
 def test_files_that_are_touched_are_no_new_version(folder: Path) -> None:
     model = RefreshingClassifier(str(folder), 60, SETTINGS, starts=False)
     os.utime(folder / "config.json", (1, 1))
