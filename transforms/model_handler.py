@@ -10,13 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler
 
 from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.classifier import TokenClassifier
+from transforms.coders import DocumentCoder
 from transforms.documents import Document, Failure
 from transforms.engines import ENGINES, PRECISIONS, check_choice
 from transforms.metrics import NAMESPACE
+from transforms.model_refresh import RefreshingClassifier, check_watchable, newest_version
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import PreEntities
 from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS
@@ -27,6 +30,9 @@ DEFAULT_MAX_BATCH_CHARS = 1_000_000
 
 _CHARS_A_DOCUMENT = 64  # added to each text's length, so that even empty texts fill a batch
 
+Example = Document | str | bytes
+
+_CODER = DocumentCoder()
 _logger = logging.getLogger(__name__)
 _load_lock = threading.Lock()
 
@@ -46,9 +52,12 @@ class _Settings:
     max_batch_tokens: int
     threads: int | None
     allow_pickle_weights: bool
+    model_refresh_seconds: float | None
 
 
-class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failure, TokenClassifier]):
+class TokenClassificationModelHandler(
+    ModelHandler[Document, PreEntities | Failure, TokenClassifier | RefreshingClassifier]
+):
     """Scores the tokens of documents with a token-classification checkpoint.
 
     The prediction for a document is its `PreEntities`, or the `Failure` that it became: one for one, in order.
@@ -71,6 +80,7 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
         max_batch_wait_ms: int | None = None,
         threads: int | None = None,
         allow_pickle_weights: bool = False,
+        model_refresh_seconds: float | None = None,
         validate: bool = True,
     ) -> None:
         """Checks the arguments, and the model's configuration and tokenizer; loads no weights.
@@ -90,6 +100,9 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
                 None ends a batch with its bundle.
             threads: Threads on a CPU; None leaves the choice to the engine.
             allow_pickle_weights: Whether pickled weights may be loaded.
+            model_refresh_seconds: How often each process looks whether the model's folder was replaced, and takes the
+                new version if that can be used. The model may then be a pattern of folders, of which the newest
+                counts; see `transforms.model_refresh`.
             validate: Whether to look at the model here; turn it off where only the workers can reach it.
 
         Raises:
@@ -102,9 +115,13 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
         for name, value in (("max_batch_tokens", max_batch_tokens), ("max_batch_chars", max_batch_chars)):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if model_refresh_seconds is not None:
+            if not 0 < model_refresh_seconds < float("inf"):
+                raise ValueError(f"model_refresh_seconds={model_refresh_seconds} must be above 0")
+            check_watchable(model)
         if validate:
             setup = ModelSetup.load(
-                model,
+                model if model_refresh_seconds is None else newest_version(model).name,
                 model_revision=model_revision,
                 tokenizer=tokenizer,
                 weights=False,
@@ -123,11 +140,12 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
             max_batch_tokens=max_batch_tokens,
             threads=threads,
             allow_pickle_weights=allow_pickle_weights,
+            model_refresh_seconds=model_refresh_seconds,
         )
         self._max_batch_chars = max_batch_chars
         self._max_batch_wait_ms = max_batch_wait_ms
 
-    def load_model(self) -> TokenClassifier:
+    def load_model(self) -> TokenClassifier | RefreshingClassifier:
         """The classifier, loaded unless this process has it already."""
         # A runner may set up a worker for every bundle; a lock keeps its threads from loading side by side.
         with _load_lock:
@@ -135,16 +153,25 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
 
     def run_inference(
         self,
-        batch: Sequence[Document | str],
-        model: TokenClassifier,
+        batch: Sequence[Example],
+        model: TokenClassifier | RefreshingClassifier,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PreEntities | Failure]:
-        """Scores a batch of documents; texts are taken too."""
-        return model.classify([Document.of(example) for example in batch])
+        """Scores a batch of documents; texts are taken too, and what `encoded` made of either."""
+        outcomes = model.classify([_document(example) for example in batch])
+        if isinstance(model, RefreshingClassifier):
+            for name, count in model.take_counts().items():
+                Metrics.counter(NAMESPACE, name).inc(count)
+        return outcomes
 
-    def get_num_bytes(self, batch: Sequence[Document | str]) -> int:
+    def get_num_bytes(self, batch: Sequence[Example]) -> int:
         """Characters of the batch's texts, which is near to their bytes."""
-        return sum(len(Document.of(example).text) for example in batch)
+        return sum(map(_length, batch))
+
+    @property
+    def batches_across_bundles(self) -> bool:
+        """Whether documents wait for their batch in Beam's state."""
+        return self._max_batch_wait_ms is not None
 
     def get_metrics_namespace(self) -> str:
         """Namespace of RunInference's own metrics."""
@@ -162,16 +189,35 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
         return bounds
 
 
-def _batch_size(example: Document | str | tuple[Any, Document | str]) -> int:
+def encoded(example: Document | str) -> bytes:
+    """A document as bytes, which the handler takes as well as the document itself."""
+    return _CODER.encode(Document.of(example))
+
+
+def _document(example: Example) -> Document:
+    return _CODER.decode(example) if isinstance(example, bytes) else Document.of(example)
+
+
+def _length(example: Example) -> int:
+    return len(example) if isinstance(example, (str, bytes)) else len(example.text)
+
+
+def _batch_size(example: Example | tuple[Any, Example]) -> int:
     """What an example adds to a batch; a `KeyedModelHandler` asks with the key."""
-    value = example[1] if isinstance(example, tuple) else example
-    return _CHARS_A_DOCUMENT + len(value if isinstance(value, str) else value.text)
+    return _CHARS_A_DOCUMENT + _length(example[1] if isinstance(example, tuple) else example)
 
 
 @functools.lru_cache(maxsize=2)
-def _load(settings: _Settings) -> TokenClassifier:
+def _load(settings: _Settings) -> TokenClassifier | RefreshingClassifier:
     begin = time.monotonic()
-    classifier = TokenClassifier(**vars(settings))
+    arguments = dict(vars(settings))
+    seconds = arguments.pop("model_refresh_seconds")
+    loaded: TokenClassifier | RefreshingClassifier
+    if seconds is None:
+        loaded = classifier = TokenClassifier(**arguments)
+    else:
+        loaded = RefreshingClassifier(arguments.pop("model"), seconds, arguments)
+        classifier = loaded.current
     _logger.info(
         "loaded model %r, revision %s, in %.1f s: %s on %s in %s, windows of %d tokens",
         settings.model,
@@ -182,4 +228,4 @@ def _load(settings: _Settings) -> TokenClassifier:
         classifier.scorer.engine.precision,
         classifier.window,
     )
-    return classifier
+    return loaded

@@ -43,7 +43,7 @@ class ModelSetup:
     @classmethod
     def load(
         cls,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | Checkpoint,
         *,
         model_revision: str | None = None,
         tokenizer: Any = None,
@@ -53,7 +53,7 @@ class ModelSetup:
         """Finds a checkpoint and reads what stands beside its weights.
 
         Args:
-            model: ``rampart``, a folder, a remote folder or a hub id.
+            model: ``rampart``, a folder, a remote folder or a hub id; or a checkpoint that is found already.
             model_revision: Branch, tag or commit of a hub id.
             tokenizer: Name or folder of another tokenizer, or a tokenizer of transformers; None is the model's own.
             weights: Whether the weights are downloaded too.
@@ -62,15 +62,18 @@ class ModelSetup:
         Raises:
             ValueError: if there is no such model, or it is no token classifier.
         """
-        checkpoint = resolve(
-            os.fspath(model), model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights
-        )
+        if isinstance(model, Checkpoint):
+            checkpoint = model
+        else:
+            checkpoint = resolve(
+                os.fspath(model), model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights
+            )
         read_config(checkpoint)
         if weights or Path(checkpoint.name).is_dir():
             check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
         config = _load_config(checkpoint)
         if tokenizer is None:
-            name, revision = checkpoint.name, model_revision
+            name, revision = checkpoint.name, checkpoint.tokenizer_revision or model_revision
             tokenization = _load_tokenization("model", name, checkpoint.folder)
         elif isinstance(tokenizer, (str, os.PathLike)):
             name, revision = os.fspath(tokenizer), None

@@ -10,11 +10,12 @@ from apache_beam.typehints.decorators import no_annotations
 
 from transforms.aggregation import WINDOW_JOINS, AggregationStrategy, find_entities
 from transforms.checkpoints import EMBEDDED_MODEL, tokenizer_folder
-from transforms.documents import DocumentEntities, Failure
+from transforms.coders import Outcome
+from transforms.documents import Document, DocumentEntities, Failure
 from transforms.engines import check_choice
 from transforms.labels import LabelScheme
 from transforms.metrics import NAMESPACE
-from transforms.model_handler import TokenClassificationModelHandler
+from transforms.model_handler import TokenClassificationModelHandler, encoded
 from transforms.pre_entities import PreEntities
 from transforms.tokenization import load_tokenization
 
@@ -78,10 +79,21 @@ class ClassifyTokens(beam.PTransform):
     def expand(self, pcoll: beam.PCollection) -> Classified:
         outcomes = (
             pcoll
-            | "RunInference" >> RunInference(self._handler)
-            | "SplitFailures" >> beam.ParDo(_SplitFailures()).with_outputs(_FAILURES, main="predictions")
+            | "Examples" >> self._examples()
+            | "RunInference" >> RunInference(self._handler).with_output_types(Outcome)
+            | "SplitFailures"
+            >> beam.ParDo(_SplitFailures())
+            .with_input_types(Outcome)
+            .with_output_types(PreEntities, failures=Failure)
+            .with_outputs(_FAILURES, main="predictions")
         )
         return Classified(outcomes.predictions, outcomes[_FAILURES])
+
+    def _examples(self) -> beam.PTransform:
+        if self._handler.batches_across_bundles:
+            # Beam keeps them in a state that it would pickle them for, whatever their type's coder.
+            return beam.Map(encoded).with_output_types(bytes)
+        return beam.Map(Document.of).with_output_types(Document)
 
 
 class GroupEntities(beam.PTransform):
@@ -130,7 +142,9 @@ class GroupEntities(beam.PTransform):
         group = _Group(
             self._strategy, self._ignore_labels, self._min_score, self._window_join, not self._gives_failures
         )
-        outcomes = predictions | "Group" >> beam.ParDo(group).with_outputs(_FAILURES, main="results")
+        outcomes = predictions | "Group" >> beam.ParDo(group).with_output_types(
+            DocumentEntities, failures=Failure
+        ).with_outputs(_FAILURES, main="results")
         if self._gives_failures:
             return Grouped(outcomes.results, outcomes[_FAILURES])
         return outcomes.results

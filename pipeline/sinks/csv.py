@@ -50,4 +50,8 @@ class WriteEntityRows(beam.PTransform):
         self._escape_formulas = escape_formulas
 
     def expand(self, results: Any) -> Any:
-        return results | "Lines" >> beam.FlatMap(entity_lines, self._escape_formulas) | "Write" >> self._files
+        return (
+            results
+            | "Lines" >> beam.FlatMap(entity_lines, self._escape_formulas).with_output_types(str)
+            | "Write" >> self._files
+        )

@@ -42,7 +42,11 @@ class WriteResultLines(beam.PTransform):
         self._include_text = include_text
 
     def expand(self, results: Any) -> Any:
-        return results | "Lines" >> beam.Map(result_line, self._include_text) | "Write" >> self._files
+        return (
+            results
+            | "Lines" >> beam.Map(result_line, self._include_text).with_output_types(str)
+            | "Write" >> self._files
+        )
 
 
 class WriteFailureLines(beam.PTransform):
@@ -54,4 +58,4 @@ class WriteFailureLines(beam.PTransform):
         narrowed(self._files._sink)
 
     def expand(self, failures: Any) -> Any:
-        return failures | "Lines" >> beam.Map(failure_line) | "Write" >> self._files
+        return failures | "Lines" >> beam.Map(failure_line).with_output_types(str) | "Write" >> self._files

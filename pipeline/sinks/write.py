@@ -41,10 +41,7 @@ class WriteResults(beam.PTransform):
         escape_formulas: bool = True,
     ) -> None:
         super().__init__()
-        if output_format not in OUTPUT_FORMATS:
-            raise ValueError(f"--output_format={output_format} is none of {', '.join(OUTPUT_FORMATS)}")
-        if output_format == "csv" and include_text:
-            raise ValueError("--include_text needs --output_format jsonl, avro or parquet: a csv row is one entity")
+        check_result_format(output_format, include_text)
         prefix, suffix = output_files(output, output_format)
         if output_format == "jsonl":
             self._write: Any = WriteResultLines(prefix, suffix, include_text, num_shards)
@@ -57,6 +54,14 @@ class WriteResults(beam.PTransform):
 
     def expand(self, results: Any) -> Any:
         return results | "Files" >> self._write
+
+
+def check_result_format(output_format: str, include_text: bool) -> None:
+    """Raises ValueError if the format is unknown or has no place for the text."""
+    if output_format not in OUTPUT_FORMATS:
+        raise ValueError(f"--output_format={output_format} is none of {', '.join(OUTPUT_FORMATS)}")
+    if output_format == "csv" and include_text:
+        raise ValueError("--include_text needs --output_format jsonl, avro or parquet: a csv row is one entity")
 
 
 class WriteFailures(beam.PTransform):

@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
+from pipeline.sources import coders  # noqa: F401, for Beam to know them
 from pipeline.sources.files import SHARD_BYTES, Shard, UnreadableError, compression_ending, match_files, split_file
 from pipeline.sources.formats import FORMATS, INPUT_FORMATS
 from pipeline.sources.records import DocumentFields
@@ -156,12 +157,18 @@ def read_files(
     found = (
         pbegin
         | "Pattern" >> beam.Create([pattern])
-        | "FindShards" >> beam.ParDo(_FindShardsFn(input_format, shard_bytes)).with_outputs(FAILURES, main="shards")
+        | "FindShards"
+        >> beam.ParDo(_FindShardsFn(input_format, shard_bytes))
+        .with_output_types(Shard, failures=Failure)
+        .with_outputs(FAILURES, main="shards")
     )
     outcomes = (
         found["shards"]
         | "Spread" >> beam.Reshuffle()
-        | "ReadShards" >> beam.ParDo(SortOutcomesFn(read)).with_outputs(FAILURES, main="documents")
+        | "ReadShards"
+        >> beam.ParDo(SortOutcomesFn(read))
+        .with_output_types(Document, failures=Failure)
+        .with_outputs(FAILURES, main="documents")
     )
     failures = (found[FAILURES], outcomes[FAILURES]) | "Failures" >> beam.Flatten()
     return ReadResult(outcomes["documents"], failures)

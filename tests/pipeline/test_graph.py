@@ -1,0 +1,131 @@
+"""The graph as a runner sees it: its labels, and how what crosses a shuffle is encoded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import graphs
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing.test_stream import TestStream
+
+from pipeline.config import NerConfig
+from pipeline.graph import build
+from pipeline.options import NerOptions
+from pipeline.sinks import WriteWindowedFailures, WriteWindowedResults
+from pipeline.sources.files import Shard
+from transforms import ClassifyTokens, Document, DocumentEntities, Failure, GroupEntities, PreEntities
+
+TestStream.__test__ = False  # type: ignore[attr-defined]
+
+
+def batch(tmp_path: Path, *flags: str, runner: Any = None) -> beam.Pipeline:
+    """The program's graph for files."""
+    source = tmp_path / "in.jsonl"
+    source.write_text(
+        '{"id": "a", "text": "Ann lives in Paris."}\n{"id": "b", "text": 1}\n{"id": "c", "text": "\\ud800"}\n'
+    )
+    options = PipelineOptions([f"--input={source}", f"--output={tmp_path}/out", *flags])
+    pipeline = beam.Pipeline(runner, options=options)
+    build(pipeline, NerConfig.from_options(options.view_as(NerOptions)))
+    return pipeline
+
+
+def windowed(tmp_path: Path, documents: list[Document], runner: Any = None) -> beam.Pipeline:
+    """Documents that stream into files of a window each, in batches across bundles."""
+    pipeline = beam.Pipeline(runner, options=PipelineOptions(streaming=True))
+    stream = TestStream(beam.coders.registry.get_coder(Document)).add_elements(documents)
+    source = pipeline | "Stream" >> stream.advance_watermark_to_infinity()
+    typed = source | "Typed" >> beam.Map(Document.of).with_output_types(Document)
+    spread = typed | "Spread" >> beam.Reshuffle()
+    classified = spread | "ClassifyTokens" >> ClassifyTokens(max_batch_wait_ms=50)
+    grouped = classified | "GroupEntities" >> GroupEntities("first").with_exception_handling()
+    results = WriteWindowedResults(f"{tmp_path}/out", "jsonl", "first", True, 60)
+    written = grouped.results | "WriteResults" >> results
+    failures = (classified.failures, grouped.failures, written.failures) | "AllFailures" >> beam.Flatten()
+    _ = failures | "WriteFailures" >> WriteWindowedFailures(f"{tmp_path}/failures", 60)
+    return pipeline
+
+
+# Labels
+
+
+def test_labels_of_batch_files(tmp_path: Path) -> None:
+    graphs.check_labels(batch(tmp_path), "batch_files")
+
+
+def test_labels_of_windowed_files(tmp_path: Path) -> None:
+    pipeline = beam.Pipeline()
+    results = pipeline | "Results" >> beam.Create([]) | WriteWindowedResults("x", "jsonl", "first", True, 60)
+    _ = results.failures | WriteWindowedFailures("y", 60)
+    graphs.check_labels(pipeline, "windowed_files")
+
+
+def test_a_change_of_labels_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(graphs, "LISTS", tmp_path)
+    pipeline = beam.Pipeline()
+    _ = pipeline | "Old" >> beam.Impulse()
+    monkeypatch.setenv("UPDATE_LABELS", "1")
+    graphs.check_labels(pipeline, "x")
+    monkeypatch.delenv("UPDATE_LABELS")
+    graphs.check_labels(pipeline, "x")
+    _ = pipeline | "New" >> beam.Impulse()
+    with pytest.raises(AssertionError, match=r"gone \[\], new \['New'\].*UPDATE_LABELS=1"):
+        graphs.check_labels(pipeline, "x")
+
+
+# Coders
+
+
+def test_coders_of_batch_files(tmp_path: Path) -> None:
+    found = dict(graphs.shuffled_coders(batch(tmp_path, "--num_shards=2")))
+    assert found["ReadDocuments/Spread/ReshufflePerKey/GroupByKey"].startswith("kv(varint, tuple(ShardCoder, ")
+    # The files' lines; the rest of what a write groups is Beam's.
+    assert {label for label in found if not label.startswith("ReadDocuments/")} == {"WriteResults/Files/Write/Write/WriteImpl/GroupByKey", "WriteFailures/Files/Write/Write/WriteImpl/GroupByKey"}  # fmt: skip
+    assert found["WriteResults/Files/Write/Write/WriteImpl/GroupByKey"].endswith(", string_utf8)")
+
+
+def test_coders_of_streamed_files(tmp_path: Path) -> None:
+    found = dict(graphs.shuffled_coders(windowed(tmp_path, [])))
+    assert found["Spread/ReshufflePerKey/GroupByKey"].startswith("kv(varint, tuple(DocumentCoder, ")
+    waiting = "ClassifyTokens/RunInference/BatchElements/ParDo(_StatefulBatchElementsDoFn)"
+    assert found[waiting].endswith(", bytes)")  # documents, encoded before they wait for their batch
+    record = "kv(bytes, nullable(string_utf8))"
+    for sink in ("WriteResults", "WriteFailures"):
+        assert found[f"{sink}/Windows/WriteFiles"] == f"kv(kv(varint, varint), {record})"
+        assert found[f"{sink}/Windows/WriteFiles[records]"] == record
+
+
+@pytest.fixture
+def unpicklable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes pickling any of the types that travel between the steps an error."""
+
+    def refuses(self: object, protocol: int) -> Any:
+        raise AssertionError(f"{type(self).__name__} is pickled")
+
+    for kind in (Document, DocumentEntities, Failure, PreEntities, Shard):
+        monkeypatch.setattr(kind, "__reduce_ex__", refuses)
+
+
+@pytest.mark.usefixtures("unpicklable")
+def test_nothing_is_pickled_in_batch(tmp_path: Path) -> None:
+    batch(tmp_path, "--num_shards=1", runner=FnApiRunner()).run().wait_until_finish()
+    (row,) = map(json.loads, (tmp_path / "out-00000-of-00001.jsonl").read_text().splitlines())
+    assert row["id"] == "a"
+    assert len((tmp_path / "out-failures-00000-of-00001.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.usefixtures("unpicklable")
+def test_nothing_is_pickled_in_streaming(tmp_path: Path) -> None:
+    documents = [Document("a", "Ann lives in Paris.", timestamp=5), Document("b", "\ud800", timestamp=65)]
+    windowed(tmp_path, documents, BundleBasedDirectRunner()).run().wait_until_finish()
+    assert [path.name for path in tmp_path.glob("out-*")] == [
+        "out-19700101T000000Z-19700101T000100Z-00000-of-00001.jsonl"
+    ]
+    (failure,) = tmp_path.glob("failures-*")
+    assert json.loads(failure.read_text())["stage"] == "classify"

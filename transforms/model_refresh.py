@@ -1,0 +1,308 @@
+"""A model that is replaced while documents flow.
+
+`RefreshingClassifier` looks at the model's folder every few seconds from a thread of its own, loads and tries a new
+version beside the one that is in use, and swaps the two between two batches. Beam has a way of its own, RunInference
+with a side input of model paths, which this does not use: there, a new path is loaded in the middle of a bundle,
+once for each thread and with all documents waiting; an exception of that load fails the bundle, and with it the
+stream; a folder whose content is replaced is the same path, and so goes unnoticed; the first documents wait for the
+side input's first value; and it has to be fed by an unbounded source, which not every runner has. A thread is the same
+on every runner, and of the stream it touches nothing but the model that the next batch is given.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transforms.checkpoints import Checkpoint, is_checkpoint_file, resolve
+from transforms.classifier import TokenClassifier
+from transforms.documents import Document, Failure
+from transforms.pre_entities import PreEntities
+from transforms.snapshots import pin_tokenizer, snapshot
+
+_SETTLES = 1.0
+"""Seconds for which a folder must not change before it is read, at the most."""
+
+_LARGEST_WEIGHT = 1e5
+"""No trained weight is near to it; a few random bytes in a float are likely to be far above."""
+
+_CANARIES = [
+    Document("canary-1", "My name is Ann Smith and I live at 12 Baker Street, London."),
+    Document("canary-2", "Write to José Ñandú, Münchner Straße 5, 80331 München. " * 20),
+]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Version:
+    """What stands in a model's place at some moment.
+
+    Attributes:
+        name: The folder, or the remote folder.
+        state: Names, sizes and times of its files; another state is another version.
+    """
+
+    name: str
+    state: tuple[tuple[Any, ...], ...]
+
+
+def check_watchable(model: str) -> None:
+    """Looks whether a model can be watched.
+
+    Raises:
+        ValueError: if it is no folder, in one sentence.
+    """
+    if "://" not in model and not _is_pattern(model) and not Path(model).expanduser().is_dir():
+        raise ValueError(
+            f"model={model!r} cannot be refreshed: name a folder, a remote folder, or a pattern of folders"
+        )
+
+
+def newest_version(model: str) -> Version:
+    """What a folder holds now; of the folders that match a pattern, the one with the latest file.
+
+    Folders without a ``config.json`` do not count. Of folders equally new, the last by name is the newest.
+
+    Args:
+        model: A folder, or a pattern (``models/ner-*``), here or on a file system that Beam knows.
+
+    Raises:
+        ValueError: if there is no such folder, or it cannot be listed.
+    """
+    try:
+        files = _remote_files(model) if "://" in model else _local_files(model)
+    except Exception as error:
+        raise ValueError(f"model={model!r} cannot be listed: {type(error).__name__}") from error
+    folders: dict[str, list[tuple[Any, ...]]] = {}
+    for folder, *file in files:
+        if is_checkpoint_file(file[0], weights=True):
+            folders.setdefault(folder, []).append(tuple(file))
+    complete = {folder: found for folder, found in folders.items() if any(name == "config.json" for name, *_ in found)}
+    if not complete:
+        raise ValueError(f"model={model!r} is no folder with a config.json, nor are there any that match it")
+    newest = max(complete, key=lambda folder: (max(changed for _, changed, *_ in complete[folder]), folder))
+    return Version(newest, tuple(sorted(complete[newest])))
+
+
+def _is_pattern(model: str) -> bool:
+    return any(wildcard in model for wildcard in "*?[")
+
+
+def _local_files(model: str) -> list[tuple[Any, ...]]:
+    path = Path(model).expanduser()
+    folders = [path]
+    if _is_pattern(model):
+        root = Path(path.anchor)
+        folders = [folder for folder in root.glob(str(path.relative_to(root))) if folder.is_dir()]
+    return [
+        # The inode tells two files of one size and one time apart.
+        (str(folder), file.relative_to(folder).as_posix(), status.st_mtime, status.st_size, status.st_ino)
+        for folder in folders
+        for inside in ("*", "onnx/*")
+        for file in folder.glob(inside)
+        if file.is_file() and (status := file.stat())
+    ]
+
+
+def _remote_files(model: str) -> list[tuple[Any, ...]]:
+    from apache_beam.io.filesystems import FileSystems
+
+    root = model.rstrip("/")
+    found = [file for inside in ("*", "onnx/*") for file in FileSystems.match([f"{root}/{inside}"])[0].metadata_list]
+    files = []
+    for file in found:
+        folder, _, name = file.path.rpartition("/")
+        if folder.endswith("/onnx"):
+            folder, name = folder.removesuffix("/onnx"), f"onnx/{name}"
+        files.append((folder, name, file.last_updated_in_seconds, file.size_in_bytes))
+    return files
+
+
+class RefreshingClassifier:
+    """Classifies documents with the newest usable version of a model; each batch with one version.
+
+    A version that cannot be loaded, or whose answers make no sense, leaves the one in use running: it is logged and
+    counted once, and looked at again only when its files change. Safe for concurrent use.
+    """
+
+    def __init__(self, model: str, seconds: float, settings: Mapping[str, Any], *, starts: bool = True) -> None:
+        """Loads the newest version, and begins to look for newer ones.
+
+        Args:
+            model: As for `newest_version`.
+            seconds: How often to look.
+            settings: The other arguments of `TokenClassifier`.
+            starts: Whether to look from a thread; otherwise only `refresh` does.
+
+        Raises:
+            ValueError: if there is no version that can be used.
+        """
+        self._model = model
+        self._settings = dict(settings)
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._unlisted = False
+        self._seen = newest_version(model)
+        self._current = self._loaded(self._seen)
+        self._stop = threading.Event()
+        if starts:
+            look = threading.Thread(
+                target=_look, args=(weakref.ref(self), self._stop, seconds), name="model-refresh", daemon=True
+            )
+            look.start()
+            weakref.finalize(self, self._stop.set)
+
+    @property
+    def current(self) -> TokenClassifier:
+        """The version in use; whoever asks for it keeps it."""
+        return self._current
+
+    def classify(self, documents: Sequence[Document]) -> list[PreEntities | Failure]:
+        """As `TokenClassifier.classify`."""
+        return self._current.classify(documents)
+
+    def take_counts(self) -> dict[str, int]:
+        """What happened since the last call: ``model_refreshes`` and ``model_refresh_failures``.
+
+        The thread cannot count with Beam, whose counters belong to the bundle that a worker's thread is at.
+        """
+        if not self._counts:
+            return {}
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        return dict(counts)
+
+    def refresh(self, pause: Callable[[float], Any], settles: float = _SETTLES) -> bool:
+        """Looks for a newer version, and takes it if there is one that can be used; whether it did.
+
+        Args:
+            pause: Called with the seconds to wait while a change settles; True ends the attempt.
+            settles: For how many seconds nothing may change before a version is read.
+        """
+        try:
+            version = newest_version(self._model)
+        except ValueError as error:
+            self._fails(str(error), again=self._unlisted)
+            self._unlisted = True
+            return False
+        self._unlisted = False
+        if version == self._seen or pause(settles) or self._now() != version:
+            return False  # the same, or still being written: the next look will tell
+        try:
+            classifier = self._loaded(version)
+        except Exception as error:
+            if self._now() != version:
+                return False  # it was changed under our hands
+            self._seen = version
+            self._fails(str(error) if isinstance(error, ValueError) else type(error).__name__)
+            return False
+        if self._now() != version:
+            return False  # it may be made of files of two versions
+        self._seen = version
+        return self._takes(classifier)
+
+    def _now(self) -> Version | None:
+        try:
+            return newest_version(self._model)
+        except ValueError:
+            return None
+
+    def _takes(self, classifier: TokenClassifier) -> bool:
+        former, self._current = self._current.model_revision, classifier
+        if former == classifier.model_revision:
+            return False  # touched, not changed
+        self._counted("model_refreshes")
+        _logger.info("model %r: revision %s takes the place of %s", self._model, classifier.model_revision, former)
+        return True
+
+    def _fails(self, problem: str, *, again: bool = False) -> None:
+        if again:
+            return
+        self._counted("model_refresh_failures")
+        _logger.error(
+            "model %r: a new version cannot be used, and revision %s stays: %s",
+            self._model,
+            self._current.model_revision,
+            problem,
+        )
+
+    def _counted(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] += 1
+
+    def _loaded(self, version: Version) -> TokenClassifier:
+        name = version.name if _is_pattern(self._model) else self._model
+        checkpoint = _own_copy(
+            name, self._settings.get("model_revision"), self._settings.get("allow_pickle_weights", False)
+        )
+        check_weight_values(checkpoint)
+        classifier = TokenClassifier(checkpoint, **self._settings)
+        check_answers(classifier)
+        return classifier
+
+
+def _own_copy(name: str, revision: str | None, allow_pickle_weights: bool) -> Checkpoint:
+    """A checkpoint in files that nobody will change, with its tokenizer kept for later."""
+    checkpoint = resolve(name, revision, allow_pickle_weights=allow_pickle_weights)
+    if "://" not in name:
+        folder = snapshot(checkpoint.folder)
+        checkpoint = Checkpoint(name, folder.name, folder)
+    return replace(checkpoint, tokenizer_revision=pin_tokenizer(checkpoint.folder))
+
+
+def check_weight_values(checkpoint: Checkpoint) -> None:
+    """Looks at all weights of safetensors files.
+
+    Raises:
+        ValueError: if a file is not whole, or a weight is not finite or beyond all bounds.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for path in checkpoint.safetensors:
+        try:
+            with safe_open(path, framework="pt") as tensors:
+                largest = {
+                    name: tensor.float().abs().max().item()
+                    for name in tensors.keys()  # noqa: SIM118, it is no dict
+                    if (tensor := tensors.get_tensor(name)).is_floating_point() and tensor.numel()
+                }
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"model={checkpoint.name!r} has a {path.name} that is not whole") from error
+        for name, value in largest.items():
+            if not value <= _LARGEST_WEIGHT:
+                raise ValueError(f"model={checkpoint.name!r} has weights of {value:.3g} in {name}: they are corrupt")
+
+
+def check_answers(classifier: TokenClassifier) -> None:
+    """Has the model read a short and a long text.
+
+    Raises:
+        ValueError: if it cannot, or its scores are no probabilities.
+    """
+    for outcome in classifier.classify(_CANARIES):
+        if isinstance(outcome, Failure):
+            raise ValueError(f"it cannot read a test sentence: {outcome.error}")
+        sums = outcome.scores.sum(axis=-1)
+        if not len(outcome) or not np.allclose(sums, 1, atol=1e-3):
+            raise ValueError("its scores for a test sentence are no probabilities")
+
+
+def _look(reference: weakref.ref[RefreshingClassifier], stop: threading.Event, seconds: float) -> None:
+    while not stop.wait(seconds):
+        classifier = reference()
+        if classifier is None:
+            return
+        try:
+            classifier.refresh(stop.wait, min(seconds, _SETTLES))
+        except Exception as error:  # whatever it is, there will be a next look
+            _logger.error("looking for a new version failed: %s", type(error).__name__)
+        del classifier  # so that it may be let go of while this thread waits
