@@ -14,6 +14,7 @@ BASE = [  # what a Beam worker needs
     "pyarrow>=23.0.1",
     "rich>=13.7",
     "safetensors>=0.5",
+    "tenacity>=8.5",
     "tokenizers>=0.22",
     "torch>=2.10",
     "transformers>=5.3,<6",

@@ -77,6 +77,15 @@ class Failure:
                 could quote the document.
             stage: The step that gave up.
         """
+        return cls._of(document, error, stage)
+
+    @classmethod
+    def of_result(cls, result: DocumentEntities, error: str | BaseException, stage: str) -> Failure:
+        """The failure of one document that has a result already, as `of_document`."""
+        return cls._of(result, error, stage)
+
+    @classmethod
+    def _of(cls, document: Document | DocumentEntities, error: str | BaseException, stage: str) -> Failure:
         payload = document.payload
         if payload is None:
             payload = document.text.encode("utf-8", "surrogatepass")
@@ -128,6 +137,7 @@ class DocumentEntities:
         attributes: The document's attributes.
         timestamp: The document's event time, seconds since the epoch.
         receipt: The document's.
+        payload: The document's, for the dead letter of a sink that does not take the result.
     """
 
     id: str
@@ -142,3 +152,4 @@ class DocumentEntities:
     attributes: Mapping[str, str] = field(default_factory=dict)
     timestamp: float | None = None
     receipt: str | None = None
+    payload: bytes | None = None

@@ -179,6 +179,7 @@ def group_document(
         attributes=document.attributes,
         timestamp=document.timestamp,
         receipt=document.receipt,
+        payload=document.payload,
     )
 
 
