@@ -17,7 +17,7 @@ from apache_beam.runners.direct.util import TransformResult
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
-from pipeline.pubsub.subscription import SubscriptionSettings, open_subscription
+from pipeline.pubsub.subscription import SubscriptionSettings, Taken, open_subscription
 
 _BUNDLE_MESSAGES = 1000
 _BUNDLE_BYTES = 500_000
@@ -57,13 +57,18 @@ class _PullEvaluator(_TransformEvaluator):
     def finish_bundle(self) -> TransformResult:
         reader = open_subscription(self._applied_ptransform.transform.settings)
         taken = reader.take(_BUNDLE_MESSAGES, _BUNDLE_BYTES, _WAIT_SECONDS)
-        bundle = self._evaluation_context.create_bundle(next(iter(self._outputs)))
-        for each in taken:
-            bundle.output(GlobalWindows.windowed_value(each.message, timestamp=Timestamp.of(each.timestamp)))
         if reader.draining and not taken:
             return TransformResult(self, [], [], None, {None: MAX_TIMESTAMP})
         again = self._evaluation_context.create_bundle(pvalue.PBegin(self._applied_ptransform.transform.pipeline))
-        return TransformResult(self, [bundle], [again], None, {None: Timestamp.of(reader.watermark())})
+        # An empty bundle would set up every step of the graph for nothing.
+        bundles = [self._bundle(taken)] if taken else []
+        return TransformResult(self, bundles, [again], None, {None: Timestamp.of(reader.watermark())})
+
+    def _bundle(self, taken: list[Taken]) -> Any:
+        bundle = self._evaluation_context.create_bundle(next(iter(self._outputs)))
+        for each in taken:
+            bundle.output(GlobalWindows.windowed_value(each.message, timestamp=Timestamp.of(each.timestamp)))
+        return bundle
 
 
 # The only place where the runner takes an evaluator from outside; by its name it is for tests.
