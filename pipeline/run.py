@@ -18,7 +18,7 @@ from pipeline.config import NerConfig
 from pipeline.options import NerOptions
 from pipeline.places import Files
 from pipeline.sinks import written_files
-from pipeline.streaming import drained_by_signals, streaming_runner
+from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary
 
 _logger = logging.getLogger(__name__)
@@ -80,7 +80,8 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)
         return 1
-    summary = Summary.of(result.metrics(), seconds=time.monotonic() - begin)
+    metrics = streaming_metrics(result) if config.streaming else result.metrics()
+    summary = Summary.of(metrics, seconds=time.monotonic() - begin)
     print(*summary.lines(*_written_to(config)), sep="\n")
     return 0
 

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, DirectPipelineResult
+from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from pipeline.command_line import PROGRAM, STREAMING_RUNNERS
+from pipeline.direct_counters import DirectCounters
 from pipeline.pubsub.subscription import close_all, drain_all
 
 DRAIN_SECONDS = 25.0
@@ -39,6 +41,11 @@ def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
             file=sys.stderr,
         )
     return None
+
+
+def streaming_metrics(result: PipelineResult) -> Any:
+    """The metrics of a run that has ended."""
+    return DirectCounters() if isinstance(result, DirectPipelineResult) else result.metrics()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from apache_beam.runners.direct.util import TransformResult
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
+from pipeline.direct_counters import remember_sampler
 from pipeline.pubsub.subscription import SubscriptionSettings, Taken, open_subscription
 
 _BUNDLE_MESSAGES = 1000
@@ -55,6 +56,7 @@ class _PullEvaluator(_TransformEvaluator):
     """
 
     def finish_bundle(self) -> TransformResult:
+        remember_sampler()
         reader = open_subscription(self._applied_ptransform.transform.settings)
         taken = reader.take(_BUNDLE_MESSAGES, _BUNDLE_BYTES, _WAIT_SECONDS)
         if reader.draining and not taken:
