@@ -7,6 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from services.fixtures import (  # noqa: F401
+    _bigquery,
+    _storage,
+    bigquery_server,
+    bucket,
+    dataset,
+    pubsub,
+    pubsub_address,
+    storage_server,
+)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -110,6 +110,11 @@ class Broker:
         """`host:port`, the value for PUBSUB_EMULATOR_HOST."""
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variable by which clients find it."""
+        return {"PUBSUB_EMULATOR_HOST": self.address}
+
     # For tests: what lies here, and trouble on demand.
 
     def create_topic(self, name: str) -> str:
