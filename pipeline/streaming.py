@@ -18,7 +18,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from pipeline.command_line import PROGRAM, STREAMING_RUNNERS
 from pipeline.direct_counters import DirectCounters
-from pipeline.pubsub.subscription import close_all, drain_all
+from pipeline.pubsub.readers import close_all, drain_all
 
 DRAIN_SECONDS = 25.0
 """After so long what is still in work is given back; orchestrators kill a process after 30 seconds or so."""

@@ -34,29 +34,30 @@ _CHANNEL_OPTIONS = [
 
 def new_subscriber() -> SubscriberClient:
     """A client of its own, for whoever wants to break off its calls by closing it."""
-    return _client(SubscriberClient)
+    return _client(SubscriberClient, _emulator())
 
 
-def new_publisher() -> PublisherClient:
-    """A client of its own."""
-    return _client(PublisherClient)
-
-
-@functools.cache
 def publisher() -> PublisherClient:
     """This process's client for publishing: a runner may set up a step for every bundle anew."""
-    return new_publisher()
+    return _kept(PublisherClient, _emulator())
 
 
-@functools.cache
 def subscriber() -> SubscriberClient:
     """This process's client for single calls about subscriptions."""
-    return new_subscriber()
+    return _kept(SubscriberClient, _emulator())
 
 
-def _client(kind: Any) -> Any:
-    host = os.environ.get("PUBSUB_EMULATOR_HOST")
-    if not host:
+@functools.lru_cache(maxsize=4)
+def _kept(kind: Any, emulator: str) -> Any:
+    return _client(kind, emulator)
+
+
+def _emulator() -> str:
+    return os.environ.get("PUBSUB_EMULATOR_HOST", "")
+
+
+def _client(kind: Any, emulator: str) -> Any:
+    if not emulator:
         return kind()
     transport = kind.get_transport_class("grpc")
-    return kind(transport=transport(channel=grpc.insecure_channel(host, options=_CHANNEL_OPTIONS)))
+    return kind(transport=transport(channel=grpc.insecure_channel(emulator, options=_CHANNEL_OPTIONS)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -10,22 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import tenacity
-from google.api_core import exceptions
-
-from pipeline.pubsub.clients import TRANSIENT, new_subscriber
-from pipeline.pubsub.leases import Leases, chunks
+from pipeline.pubsub.calls import LEAST_LEASE_SECONDS, SubscriptionCalls
+from pipeline.pubsub.clients import new_subscriber
+from pipeline.pubsub.leases import Leases
 from pipeline.pubsub.messages import BadTimestampError, Message, Receipt, event_time
 from pipeline.pubsub.watermark import Watermark
 
 _PULL_MESSAGES = 1000
-_PULL_SECONDS = 20.0
-_CALL_SECONDS = 5.0
 _ACK_DELAY_SECONDS = 0.02  # acknowledgements wait so long for company
-_LEAST_LEASE_SECONDS = 10  # the service's own least
-_MOST_LEASE_SECONDS = 600
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,8 +82,7 @@ class PulledSubscription:
     def __init__(self, settings: SubscriptionSettings, make_client: Callable[[], Any] = new_subscriber) -> None:
         self._settings = settings
         self._name = settings.subscription
-        self._pull_client = make_client()
-        self._client = make_client()
+        self._calls = SubscriptionCalls(settings.subscription, make_client)
         self._changed = threading.Condition()
         self._leases = Leases(settings.max_lease_seconds, settings.remember_seconds, time.monotonic)
         self._watermark = Watermark(time.time)
@@ -103,7 +93,7 @@ class PulledSubscription:
         self._error: BaseException | None = None
         self._draining = False
         self._closed = threading.Event()
-        self._lease_seconds = _LEAST_LEASE_SECONDS
+        self._lease_seconds = LEAST_LEASE_SECONDS
         self._threads = [
             threading.Thread(target=loop, name=f"pubsub-{loop.__name__.strip('_')}", daemon=True)
             for loop in (self._pull_loop, self._lease_loop, self._ack_loop)
@@ -183,8 +173,8 @@ class PulledSubscription:
             ack_ids = [ack_id for key in keys for ack_id in self._leases.give_up(key)]
             self._closed.set()
             self._changed.notify_all()
-        self._give_back(ack_ids)
-        self._client.transport.close()
+        self._calls.give_back(ack_ids)
+        self._calls.end()
         return len(keys)
 
     def _hand_on(self, waiting: _Waiting) -> Taken:
@@ -197,37 +187,21 @@ class PulledSubscription:
             self._waiting_bytes = 0
             ack_ids = [ack_id for each in waiting for ack_id in self._leases.give_up(each.key)]
             self._changed.notify_all()
-        self._pull_client.transport.close()
-        self._give_back(ack_ids)
-
-    def _give_back(self, ack_ids: list[str]) -> None:
-        """Lets the service deliver messages again at once; where that fails, it does so when their leases end."""
-        for some in chunks(ack_ids):
-            try:
-                self._modify(some, 0)
-            except exceptions.GoogleAPICallError as error:
-                _logger.info("%d messages are delivered again only when their leases end: %s", len(some), _told(error))
+        self._calls.end_pulling()
+        self._calls.give_back(ack_ids)
 
     # Pulling.
 
     def _pull_loop(self) -> None:
         try:
-            self._learn_deadline()
+            self._lease_seconds = self._calls.ack_deadline_seconds()
             while self._wait_for_room():
-                self._pull_patiently()
+                self._pull()
         except Exception as error:
             if not self._draining:  # a client that is closed breaks off its calls with whatever error
                 with self._changed:
                     self._error = error
                     self._changed.notify_all()
-
-    def _learn_deadline(self) -> None:
-        """Extends leases by the subscription's own deadline, where this program may know it."""
-        try:
-            found = self._client.get_subscription(subscription=self._name, timeout=_CALL_SECONDS, retry=None)
-        except exceptions.GoogleAPICallError:
-            return
-        self._lease_seconds = min(max(found.ack_deadline_seconds, _LEAST_LEASE_SECONDS), _MOST_LEASE_SECONDS)
 
     def _wait_for_room(self) -> bool:
         """Waits until more may be pulled; False if that is never."""
@@ -248,28 +222,9 @@ class PulledSubscription:
             and self._leases.bytes < settings.max_held_bytes
         )
 
-    def _pull_patiently(self) -> None:
-        tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, TRANSIENT) and not self._draining),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1),
-            before_sleep=self._tell_of_trouble,
-            reraise=True,
-        )(self._pull)
-
-    def _tell_of_trouble(self, state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == 3 and state.outcome is not None:  # a blip is not worth a line
-            _logger.warning("%s cannot be read for now: %s", self._name, _told(state.outcome.exception()))
-
     def _pull(self) -> None:
         room = max(1, min(_PULL_MESSAGES, self._settings.max_waiting - len(self._waiting)))
-        request = {"subscription": self._name, "max_messages": room}
-        try:
-            # The service holds the call until there is a message, or for a time that only it knows.
-            response = self._pull_client.pull(request=request, timeout=_PULL_SECONDS, retry=None)
-        except exceptions.DeadlineExceeded:
-            received = []
-        else:
-            received = type(response).pb(response).received_messages
+        received = self._calls.pull(room)
         with self._changed:
             if not self._draining:
                 self._watermark.asked()
@@ -277,7 +232,7 @@ class PulledSubscription:
                     self._receive(delivery.ack_id, delivery.message)
                 self._changed.notify_all()
                 return
-        self._give_back([delivery.ack_id for delivery in received])
+        self._calls.give_back([delivery.ack_id for delivery in received])
 
     def _receive(self, ack_id: str, wire: Any) -> None:
         """Takes in one delivery, given as its protocol buffer."""
@@ -305,19 +260,7 @@ class PulledSubscription:
         while not self._closed.wait(self._lease_seconds / 3):
             with self._changed:
                 ack_ids = self._leases.to_extend()
-            for some in chunks(ack_ids):
-                try:
-                    self._modify(some, self._lease_seconds)
-                except exceptions.GoogleAPICallError as error:
-                    # At worst they are delivered again, and known.
-                    _logger.info("%d leases were not extended: %s", len(some), _told(error))
-
-    def _modify(self, ack_ids: list[str], seconds: int) -> None:
-        self._client.modify_ack_deadline(
-            request={"subscription": self._name, "ack_ids": ack_ids, "ack_deadline_seconds": seconds},
-            timeout=_CALL_SECONDS,
-            retry=None,
-        )
+            self._calls.extend(ack_ids, self._lease_seconds)
 
     def _ack_loop(self) -> None:
         while True:
@@ -328,62 +271,7 @@ class PulledSubscription:
             self._closed.wait(_ACK_DELAY_SECONDS)
             with self._changed:
                 ack_ids, self._to_ack, self._acking = self._to_ack, [], True
-            for some in chunks(ack_ids):
-                self._acknowledge_patiently(some)
+            self._calls.acknowledge(ack_ids)
             with self._changed:
                 self._acking = False
                 self._changed.notify_all()
-
-    def _acknowledge_patiently(self, ack_ids: list[str]) -> None:
-        try:
-            tenacity.Retrying(
-                retry=tenacity.retry_if_exception_type(TRANSIENT),
-                wait=tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1),
-                stop=tenacity.stop_when_event_set(self._closed),
-                sleep=tenacity.sleep_using_event(self._closed),
-                reraise=True,
-            )(
-                self._client.acknowledge,
-                request={"subscription": self._name, "ack_ids": ack_ids},
-                timeout=_CALL_SECONDS,
-                retry=None,
-            )
-        except Exception as error:  # they are delivered again
-            _logger.warning("%d messages could not be acknowledged: %s", len(ack_ids), _told(error))
-
-
-def _told(error: BaseException | None) -> str:
-    """An error without what it may quote."""
-    code = getattr(error, "code", None)
-    return f"{type(error).__name__} {code}" if code else type(error).__name__
-
-
-_open: dict[str, PulledSubscription] = {}
-_open_lock = threading.Lock()
-
-
-def open_subscription(settings: SubscriptionSettings) -> PulledSubscription:
-    """This process's reader of a subscription, started when it is first asked for."""
-    with _open_lock:
-        if settings.subscription not in _open:
-            _open[settings.subscription] = PulledSubscription(settings).start()
-        return _open[settings.subscription]
-
-
-def opened_subscription(name: str) -> PulledSubscription | None:
-    """This process's reader of a subscription, if there is one."""
-    return _open.get(name)
-
-
-def drain_all() -> None:
-    """Stops all pulling in this process; what is in work goes on."""
-    for reader in list(_open.values()):
-        reader.drain()
-
-
-def close_all(timeout_seconds: float) -> int:
-    """Ends all reading in this process; gives how many messages were given back that had been handed on."""
-    with _open_lock:
-        readers = list(_open.values())
-        _open.clear()
-    return sum(reader.close(timeout_seconds) for reader in readers)

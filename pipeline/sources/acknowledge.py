@@ -12,7 +12,7 @@ from apache_beam.metrics import Metrics
 from pipeline.pubsub.clients import TRANSIENT, subscriber
 from pipeline.pubsub.leases import chunks
 from pipeline.pubsub.messages import Receipt
-from pipeline.pubsub.subscription import opened_subscription
+from pipeline.pubsub.readers import opened_subscription
 from transforms.metrics import NAMESPACE
 
 _CALL_SECONDS = 5.0

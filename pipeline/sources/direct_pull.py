@@ -18,7 +18,8 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from pipeline.direct_counters import remember_sampler
-from pipeline.pubsub.subscription import SubscriptionSettings, Taken, open_subscription
+from pipeline.pubsub.readers import open_subscription
+from pipeline.pubsub.subscription import SubscriptionSettings, Taken
 
 _BUNDLE_MESSAGES = 1000
 _BUNDLE_BYTES = 500_000

@@ -12,7 +12,8 @@ from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from pipeline.pubsub.subscription import SubscriptionSettings, open_subscription
+from pipeline.pubsub.readers import open_subscription
+from pipeline.pubsub.subscription import SubscriptionSettings
 
 _BUNDLE_MESSAGES = 1000
 _BUNDLE_BYTES = 500_000

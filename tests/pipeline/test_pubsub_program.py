@@ -282,25 +282,21 @@ MISTAKES = {
 }
 
 
+@pytest.fixture(scope="module")
+def standing(stream: Callable[..., Stream]) -> Stream:
+    """A broker with all topics, and no program."""
+    return stream()
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_told_in_one_line(
-    mistake: str,
-    stream: Callable[..., Stream],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    mistake: str, standing: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags, told = MISTAKES[mistake]
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", _standing(stream).broker.address)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", standing.broker.address)
     assert main([f"--input={SUBSCRIPTION}", f"--output={RESULTS}", f"--dead_letter={DEAD}", *flags]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("beam-ner: error: ")
     assert err.count("\n") == 1
     assert all(part in err for part in told), err
-
-
-def _standing(stream: Callable[..., Stream], kept: list[Stream] = []) -> Stream:  # noqa: B006
-    """One broker for all mistakes: clients are kept by the process, and so must its address be."""
-    if not kept:
-        kept.append(stream())
-    return kept[0]
