@@ -18,6 +18,7 @@ from pipeline.config import NerConfig
 from pipeline.options import NerOptions
 from pipeline.places import Files
 from pipeline.sinks import written_files
+from pipeline.sources.direct_pull import runs_direct
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary
 
@@ -68,7 +69,7 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     begin = time.monotonic()
     try:
         _clear(config)
-        with drained_by_signals() if config.streaming else nullcontext():
+        with drained_by_signals() if runs_direct(pipeline) else nullcontext():
             result = pipeline.run()
             if options.view_as(StandardOptions).runner == "DataflowRunner":
                 print(f"{PROGRAM}: job {result.job_id()} is submitted")

@@ -8,13 +8,16 @@ from pipeline.pubsub.subscription import PulledSubscription, SubscriptionSetting
 
 _open: dict[str, PulledSubscription] = {}
 _open_lock = threading.Lock()
+_drained = threading.Event()  # also before the first reader is there
 
 
 def open_subscription(settings: SubscriptionSettings) -> PulledSubscription:
     """This process's reader of a subscription, started when it is first asked for."""
     with _open_lock:
         if settings.subscription not in _open:
-            _open[settings.subscription] = PulledSubscription(settings).start()
+            reader = _open[settings.subscription] = PulledSubscription(settings).start()
+            if _drained.is_set():  # only now: a signal between would find no reader yet
+                reader.drain()
         return _open[settings.subscription]
 
 
@@ -24,7 +27,8 @@ def opened_subscription(name: str) -> PulledSubscription | None:
 
 
 def drain_all() -> None:
-    """Stops all pulling in this process; what is in work goes on."""
+    """Stops all pulling in this process, until `close_all`; what is in work goes on. Fit for a signal handler."""
+    _drained.set()
     for reader in list(_open.values()):
         reader.drain()
 
@@ -34,4 +38,5 @@ def close_all(timeout_seconds: float) -> int:
     with _open_lock:
         readers = list(_open.values())
         _open.clear()
+        _drained.clear()
     return sum(reader.close(timeout_seconds) for reader in readers)

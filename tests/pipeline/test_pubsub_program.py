@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from services.pubsub_queue import Counts, Message
@@ -300,3 +301,21 @@ def test_a_mistake_is_told_in_one_line(
     assert err.startswith("beam-ner: error: ")
     assert err.count("\n") == 1
     assert all(part in err for part in told), err
+
+
+def test_files_to_a_topic(
+    tmp_path: Path, stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run with an end, whose results are messages and whose failures are files."""
+    target = stream()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", target.broker.address)
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "My name is Ann Smith."}\nnot json\n', "utf-8")
+    flags = ["--aggregation_strategy=first", f"--dead_letter={tmp_path}/dead"]
+    assert main([f"--input={tmp_path}/in.jsonl", f"--output={RESULTS}", *flags]) == 0
+    (row,) = target.rows()
+    assert (row["id"], [entity["text"] for entity in row["entities"]]) == ("a", ["Ann", "Smith"])
+    (message,) = target.results()
+    assert message.attributes == {"id": "a", "source": f"{tmp_path}/in.jsonl"}
+    (dead,) = tmp_path.glob("dead-*.jsonl")
+    assert "the line is not JSON" in dead.read_text("utf-8")
+    assert f"1 results, in {RESULTS}" in capsys.readouterr().out
