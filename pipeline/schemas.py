@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -35,25 +36,31 @@ class Field:
     fields: tuple[Field, ...] = ()
 
 
+def _attributes_field(description: str) -> Field:
+    key = Field("key", "STRING", "NULLABLE", "The attribute's name")
+    value = Field("value", "STRING", "NULLABLE", "The attribute's value")
+    return Field("attributes", "RECORD", "REPEATED", description, (key, value))
+
+
 FAILURE_FIELDS: tuple[Field, ...] = (
     Field("timestamp", "TIMESTAMP", "REQUIRED", "When it happened"),
     Field("payloadString", "STRING", "REQUIRED", "The record as text; what is not UTF-8 is replaced"),
     Field("payloadBytes", "BYTES", "REQUIRED", "The record's original bytes; empty where a whole file failed"),
-    Field(
-        "attributes",
-        "RECORD",
-        "REPEATED",
-        "The record's attributes, and where it came from",
-        (
-            Field("key", "STRING", "NULLABLE", "The attribute's name"),
-            Field("value", "STRING", "NULLABLE", "The attribute's value"),
-        ),
-    ),
+    _attributes_field("The record's attributes, and where it came from"),
     Field("errorMessage", "STRING", "NULLABLE", "One sentence saying what is wrong"),
     Field("stacktrace", "STRING", "NULLABLE", "Where in the code it happened; empty if there was no exception"),
     Field("stage", "STRING", "NULLABLE", "The step that gave up: read, parse, classify, group or write"),
 )
 """As in Google's Pub/Sub-to-BigQuery templates, and `stage`."""
+
+
+GRANULARITIES = ("document", "entity")
+"""What a row of a BigQuery table can be."""
+
+_MODEL_FIELDS = (
+    Field("model", "STRING", "REQUIRED", "The checkpoint, as it was named"),
+    Field("model_revision", "STRING", "REQUIRED", "The checkpoint's commit or content hash"),
+)
 
 
 def label_field(strategy: str) -> str:
@@ -95,9 +102,34 @@ def result_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
         Field("num_tokens", "INTEGER", "REQUIRED", "Tokens of the whole text, without special tokens"),
         Field("num_windows", "INTEGER", "REQUIRED", "Windows that the model read"),
         Field("truncated", "BOOLEAN", "REQUIRED", "Whether the end of the text was not read"),
-        Field("model", "STRING", "REQUIRED", "The checkpoint, as it was named"),
-        Field("model_revision", "STRING", "REQUIRED", "The checkpoint's commit or content hash"),
+        *_MODEL_FIELDS,
         Field("aggregation_strategy", "STRING", "REQUIRED", "How tokens were made into entities"),
+    )
+
+
+def table_fields(strategy: str, include_text: bool, granularity: str) -> tuple[Field, ...]:
+    """The columns of a BigQuery table of results.
+
+    A table is written again and again, so its rows also say when they were made. That is a column, and not the
+    ingestion time that BigQuery can keep by itself: rows being streamed have no ingestion time yet, `SELECT *` and
+    copies of a table leave it out, and a query for the latest row of an id needs it.
+
+    Args:
+        strategy: The aggregation strategy's name.
+        include_text: Whether the document's text is a column; only for whole documents.
+        granularity: One of `GRANULARITIES`: what a row is.
+    """
+    if granularity == "entity":
+        number = Field("entity_number", "INTEGER", "REQUIRED", "Position among the document's entities, from 0")
+        document = Field("id", "STRING", "REQUIRED", "The document's id")
+        columns: tuple[Field, ...] = (document, number, *entity_fields(strategy), *_MODEL_FIELDS)
+    else:
+        columns = result_fields(strategy, include_text)
+    return (
+        *columns,
+        _attributes_field("The document's attributes, and where it came from"),
+        Field("event_time", "TIMESTAMP", "NULLABLE", "When the document was made, if its source says so"),
+        Field("processed_at", "TIMESTAMP", "REQUIRED", "When the row was made"),
     )
 
 
@@ -156,6 +188,49 @@ def entity_rows(result: DocumentEntities) -> Iterator[dict[str, Any]]:
         }
 
 
+def table_rows(
+    result: DocumentEntities, include_text: bool, granularity: str, processed_at: float
+) -> list[dict[str, Any]]:
+    """One result as rows with the keys of `table_fields`, as BigQuery takes them in JSON.
+
+    Args:
+        result: The result.
+        include_text: As for `table_fields`.
+        granularity: As for `table_fields`. In rows of entities, a document without entities has no row.
+        processed_at: Seconds since the epoch.
+    """
+    common = {
+        "attributes": _attribute_rows(result.attributes),
+        "event_time": None if result.timestamp is None else _iso(result.timestamp),
+        "processed_at": _iso(processed_at),
+    }
+    if granularity == "entity":
+        rows = (_numbered(number, row) for number, row in enumerate(entity_rows(result)))
+        return [{**_finite(row), **common} for row in rows]
+    row = result_row(result, include_text)
+    return [{**row, "entities": list(map(_finite, row["entities"])), **common}]
+
+
+def _numbered(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    return {"id": row["id"], "entity_number": number, **row}
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The entity's row; a score for which JSON has no name is written as BigQuery reads it: NaN, Infinity."""
+    score = row["score"]
+    if not math.isfinite(score):
+        row["score"] = "NaN" if math.isnan(score) else f"{'-' if score < 0 else ''}Infinity"
+    return row
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds")
+
+
+def _attribute_rows(attributes: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": _encodable(key), "value": _encodable(value)} for key, value in attributes.items()]
+
+
 def _encodable(text: str) -> str:
     """The text without lone surrogates, which no UTF-8 writer takes.
 
@@ -171,9 +246,7 @@ def failure_row(failure: Failure) -> dict[str, Any]:
         "timestamp": datetime.fromtimestamp(failure.timestamp, timezone.utc),
         "payloadString": failure.payload.decode("utf-8", "replace"),
         "payloadBytes": failure.payload,
-        "attributes": [
-            {"key": _encodable(key), "value": _encodable(value)} for key, value in failure.attributes.items()
-        ],
+        "attributes": _attribute_rows(failure.attributes),
         "errorMessage": _encodable(failure.error),
         "stacktrace": _encodable(failure.stacktrace),
         "stage": failure.stage,
@@ -183,7 +256,7 @@ def failure_row(failure: Failure) -> dict[str, Any]:
 def failure_json_row(failure: Failure) -> dict[str, Any]:
     """`failure_row` for JSON and for BigQuery's JSON rows: the time in ISO 8601, the payload's bytes in base64."""
     row = failure_row(failure)
-    row["timestamp"] = row["timestamp"].isoformat(timespec="microseconds")
+    row["timestamp"] = _iso(failure.timestamp)
     row["payloadBytes"] = base64.b64encode(failure.payload).decode("ascii")
     return row
 

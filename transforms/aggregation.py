@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
 from transforms.documents import Entity
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities
+from transforms.segments import row_of_maximum, segment_means, stops_of
 
 ToString = Callable[[list[str]], str]
 """A tokenizer's `convert_tokens_to_string`."""
@@ -112,19 +114,7 @@ def find_entities(
 
     starts, stops = group_units(units, scheme)
     kept = ~scheme.ignored(ignore, grouped=True)[units.label[starts]]
-    starts, stops = starts[kept], stops[kept]
-    scores = group_scores(units, starts, stops)
-    entities = [
-        _entity(
-            pre_entities,
-            label=scheme.groups[units.label[start]],
-            score=score,
-            word=_word(pre_entities, units, start, stop, strategy, to_string),
-            first=units.first[start],
-            last=units.stop[stop - 1] - 1,
-        )
-        for start, stop, score in zip(starts.tolist(), stops.tolist(), scores.tolist(), strict=True)
-    ]
+    entities = _group_entities(pre_entities, units, starts[kept], stops[kept], scheme, strategy, to_string)
     if pre_entities.num_windows > 1:
         survivors = resolve_overlaps([(entity.start or 0, entity.end or 0, entity.score) for entity in entities])
         return [entities[survivor] for survivor in survivors]
@@ -134,36 +124,22 @@ def find_entities(
 def label_tokens(pre_entities: PreEntities) -> Units:
     """Each token with its best label."""
     rows = np.arange(len(pre_entities))
-    label = _best(pre_entities.scores)
-    return Units(
-        label=label,
-        score=pre_entities.scores[rows, label],
-        first=rows,
-        stop=rows + 1,
-        opens_window=_opens_window(pre_entities),
-    )
+    label, score = _best(pre_entities.scores)
+    return Units(label=label, score=score, first=rows, stop=rows + 1, opens_window=_opens_window(pre_entities))
 
 
 def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Units:
     """Each word with the label that the strategy gives it: ``first``, ``average`` or ``max``."""
-    scores, total = pre_entities.scores, len(pre_entities)
     opens_window = _opens_window(pre_entities)
     first = (~pre_entities.is_subword | opens_window).nonzero()[0]
-    stop = _stops(first, total)
+    stop = stops_of(first, len(pre_entities))
+    token_label, token_score = _best(pre_entities.scores)
+    speaking = row_of_maximum(token_score, first, stop) if strategy is AggregationStrategy.MAX else first
+    label, score = token_label[speaking], token_score[speaking]
     if strategy is AggregationStrategy.AVERAGE:
-        word_scores = _segment_means(scores, first, stop)
-    elif strategy is AggregationStrategy.MAX:
-        word_scores = scores[_row_of_maximum(scores, first, stop)]
-    else:
-        word_scores = scores[first]
-    label = _best(word_scores)
-    return Units(
-        label=label,
-        score=word_scores[np.arange(len(first)), label],
-        first=first,
-        stop=stop,
-        opens_window=opens_window[first],
-    )
+        longer = (stop - first > 1).nonzero()[0]
+        label[longer], score[longer] = _best(segment_means(pre_entities.scores, first[longer], stop[longer]))
+    return Units(label=label, score=score, first=first, stop=stop, opens_window=opens_window[first])
 
 
 def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarray]:
@@ -177,12 +153,15 @@ def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarr
     opens[1:] |= tag[1:] != tag[:-1]
     opens[:1] = True
     starts = opens.nonzero()[0]
-    return starts, _stops(starts, len(opens))
+    return starts, stops_of(starts, len(opens))
 
 
 def group_scores(units: Units, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """The score of each group of units, which is the mean of theirs: float[n_groups]."""
-    return _segment_means(units.score, starts, stops)
+    scores = units.score[starts]
+    longer = (stops - starts > 1).nonzero()[0]
+    scores[longer] = segment_means(units.score, starts[longer], stops[longer])
+    return scores
 
 
 def resolve_overlaps(spans: list[tuple[int, int, float]]) -> list[int]:
@@ -256,16 +235,12 @@ def _changeover(pre_entities: PreEntities, position: np.ndarray, rows: np.ndarra
     return int(word_starts[np.argmin(np.abs(word_starts - middle))])
 
 
-def _stops(starts: np.ndarray, total: int) -> np.ndarray:
-    """Where segments end that begin at these starts and cover everything up to `total`."""
-    stops = np.empty_like(starts)
-    stops[:-1] = starts[1:]
-    stops[-1:] = total
-    return stops
-
-
-def _best(scores: np.ndarray) -> np.ndarray:
-    return scores.argmax(axis=1) if scores.size else np.zeros(len(scores), np.int64)
+def _best(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best label of each row and its score."""
+    if not scores.size:
+        return np.zeros(len(scores), np.int64), np.zeros(len(scores), scores.dtype)
+    label = scores.argmax(axis=1)
+    return label, scores[np.arange(len(scores)), label]
 
 
 def _opens_window(pre_entities: PreEntities) -> np.ndarray:
@@ -277,87 +252,80 @@ def _opens_window(pre_entities: PreEntities) -> np.ndarray:
     return opens
 
 
-def _segment_means(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """Mean over axis 0 of each ``values[start:stop]``, NaN left out as `numpy.nanmean` does."""
-    missing = np.isnan(values)
-    if not missing.any():
-        counts = (stops - starts).reshape(-1, *[1] * (values.ndim - 1))
-        return (_segment_sums(values, starts, stops) / counts).astype(values.dtype, copy=False)
-    sums = _segment_sums(np.where(missing, 0, values), starts, stops)
-    present = _segment_sums((~missing).astype(np.int64), starts, stops)
-    with np.errstate(invalid="ignore"):
-        return (sums / present).astype(values.dtype, copy=False)
-
-
-def _segment_sums(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """Sum over axis 0 of each ``values[start:stop]``, in the order in which `numpy.sum` adds.
-
-    Rounding decides between labels or spans of equal mean, so the order matters, and that of `reduceat` is another.
-    """
-    sums = values[starts]
-    lengths = stops - starts
-    if values.ndim == 1:
-        pairs = (lengths == 2).nonzero()[0]
-        sums[pairs] += values[starts[pairs] + 1]
-        for segment in (lengths > 2).nonzero()[0].tolist():
-            sums[segment] = values[starts[segment] : stops[segment]].sum()
-        return sums
-    longer = (lengths > 1).nonzero()[0]
-    row = 1
-    while len(longer):
-        sums[longer] += values[starts[longer] + row]
-        row += 1
-        longer = longer[lengths[longer] > row]
-    return sums
-
-
-def _row_of_maximum(scores: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """Row of the highest score in each ``scores[start:stop]``; the first of equals, as Python's `max` picks it."""
-    if len(starts) == 0:
-        return starts
-    highest = scores.max(axis=1)
-    missing = np.isnan(highest)
-    if missing.any():  # to Python's max, nothing beats a NaN that comes first, and a later one beats nothing
-        highest = np.where(missing, -np.inf, highest)
-        highest[starts[missing[starts]]] = np.inf
-    segment = np.repeat(np.arange(len(starts)), stops - starts)
-    candidates = np.flatnonzero(highest == np.maximum.reduceat(highest, starts)[segment])
-    return candidates[np.searchsorted(segment[candidates], np.arange(len(starts)))]
-
-
 def _token_entities(
     pre_entities: PreEntities, units: Units, scheme: LabelScheme, ignore: frozenset[str]
 ) -> list[Entity]:
-    dropped = scheme.ignored(ignore, grouped=False)[units.label]
-    return [
-        _entity(
-            pre_entities,
-            label=scheme.labels[units.label[row]],
-            score=float(units.score[row]),
-            word=pre_entities.words[row],
-            first=row,
-            last=row,
-            index=int(pre_entities.index[row]),
-        )
-        for row in np.flatnonzero(~dropped).tolist()
-    ]
-
-
-def _word(
-    pre_entities: PreEntities, units: Units, start: int, stop: int, strategy: AggregationStrategy, to_string: ToString
-) -> str:
-    """The group's word. Words are rendered one by one and then once more together, as Hugging Face does."""
-    if not strategy.by_word:
-        return to_string(pre_entities.words[units.first[start] : units.stop[stop - 1]].tolist())
-    return to_string(
-        [to_string(pre_entities.words[units.first[unit] : units.stop[unit]].tolist()) for unit in range(start, stop)]
+    rows = np.flatnonzero(~scheme.ignored(ignore, grouped=False)[units.label])
+    return _entities(
+        pre_entities,
+        labels=[scheme.labels[label] for label in units.label[rows].tolist()],
+        scores=units.score[rows].tolist(),
+        words=pre_entities.words[rows].tolist(),
+        first=rows,
+        last=rows,
+        index=pre_entities.index[rows].tolist(),
     )
 
 
-def _entity(
-    pre_entities: PreEntities, *, label: str, score: float, word: str, first: int, last: int, index: int | None = None
-) -> Entity:
+def _group_entities(
+    pre_entities: PreEntities,
+    units: Units,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    scheme: LabelScheme,
+    strategy: AggregationStrategy,
+    to_string: ToString,
+) -> list[Entity]:
+    if len(starts) == 0:
+        return []
+    return _entities(
+        pre_entities,
+        labels=[scheme.groups[label] for label in units.label[starts].tolist()],
+        scores=group_scores(units, starts, stops).tolist(),
+        words=_group_words(pre_entities, units, starts, stops, strategy, to_string),
+        first=units.first[starts],
+        last=units.stop[stops - 1] - 1,
+    )
+
+
+def _group_words(
+    pre_entities: PreEntities,
+    units: Units,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    strategy: AggregationStrategy,
+    to_string: ToString,
+) -> list[str]:
+    """The word of each group. Words are rendered one by one and then once more together, as Hugging Face does."""
+    tokens, first, stop = pre_entities.words.tolist(), units.first.tolist(), units.stop.tolist()
+    groups = zip(starts.tolist(), stops.tolist(), strict=True)
+    if not strategy.by_word:
+        return [to_string(tokens[first[begin] : stop[end - 1]]) for begin, end in groups]
+    return [
+        to_string([to_string(tokens[first[unit] : stop[unit]]) for unit in range(begin, end)]) for begin, end in groups
+    ]
+
+
+def _entities(
+    pre_entities: PreEntities,
+    *,
+    labels: list[str],
+    scores: list[float],
+    words: list[str],
+    first: np.ndarray,
+    last: np.ndarray,
+    index: list[int] | None = None,
+) -> list[Entity]:
+    """Entities from columns; `first` and `last` are the rows of each one's first and last token."""
+    indices: list[Any] = index or [None] * len(labels)
     if pre_entities.start is None or pre_entities.end is None:
-        return Entity(label, score, word, None, None, None, index)
-    start, end = int(pre_entities.start[first]), int(pre_entities.end[last])
-    return Entity(label, score, word, start, end, pre_entities.document.text[start:end], index)
+        return [
+            Entity(label, score, word, None, None, None, at)
+            for label, score, word, at in zip(labels, scores, words, indices, strict=True)
+        ]
+    text = pre_entities.document.text
+    starts, ends = pre_entities.start[first].tolist(), pre_entities.end[last].tolist()
+    return [
+        Entity(label, score, word, start, end, text[start:end], at)
+        for label, score, word, start, end, at in zip(labels, scores, words, starts, ends, indices, strict=True)
+    ]

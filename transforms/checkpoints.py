@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,25 +220,16 @@ def _weight_files(files: list[str], allow_pickle_weights: bool) -> list[str]:
 
 def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
     """Copies a remote folder into the cache, once for each state of it; processes that come second wait."""
-    from apache_beam.io.filesystems import FileSystems
-    from filelock import FileLock
+    from transforms.downloads import download
 
-    root = model.rstrip("/") + "/"
+    wanted = functools.partial(_is_checkpoint_file, weights=weights)
     try:
-        listing = [FileSystems.match([root + pattern])[0].metadata_list for pattern in ("*", "onnx/*")]
-    except Exception as error:
-        raise ValueError(f"model={model!r} cannot be listed: {type(error).__name__}") from error
-    found = {file.path[len(root) :]: file for files in listing for file in files}
-    names = sorted(name for name in found if _is_checkpoint_file(name, weights=weights))
-    if "config.json" not in names:
+        folder = download(model.rstrip("/") + "/", wanted, cache_folder() / "checkpoints", required="config.json")
+    except ValueError as error:
+        raise ValueError(f"model={model!r} {error}") from error
+    if folder is None:
         raise ValueError(f"model={model!r} has no config.json, so it is not a checkpoint of transformers")
-    state = "\n".join(f"{name} {found[name].size_in_bytes} {found[name].last_updated_in_seconds}" for name in names)
-    target = cache_folder() / "checkpoints" / hashlib.sha256(f"{root}\n{state}".encode()).hexdigest()[:24]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.is_dir():
-            _copy(root, names, target)
-    return Checkpoint(model, content_hash(target), target)
+    return Checkpoint(model, content_hash(folder), folder)
 
 
 def _is_checkpoint_file(name: str, *, weights: bool) -> bool:
@@ -247,23 +237,6 @@ def _is_checkpoint_file(name: str, *, weights: bool) -> bool:
         return False
     endings = (".json", ".txt", ".model", ".jinja", ".tiktoken")
     return name.endswith((*endings, ".safetensors", ".onnx", ".onnx_data", ".bin") if weights else endings)
-
-
-def _copy(root: str, names: list[str], target: Path) -> None:
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
-
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        folder = Path(scratch) / "folder"
-        for name in names:
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with (
-                FileSystems.open(root + name, compression_type=CompressionTypes.UNCOMPRESSED) as source,
-                path.open("wb") as copied,
-            ):
-                shutil.copyfileobj(source, copied, 1 << 20)
-        folder.replace(target)
 
 
 # Families whose positions begin behind the padding token's id, so that as many fewer are of use.

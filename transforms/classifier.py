@@ -75,7 +75,7 @@ class TokenClassifier:
             window_join: How overlapping windows are joined; see `transforms.aggregation.find_entities`.
             engine: ``auto``, ``torch`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
-            precision: ``auto`` (fp32), ``fp32``, ``bf16`` or ``fp16``.
+            precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
             max_batch_tokens: Bound on the tokens of a batch, padding counted.
             threads: Threads on a CPU; None leaves the choice to the engine.
             allow_pickle_weights: Whether pickled weights may be loaded.

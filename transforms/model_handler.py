@@ -83,7 +83,7 @@ class TokenClassificationModelHandler(ModelHandler[Document, PreEntities | Failu
             long_text: ``window`` reads all of a long text; ``truncate`` stops at the model's length.
             engine: ``auto``, ``torch`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; as the worker has it.
-            precision: ``auto`` (fp32), ``fp32``, ``bf16`` or ``fp16``.
+            precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
             max_batch_tokens: Bound on the tokens of one call of the model, padding counted.
             max_batch_chars: Bound on the characters that are sorted into such calls together.
             max_batch_wait_ms: In streaming, how long a batch may wait for more documents, across bundles;

@@ -98,7 +98,7 @@ class Tokenization:
             self._backend = backend
             if type(tokenizer).convert_tokens_to_string is PreTrainedTokenizerFast.convert_tokens_to_string:
                 # What that method does, without its looking for the decoder each time.
-                self.to_string = " ".join if backend.decoder is None else backend.decoder.decode
+                self.to_string = " ".join if backend.decoder is None else _remembering(backend.decoder.decode)
             # Hugging Face's test for a tokenizer that knows the words of a text.
             self.knows_words = bool(getattr(backend.model, "continuing_subword_prefix", None))
             size = 1 + max(tokenizer.get_vocab().values(), default=-1)
@@ -222,6 +222,12 @@ class Tokenization:
         types = self.tokenizer.create_token_type_ids_from_sequences(probe)
         at = ids.index(probe[0])
         return _template(ids, types, at, at + 1)
+
+
+def _remembering(decode: Callable[[list[str]], str]) -> Callable[[list[str]], str]:
+    """The same function, which remembers what single tokens give: most words are one."""
+    single = functools.lru_cache(maxsize=1 << 16)(lambda token: decode([token]))
+    return lambda tokens: single(tokens[0]) if len(tokens) == 1 else decode(tokens)
 
 
 def _template(ids: list[int], types: list[int], first: int, stop: int) -> Template:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -16,7 +17,8 @@ from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 from transforms.metrics import NAMESPACE
 
-_FAILURES = "failures"
+FAILURES = "failures"
+"""The tag of the failures among a step's outputs."""
 
 
 class ReadResult(NamedTuple):
@@ -45,9 +47,14 @@ def find_shards(pattern: str, input_format: str, shard_bytes: int = SHARD_BYTES)
 
 def read_shard(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
     """Reads a shard as far as that goes; what stops it becomes the last failure, never an exception."""
+    return guarded(shard, FORMATS[input_format].read(shard, fields))
+
+
+def guarded(shard: Shard, outcomes: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
+    """What a shard's reader gives; what stops it becomes the last failure, never an exception."""
     count = 0
     try:
-        for outcome in FORMATS[input_format].read(shard, fields):
+        for outcome in outcomes:
             yield outcome
             count += 1
     except Exception as error:
@@ -74,25 +81,28 @@ class _FindShardsFn(beam.DoFn):
         for found in find_shards(pattern, self._input_format, self._shard_bytes):
             if isinstance(found, Failure):
                 self._failures.inc()
-                yield TaggedOutput(_FAILURES, found)
+                yield TaggedOutput(FAILURES, found)
             else:
                 yield found
 
 
-class _ReadShardFn(beam.DoFn):
-    """Tags the failures of `read_shard`, and counts both outcomes."""
+class SortOutcomesFn(beam.DoFn):
+    """Reads elements with a function, tags the failures among its outcomes, and counts both kinds.
 
-    def __init__(self, input_format: str, fields: DocumentFields) -> None:
-        self._input_format = input_format
-        self._fields = fields
+    Args:
+        read: Documents and failures of an element.
+    """
+
+    def __init__(self, read: Callable[..., Iterator[Document | Failure]]) -> None:
+        self._read = read
         self._documents = Metrics.counter(NAMESPACE, "documents_read")
         self._failures = Metrics.counter(NAMESPACE, "read_failures")
 
-    def process(self, shard: Shard) -> Iterator[Any]:
-        for outcome in read_shard(shard, self._input_format, self._fields):
+    def process(self, element: Any) -> Iterator[Any]:
+        for outcome in self._read(element):
             if isinstance(outcome, Failure):
                 self._failures.inc()
-                yield TaggedOutput(_FAILURES, outcome)
+                yield TaggedOutput(FAILURES, outcome)
             else:
                 self._documents.inc()
                 yield outcome
@@ -131,17 +141,27 @@ class ReadDocuments(beam.PTransform):
         self._shard_bytes = shard_bytes
 
     def expand(self, pbegin: Any) -> ReadResult:
-        found = (
-            pbegin
-            | "Pattern" >> beam.Create([self._pattern])
-            | "FindShards"
-            >> beam.ParDo(_FindShardsFn(self._input_format, self._shard_bytes)).with_outputs(_FAILURES, main="shards")
-        )
-        read = (
-            found["shards"]
-            | "Spread" >> beam.Reshuffle()
-            | "ReadShards"
-            >> beam.ParDo(_ReadShardFn(self._input_format, self._fields)).with_outputs(_FAILURES, main="documents")
-        )
-        failures = (found[_FAILURES], read[_FAILURES]) | "Failures" >> beam.Flatten()
-        return ReadResult(read["documents"], failures)
+        read = partial(read_shard, input_format=self._input_format, fields=self._fields)
+        return read_files(pbegin, self._pattern, self._input_format, read, self._shard_bytes)
+
+
+def read_files(
+    pbegin: Any,
+    pattern: str,
+    input_format: str,
+    read: Callable[[Shard], Iterator[Document | Failure]],
+    shard_bytes: int = SHARD_BYTES,
+) -> ReadResult:
+    """The steps from a pattern to what a function reads from the shards of its files."""
+    found = (
+        pbegin
+        | "Pattern" >> beam.Create([pattern])
+        | "FindShards" >> beam.ParDo(_FindShardsFn(input_format, shard_bytes)).with_outputs(FAILURES, main="shards")
+    )
+    outcomes = (
+        found["shards"]
+        | "Spread" >> beam.Reshuffle()
+        | "ReadShards" >> beam.ParDo(SortOutcomesFn(read)).with_outputs(FAILURES, main="documents")
+    )
+    failures = (found[FAILURES], outcomes[FAILURES]) | "Failures" >> beam.Flatten()
+    return ReadResult(outcomes["documents"], failures)

@@ -29,15 +29,15 @@ class BadRecordError(ValueError):
 
 
 def document_of(
-    record: Mapping[str, Any], fields: DocumentFields, source: str, position: int, payload: bytes
+    record: Mapping[str, Any], fields: DocumentFields, source: str, position: int | str, payload: bytes
 ) -> Document | Failure:
     """Makes a document of a record, or a failure that says what the record lacks.
 
     Args:
         record: The record's fields.
         fields: Which of them to take.
-        source: The file it comes from.
-        position: Its place in the file: a byte's offset, or the record's number from 0.
+        source: The file or table it comes from.
+        position: Its place there: a byte's offset, or the record's number from 0; whatever names a row of a table.
         payload: The record as it was read.
     """
     place = f"{source}:{position}"

@@ -11,7 +11,7 @@ import signal
 import threading
 
 from services.bigquery_server import BigQueryServer
-from services.clients import PROJECT
+from services.clients import PROJECT, Server
 from services.pubsub_broker import Broker
 from services.storage_server import StorageServer
 
@@ -23,7 +23,7 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     with contextlib.ExitStack() as stack:
         storage = stack.enter_context(StorageServer())
-        servers = [stack.enter_context(Broker()), storage, stack.enter_context(BigQueryServer(storage))]
+        servers: list[Server] = [stack.enter_context(Broker()), storage, stack.enter_context(BigQueryServer(storage))]
         variables = {"GOOGLE_CLOUD_PROJECT": PROJECT}
         for server in servers:
             variables |= server.environment

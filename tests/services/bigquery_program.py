@@ -1,7 +1,9 @@
-"""bqemulator with two gaps closed that Beam falls into; it runs in bqemulator's own environment.
+"""bqemulator with some gaps closed that Beam and our tables fall into; it runs in bqemulator's own environment.
 
 A query job with a destination table leaves its rows there. An extract job puts a number in the place of the asterisk, and
-hands its file to the storage server (`STORAGE_EMULATOR_HOST`), which knows no files that it has not been given.
+hands its file to the storage server (`STORAGE_EMULATOR_HOST`), which knows no files that it has not been given. Streaming
+inserts are those of `bigquery_insert_all`, beside this file. A column within a record may have the name of a word of SQL,
+such as `end`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bqemulator.api.routes import jobs
+import bigquery_insert_all
+from bqemulator.api.routes import jobs, tables
 from bqemulator.cli import main
 from bqemulator.jobs import executor
+from bqemulator.storage import type_map
 
 _execute_query = jobs._execute_query_or_failed_meta
 _copy_relation = executor._copy_relation_to_file
+_columns = type_map.bq_schema_to_duckdb_columns
 
 
 async def _execute_query_into_table(*, query_config: dict[str, Any], **settings: Any) -> Any:
@@ -52,8 +57,19 @@ def _copy_relation_to_bucket(relation_sql: str, dest_path: str, *arguments: Any,
             pass
 
 
+def _columns_with_quotes(fields: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return _columns(list(map(_with_quotes_within, fields)))
+
+
+def _with_quotes_within(field: dict[str, Any]) -> dict[str, Any]:
+    within = [{**child, "name": f'"{child["name"].strip(chr(34))}"'} for child in field.get("fields") or ()]
+    return {**field, "fields": within} if within else field
+
+
 jobs._execute_query_or_failed_meta = _execute_query_into_table
 executor._copy_relation_to_file = _copy_relation_to_bucket
+bigquery_insert_all.install()
+type_map.bq_schema_to_duckdb_columns = tables.bq_schema_to_duckdb_columns = _columns_with_quotes
 
 if __name__ == "__main__":
     main()

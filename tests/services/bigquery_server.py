@@ -76,7 +76,7 @@ class BigQueryServer:
         settings = {"HOME": str(home), "BQEMU_LOG_FORMAT": "json", "BQEMU_DEFAULT_PROJECT_ID": PROJECT}
         if self._storage is not None:
             settings |= {"BQEMU_GCS_LOCAL_ROOT": str(self._storage.root)} | self._storage.environment
-        command = [home / "bin" / "python", PROGRAM, "start", "--ephemeral"]
+        command: list[str | Path] = [home / "bin" / "python", PROGRAM, "start", "--ephemeral"]
         rest, storage = map(str, self._ports.values())
         command += ["--rest-port", rest, "--grpc-port", storage]
         self._process = process.start(command, process.clean_environment(**settings), log)
@@ -134,7 +134,16 @@ def _install(folder: Path) -> None:
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     environment = process.clean_environment(HOME=str(folder))  # DuckDB keeps its extensions in the home folder
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS]
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+        REQUIREMENTS,
+    ]
     for command in (pip, [python, "-c", _EXTENSIONS]):
         result = subprocess.run(command, env=environment, capture_output=True, timeout=INSTALL_SECONDS)
         if result.returncode:

@@ -51,7 +51,7 @@ class StorageServer:
         self.root.mkdir()
         log = Path(self._scratch.name) / "log"
         address = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(self._port), "-external-url", self.url]
-        backend = ["-backend", "filesystem", "-filesystem-root", self.root, "-log-level", "error"]
+        backend = ["-backend", "filesystem", "-filesystem-root", str(self.root), "-log-level", "error"]
         self._process = process.start([_binary(), *address, *backend], process.clean_environment(), log)
         deadline = time.monotonic() + READY_SECONDS
         while not self._answers():

@@ -207,7 +207,7 @@ def test_remote_folder_is_copied_once(
     assert first.revision == content_hash(folder)
     assert not (first.folder / "notes.md").exists()
     opened = []
-    monkeypatch.setattr("transforms.checkpoints._copy", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr("transforms.downloads._copy_all", lambda *arguments: opened.append(arguments))
     assert resolve(f"shelf://{folder}/") == Checkpoint(f"shelf://{folder}/", first.revision, first.folder)
     assert opened == []
     with pytest.raises(ValueError, match=r"has no config\.json"):

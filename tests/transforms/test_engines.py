@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from texts import ODD_TEXTS
 
 from transforms.checkpoints import Checkpoint, content_hash, resolve
+from transforms.classifier import TokenClassifier
+from transforms.documents import Document
 from transforms.engines import Engine, load_engine
+from transforms.engines.weights import round_groups, unpack_weights
+from transforms.pre_entities import PreEntities
 
 
 @pytest.fixture
@@ -48,6 +53,69 @@ def test_onnx_gives_the_logits_of_the_same_weights_in_torch(
     )
     assert onnx.name == "openvino"
     assert _difference(onnx, torch, batch) < 1e-3
+
+
+def test_weights_of_four_bits_are_unpacked_once() -> None:
+    import openvino
+
+    model = openvino.Core().read_model(resolve("rampart").onnx)
+    few_bits = ("u4", "i4", "u8", "i8")
+
+    def packed() -> int:
+        constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
+        return sum(node.get_element_type().get_type_name() in few_bits for node in constants)
+
+    assert packed() > 30
+    unpack_weights(model)
+    assert packed() < 5, "a matrix is still unpacked in every call"
+
+
+def test_weights_are_rounded_in_groups() -> None:
+    weights = np.random.default_rng(0).normal(size=(6, 256)).astype(np.float32)
+    weights[2, :128] = 0
+    weights[3, 7] = 50  # costs its own group its precision, and no other
+    rounded, scales = round_groups(weights)
+    assert (rounded.dtype, rounded.shape, scales.shape) == (np.int8, (6, 2, 128), (6, 2, 1))
+    error = np.abs((rounded * scales).reshape(weights.shape) - weights)
+    assert error[3, :128].max() > 0.1
+    error[3, :128] = 0
+    assert error.max() < 0.02
+    assert round_groups(weights[:, :100])[0].shape == (6, 1, 100)
+
+
+@pytest.mark.parametrize("model", ["rampart", "rampart_torch"])
+def test_int8_is_near(checkpoint: Callable[[str], Path], model: str) -> None:
+    name = "rampart" if model == "rampart" else str(checkpoint(model))
+    exact, fast = (TokenClassifier(name, precision=precision) for precision in ("fp32", "int8"))
+    assert (fast.scorer.engine.name, fast.scorer.engine.precision) == ("openvino", "int8")
+    documents = [Document(str(number), text) for number, text in enumerate(ODD_TEXTS)]
+    scores = [
+        np.concatenate([one.scores for one in classify.classify(documents) if isinstance(one, PreEntities)])
+        for classify in (exact, fast)
+    ]
+    assert 0 < np.abs(scores[0] - scores[1]).max() < 0.6
+    assert (scores[0].argmax(axis=1) == scores[1].argmax(axis=1)).mean() > 0.985
+
+
+def test_int8_is_for_openvino(checkpoint: Callable[[str], Path]) -> None:
+    with pytest.raises(ValueError, match="precision='int8' is for engine='openvino'"):
+        load_engine(resolve(str(checkpoint("bert_cased"))), engine="torch", precision="int8")
+
+
+def test_small_calls_are_spread_over_the_streams(checkpoint: Callable[[str], Path]) -> None:
+    classify = TokenClassifier(checkpoint("bert_cased"), engine="torch")
+    engine, sizes = classify.scorer.engine, []
+
+    class Streams:
+        name, device, precision, streams = "streams", "cpu", "fp32", 3
+
+        def logits(self, input_ids: np.ndarray, *others: Any) -> np.ndarray:
+            sizes.append(len(input_ids))
+            return engine.logits(input_ids, *others)
+
+    classify.scorer.engine = Streams()
+    classify(["one two three four"] * 2 + ["five six seven eight", "nine ten eleven twelve"] * 2 + ["a b c d"])
+    assert len(sizes) >= 3
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

@@ -12,7 +12,7 @@ from transforms.checkpoints import Checkpoint, check_weights
 from transforms.engines.errors import ConversionError
 
 ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 _logger = logging.getLogger(__name__)
 
@@ -23,12 +23,14 @@ class Engine(Protocol):
     Attributes:
         name: ``torch`` or ``openvino``.
         device: Where it runs, for example ``cpu`` or ``cuda:0``.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+        streams: How many batches at once keep the device busy.
     """
 
     name: str
     device: str
     precision: str
+    streams: int
 
     def logits(
         self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: np.ndarray | None
@@ -78,10 +80,14 @@ def load_engine(
     check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
     only_onnx = not checkpoint.safetensors and not (checkpoint.pickles and allow_pickle_weights)
     precision = "fp32" if precision == "auto" else precision
+    if precision == "int8" and engine == "auto":
+        engine = "openvino"
     place = "cpu" if device == "auto" and (only_onnx or engine == "openvino") else _place(device)
 
     if only_onnx and engine == "torch":
         raise ValueError(f"engine='torch' cannot read model={checkpoint.name!r}, which has only ONNX weights")
+    if precision == "int8" and engine == "torch":
+        raise ValueError("precision='int8' is for engine='openvino'; engine='torch' has fp32, bf16 and fp16")
     if place != "cpu" and (only_onnx or engine == "openvino"):
         what = f"model={checkpoint.name!r} with ONNX weights alone" if only_onnx else "engine='openvino'"
         raise ValueError(f"device={device!r} is not for {what}, which runs on device='cpu'")

@@ -90,6 +90,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    streams = 1
 
     def __init__(self, model: Any, *, device: str, precision: str) -> None:
         self.device = device

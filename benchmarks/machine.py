@@ -1,0 +1,49 @@
+"""The machine that measures: what it is, what it could do at most, and what a process takes of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import platform
+import timeit
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """What kind of machine this is."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
+    return {
+        "processor": next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor()),
+        "cores": multiprocessing.cpu_count(),
+        "vector_units": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags],
+        "python": platform.python_version(),
+    }
+
+
+def matrix_peaks(size: int = 2048, turns: int = 10) -> dict[str, float]:
+    """GFLOP/s of square matrix multiplications, the best of some, in fp32 and bf16."""
+    import torch
+
+    peaks = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        matrix = torch.randn(size, size, dtype=dtype)
+        best = min(timeit.repeat(lambda matrix=matrix: matrix @ matrix, number=1, repeat=turns))
+        peaks[name] = 2 * size**3 / best / 1e9
+    return peaks
+
+
+def peak_mib(process: str = "self") -> float:
+    """The most memory that a process and its children hold or have held, what they share counted for each.
+
+    (`getrusage` would count what the process shared before its `exec`.)
+    """
+    folder = Path("/proc") / process
+    try:
+        status = (folder / "status").read_text()
+        children = [child for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()]
+    except OSError:
+        return 0.0
+    own = next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
+    return own + sum(peak_mib(child) for child in children)

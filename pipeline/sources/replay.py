@@ -1,0 +1,208 @@
+"""A dead letter as input: what failed once is read again, from its original bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.bigquery import find_table
+from pipeline.places import Files, Subscription, Table, Topic, place_of
+from pipeline.schemas import FAILURE_FIELDS
+from pipeline.sinks.bigquery_tables import schema_problems
+from pipeline.sources.bigquery import QUERY_SOURCE, read_rows, read_table
+from pipeline.sources.files import Shard
+from pipeline.sources.formats import guess_input_format
+from pipeline.sources.jsonl import parse_object
+from pipeline.sources.lines import shard_lines, strip_ending
+from pipeline.sources.read import ReadResult, guarded, read_files
+from pipeline.sources.records import BadRecordError, DocumentFields, document_of
+from transforms.documents import Document, Failure
+
+REPLAY_FORMATS = ("auto", "text", "jsonl", "avro", "parquet", "bigquery")
+"""What the records of a dead letter can be. Those of Avro, Parquet and BigQuery are in it as JSON. A record of CSV
+cannot be read again: its header is not with it."""
+
+_NEEDED = ("payloadBytes", "attributes")
+_COLUMNS = (*_NEEDED, "stage")
+
+
+def document_of_failure_row(
+    row: Mapping[str, Any], input_format: str, fields: DocumentFields, place: str = "dead letter"
+) -> Document | Failure:
+    """Makes a document of a failure's row, as its record would have been read in the first place.
+
+    The document keeps the attributes, and the id that the record had unless that was only its place in a file and
+    the record has one of its own. A row that holds no record, or one that fails again, is a failure with the same
+    bytes and attributes.
+
+    Args:
+        row: A row with the columns `payloadBytes` (bytes, or base64 as in JSON), `attributes` and `stage`.
+        input_format: One of `REPLAY_FORMATS`; `auto` goes by each record's `source`, and takes what came from
+            Pub/Sub for text.
+        fields: Where a JSON record has its text and its id.
+        place: Where the row was read: the source of a record that names none, and for sentences.
+    """
+    payload, attributes = b"", {"source": place}
+    try:
+        payload = _payload(row)
+        attributes |= _attributes(row)
+        record = _record(payload, row.get("stage"), input_format, fields, attributes)
+    except BadRecordError as problem:
+        return Failure(payload, f"{place}: {problem}", "parse", attributes)
+    name = f"replay-{hashlib.sha256(payload).hexdigest()[:16]}"
+    outcome = document_of(record, fields, attributes["source"], name, payload)
+    if isinstance(outcome, Failure):
+        return Failure(payload, outcome.error, outcome.stage, {**outcome.attributes, **attributes})
+    kept = {key: value for key, value in attributes.items() if key != "id"}
+    return Document(outcome.id, outcome.text, kept, payload=payload)
+
+
+def _payload(row: Mapping[str, Any]) -> bytes:
+    value = row.get("payloadBytes")
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)  # type: ignore[arg-type]  # what is no string is told below
+    except (TypeError, ValueError, binascii.Error):
+        raise BadRecordError("'payloadBytes' is not base64, so this is no row of a dead letter") from None
+
+
+def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        return {str(pair["key"]): str(pair["value"]) for pair in row.get("attributes") or ()}
+    except (TypeError, KeyError):
+        raise BadRecordError("'attributes' is no list of keys and values, so this is no row of a dead letter") from None
+
+
+def _record(
+    payload: bytes, stage: Any, input_format: str, fields: DocumentFields, attributes: Mapping[str, str]
+) -> dict[str, Any]:
+    """The record with the fields that a document is made of."""
+    source = attributes["source"]
+    if not payload and stage == "read":
+        raise BadRecordError("the failure is that of a whole file or stream, not of a record; read that again")
+    kind = format_of(source) if input_format == "auto" else input_format
+    if kind not in REPLAY_FORMATS:
+        raise BadRecordError(f"a record of {kind} cannot be read again without the rest of its file")
+    record: dict[str, Any] = {fields.text: payload} if kind == "text" else parse_object(payload)
+    known = attributes.get("id")
+    own = record.get(fields.id)
+    if known and (own is None or not known.startswith(f"{source}:")):
+        record = {**record, fields.id: known}
+    return record
+
+
+def format_of(source: str) -> str:
+    """The format of the records that a source gave.
+
+    >>> format_of("gs://bucket/tickets-7.jsonl.gz"), format_of("my-project:ner.tickets")
+    ('jsonl', 'bigquery')
+
+    Raises:
+        BadRecordError: If its name does not tell.
+    """
+    place = place_of(source)
+    if isinstance(place, Table) or source == QUERY_SOURCE:
+        return "bigquery"
+    if isinstance(place, Subscription | Topic):
+        return "text"
+    try:
+        return guess_input_format(source)
+    except ValueError:
+        raise BadRecordError("the name of the record's source tells no format; give --input_format") from None
+
+
+def read_failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
+    """Reads a shard of JSON Lines, as the dead letter's files are."""
+    return guarded(shard, _failure_lines(shard, input_format, fields))
+
+
+def _failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
+    for offset, ended in shard_lines(shard):
+        line = strip_ending(ended)
+        place = f"{shard.source}:{offset}"
+        if not line.strip():
+            continue
+        try:
+            row = parse_object(line)
+        except BadRecordError as problem:
+            yield Failure(line, f"{place}: {problem}", "parse", {"source": shard.source})
+            continue
+        outcome = document_of_failure_row(row, input_format, fields, place)
+        if isinstance(outcome, Failure) and not outcome.payload and row.get("stage") != "read":
+            # It is no row of a dead letter, which would leave no bytes to look at.
+            outcome = replace(outcome, payload=line)
+        yield outcome
+
+
+def read_failure_stream(
+    name: str, input_format: str, fields: DocumentFields, source: str
+) -> Iterator[Document | Failure]:
+    """Reads a stream of a table of failures."""
+    for row in read_rows(name):
+        yield document_of_failure_row(row, input_format, fields, source)
+
+
+def check_replay_format(input_format: str) -> None:
+    """Refuses a format whose records cannot be read again.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if input_format == "csv":
+        raise ValueError("--input_format=csv does not go with --replay: a dead letter has records without their header")
+    if input_format not in REPLAY_FORMATS:
+        raise ValueError(f"--input_format={input_format} is none of {', '.join(REPLAY_FORMATS)}, which --replay reads")
+
+
+def check_replay_table(table: Table, flag: str = "--replay") -> None:
+    """Looks before the start whether a table is one of failures.
+
+    Raises:
+        ValueError: If not, in one line.
+    """
+    found = find_table(table, flag)
+    if found is None:
+        raise ValueError(f"{flag}={table}: there is no such table")
+    needed = [field for field in FAILURE_FIELDS if field.name in _NEEDED]
+    columns = [column for column in found.schema if column.name in _NEEDED]
+    problem = next(schema_problems(columns, needed), None)
+    if problem:
+        raise ValueError(f"{flag}={table} is no table of failures: {problem}")
+
+
+class ReadFailures(beam.PTransform):
+    """Reads a dead letter's records again as documents; those that cannot be are failures again.
+
+    Args:
+        place: Files of JSON Lines (a glob), or a table.
+        input_format: One of `REPLAY_FORMATS`: what the records are, not the dead letter.
+        text_field: Field of a JSON record with the text.
+        id_field: Field of a JSON record with the id.
+
+    Raises:
+        ValueError: If records of the format cannot be read again, or the place is neither.
+    """
+
+    def __init__(
+        self, place: Files | Table, input_format: str = "auto", text_field: str = "text", id_field: str = "id"
+    ) -> None:
+        super().__init__()
+        check_replay_format(input_format)
+        if not isinstance(place, Files | Table):
+            raise ValueError(f"{place} is neither files nor a table")
+        self._place = place
+        self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}
+
+    def expand(self, pbegin: Any) -> ReadResult:
+        if isinstance(self._place, Files):
+            return read_files(pbegin, str(self._place), "jsonl", partial(read_failure_lines, **self._settings))
+        read = partial(read_failure_stream, source=str(self._place), **self._settings)
+        return read_table(pbegin, self._place, _COLUMNS, read)

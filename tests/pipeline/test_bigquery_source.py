@@ -1,0 +1,242 @@
+"""BigQuery tables and queries as input, from a real server."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import uuid
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from google.cloud import bigquery
+from table_factory import collect, make_table, sql_name, table_in
+
+import pipeline.bigquery
+from pipeline.places import Table
+from pipeline.sources.bigquery import (
+    QueryError,
+    ReadTable,
+    check_input_table,
+    check_query,
+    check_read_method,
+    document_of_row,
+    open_streams,
+)
+from pipeline.sources.records import DocumentFields
+from transforms.documents import Document, Failure
+
+
+@pytest.fixture
+def documents(dataset: str) -> Table:
+    rows = [{"id": f"d{i}", "text": f"Zoë {i} 🙂", "n": i} for i in range(30)]
+    rows += [{"text": "no id", "n": 30}, {"id": "no text", "n": 31}]
+    return make_table(table_in(dataset, "docs"), "id STRING, text STRING, n INTEGER, tags STRING REPEATED", rows)
+
+
+def read(source: ReadTable, *flags: str) -> tuple[list[Document], list[Failure]]:
+    documents: list[Document] = []
+    failures: list[Failure] = []
+    with beam.Pipeline(options=PipelineOptions(list(flags))) as pipeline:
+        result = pipeline | source
+        collect(result.documents, documents, "Documents")
+        collect(result.failures, failures, "Failures")
+    return sorted(documents, key=lambda document: document.text), failures
+
+
+def test_rows_become_documents(documents: Table) -> None:
+    found, failures = read(ReadTable(documents), "--project=test-project")
+    assert {document.id: document.text for document in found if document.text != "no id"} == {
+        f"d{i}": f"Zoë {i} 🙂" for i in range(30)
+    }
+    (unnamed,) = [document for document in found if document.text == "no id"]
+    assert unnamed.id.startswith(f"{documents}:row-")
+    assert {document.attributes["source"] for document in found} == {str(documents)}
+    # Only the columns of id and text are read.
+    assert {frozenset(json.loads(document.payload or b"")) for document in found} == {frozenset(("id", "text"))}
+    (failure,) = failures
+    assert failure.stage == "parse"
+    assert failure.attributes == {"source": str(documents), "id": "no text"}
+    assert json.loads(failure.payload) == {"id": "no text", "text": None}
+
+
+def test_an_integer_can_be_the_id_and_other_columns_the_text(dataset: str) -> None:
+    table = make_table(table_in(dataset, "t"), "n INTEGER, body STRING", [{"n": 7, "body": "x"}])
+    found, failures = read(ReadTable(table, text_field="body", id_field="n"))
+    assert [(document.id, document.text) for document in found] == [("7", "x")]
+    assert failures == []
+
+
+def test_a_table_without_ids_has_the_same_ids_in_every_run(dataset: str) -> None:
+    table = make_table(table_in(dataset, "t"), "text STRING", [{"text": "a"}, {"text": "b"}])
+    first, _ = read(ReadTable(table))
+    second, _ = read(ReadTable(table))
+    assert [document.id for document in first] == [document.id for document in second]
+    assert len({document.id for document in first}) == 2
+
+
+def test_an_empty_table(dataset: str) -> None:
+    assert read(ReadTable(make_table(table_in(dataset, "t"), "id STRING, text STRING"))) == ([], [])
+
+
+@pytest.fixture
+def _kept_results(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
+    """Puts the results of queries into tables of a data set: the server's Storage API has no temporary tables."""
+    query = bigquery.Client.query
+
+    def keeping(client: bigquery.Client, sql: str, config: Any = None, **rest: Any) -> Any:
+        if config is not None and not config.dry_run:
+            config.destination = f"{dataset}.result_{uuid.uuid4().hex}"
+        return query(client, sql, config, **rest)
+
+    monkeypatch.setattr(bigquery.Client, "query", keeping)
+
+
+@pytest.mark.usefixtures("_kept_results")
+def test_a_query(documents: Table) -> None:
+    query = f"SELECT CONCAT('q', id) AS id, UPPER(text) AS text FROM {sql_name(documents)} WHERE n < 3"
+    found, failures = read(ReadTable(query=query), "--project=test-project")
+    assert [(document.id, document.text) for document in found] == [(f"qd{i}", f"ZOË {i} 🙂") for i in range(3)]
+    assert {document.attributes["source"] for document in found} == {"query"}
+    assert failures == []
+    # Nothing is left behind, and nothing of the user's is gone.
+    datasets = [dataset.dataset_id for dataset in bigquery.Client().list_datasets()]
+    assert documents.dataset in datasets
+    assert not [name for name in datasets if name.startswith("beam_temp")]
+
+
+def test_a_query_that_fails_in_its_midst_quotes_no_row(documents: Table) -> None:
+    query = f"SELECT id, CAST(CAST(text AS INT64) AS STRING) AS text FROM {sql_name(documents)}"
+    with pytest.raises(QueryError, match=r"^the query failed with \w+; see BigQuery's job \S+$"):
+        open_streams(query, "test-project", ("id", "text"))
+
+
+def test_an_export(dataset: str, bucket: str) -> None:
+    rows = [{"id": f"d{i}", "text": f"Zoë {i}"} for i in range(5)] + [{"id": "no text"}]
+    documents = make_table(table_in(dataset, "docs"), "id STRING, text STRING", rows)
+    flags = ("--project=test-project", f"--temp_location={bucket}/temp")
+    found, failures = read(ReadTable(documents, method="EXPORT"), *flags)
+    direct, _ = read(ReadTable(documents))
+    assert found == direct
+    assert [failure.attributes["id"] for failure in failures] == ["no text"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"id": "a", "text": "x"}, ("a", "x")),
+        ({"id": 1, "text": "", "other": b"\xff"}, ("1", "")),
+        ({"id": "a"}, "has no field 'text'"),
+        ({"id": "a", "text": 5}, "holds int, not a string"),
+        ({"id": ["a"], "text": "secret"}, "holds list, which is no id"),
+    ],
+)
+def test_document_of_row(row: dict[str, Any], expected: Any) -> None:
+    outcome = document_of_row(row, DocumentFields(), "p-p:d.t")
+    if isinstance(outcome, Document):
+        assert (outcome.id, outcome.text) == expected
+    else:
+        assert expected in outcome.error
+        assert "secret" not in outcome.error
+        assert "other" not in json.loads(outcome.payload)
+
+
+@pytest.mark.parametrize(
+    ("columns", "fields", "message"),
+    [
+        ("text STRING", ("text", "id"), None),
+        ("text STRING, id INTEGER", ("text", "id"), None),
+        (
+            "body STRING, n INTEGER",
+            ("text", "id"),
+            "--text_field=text names no column of --input=.*; there are body, n",
+        ),
+        ("text INTEGER", ("text", "id"), "--text_field=text: the column of --input=.* is INTEGER, not STRING"),
+        ("text STRING REPEATED", ("text", "id"), "is REPEATED STRING, not STRING"),
+        ("text STRING, id STRING REPEATED", ("text", "id"), "--id_field=id: .* is REPEATED STRING, which is no id"),
+    ],
+)
+def test_the_table_is_checked_before_the_start(
+    dataset: str, columns: str, fields: tuple[str, str], message: str | None
+) -> None:
+    table = make_table(table_in(dataset, "t"), columns)
+    if message is None:
+        check_input_table(table, *fields)
+        return
+    with pytest.raises(ValueError, match=message) as refusal:
+        check_input_table(table, *fields)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_table_that_is_not_there(dataset: str) -> None:
+    table = table_in(dataset, "nope")
+    with pytest.raises(ValueError, match=f"^--input={table}: there is no such table$"):
+        check_input_table(table, "text", "id")
+
+
+def test_a_view_is_told_from_a_table(dataset: str) -> None:
+    table = make_table(table_in(dataset, "t"), "id STRING, text STRING")
+    view = bigquery.Table(f"{dataset}.v")
+    view.view_query = f"SELECT id, text FROM {sql_name(table)}"
+    bigquery.Client().create_table(view)
+    with pytest.raises(ValueError, match=r"is VIEW, which holds no rows to read; give --query='SELECT id, text FROM"):
+        check_input_table(table_in(dataset, "v"), "text", "id")
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setattr(pipeline.bigquery, "CHECK_RETRY", pipeline.bigquery.CHECK_RETRY.with_timeout(1))
+    with pytest.raises(ValueError, match=r"^--input=.* cannot be looked up: ") as refusal:
+        check_input_table(table_in(dataset, "t"), "text", "id")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT id, text FROM {}", None),
+        ("SELECT id FROM {}", "--text_field=text names no column of --query; there are id"),
+        ("SELECT id, n AS text FROM {}", "--text_field=text: the column of --query is INTEGER, not STRING"),
+        ("SELECT nope FROM {}", "^--query cannot be run: .*nope"),
+        ("SELEC", "^--query cannot be run: "),
+    ],
+)
+def test_the_query_is_checked_before_the_start(documents: Table, query: str, message: str | None) -> None:
+    query = query.format(sql_name(documents))
+    if message is None:
+        check_query(query, None, "text", "id")
+        return
+    with pytest.raises(ValueError, match=message) as refusal:
+        check_query(query, None, "text", "id")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "temp_location", "message"),
+    [
+        ("DIRECT_READ", None, None),
+        ("EXPORT", "gs://b/t", None),
+        ("EXPORT", None, "--read_method=EXPORT needs --temp_location=gs://"),
+        ("EXPORT", "/tmp/x", "--read_method=EXPORT needs --temp_location=gs://"),
+        ("FAST", None, "--read_method=FAST is none of DIRECT_READ, EXPORT"),
+    ],
+)
+def test_the_method_is_checked(method: str, temp_location: str | None, message: str | None) -> None:
+    if message is None:
+        check_read_method(method, temp_location)
+        return
+    with pytest.raises(ValueError, match=message):
+        check_read_method(method, temp_location)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"table": Table("p-p", "d", "t"), "query": "SELECT 1"}, {"query": "SELECT 1", "method": "x"}]
+)
+def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"give one of them|is none of"):
+        ReadTable(**arguments)
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(pipeline.bigquery).failed == 0

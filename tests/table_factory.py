@@ -1,0 +1,117 @@
+"""What the tests of BigQuery share: tables to read, results to write, and servers in front of the real one."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.error import HTTPError
+
+import apache_beam as beam
+from google.cloud import bigquery
+
+from pipeline.places import Table
+from transforms.documents import DocumentEntities, Entity
+
+Answer = tuple[int, dict[str, Any]]
+
+
+def table_in(dataset: str, name: str) -> Table:
+    """A table of the `dataset` fixture."""
+    project, _, short = dataset.partition(".")
+    return Table(project, short, name)
+
+
+def sql_name(table: Table) -> str:
+    return f"`{table.project}.{table.dataset}.{table.table}`"
+
+
+def make_table(table: Table, columns: str, rows: list[dict[str, Any]] | None = None) -> Table:
+    """Makes a table of columns such as `id STRING, text STRING REQUIRED`."""
+    schema = [bigquery.SchemaField(*column.split()) for column in columns.split(", ")]
+    client = bigquery.Client()
+    client.create_table(bigquery.Table(str(table).replace(":", "."), schema))
+    if rows:
+        assert client.insert_rows_json(str(table).replace(":", "."), rows) == []
+    return table
+
+
+def rows_of(table: Table, query: str = "SELECT * FROM {}") -> list[dict[str, Any]]:
+    return [dict(row) for row in bigquery.Client().query(query.format(sql_name(table))).result()]
+
+
+def a_result(id: str, words: int = 2, **changes: Any) -> DocumentEntities:
+    """The result of the text `w0 w1 …`, each word an entity."""
+    entities = tuple(Entity("PER", 0.5, f"w{i}", 3 * i, 3 * i + 2, f"w{i}") for i in range(words))
+    text = " ".join(f"w{i}" for i in range(words))
+    settings: dict[str, Any] = {"attributes": {"source": "s"}, "receipt": f"receipt-{id}", "payload": b"{payload}"}
+    return DocumentEntities(id, entities, words, 1, False, "m", "r", "first", text, **(settings | changes))
+
+
+def collect(pcollection: Any, into: list[Any], label: str) -> None:
+    """Appends what the runner in this process computes to a list."""
+    _COLLECTED[id(into)] = into
+    _ = pcollection | label >> beam.Map(_append, id(into))
+
+
+_COLLECTED: dict[int, list[Any]] = {}
+
+
+def _append(element: Any, key: int) -> None:
+    _COLLECTED[key].append(element)
+
+
+@contextmanager
+def proxy(url: str, answer: Callable[[str, dict[str, Any]], Answer | None]) -> Iterator[tuple[str, list[dict]]]:
+    """A server in front of another.
+
+    Args:
+        url: The other.
+        answer: Called with the path and the body of each insert; what it gives is the answer, None lets it pass.
+
+    Yields:
+        The address, and the bodies of the inserts so far.
+    """
+    inserts: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path.partition("?")[0].endswith("/insertAll"):
+                parsed = json.loads(body)
+                inserts.append(parsed)
+                given = answer(self.path, parsed)
+                if given is not None:
+                    self._send(given[0], json.dumps(given[1]).encode())
+                    return
+            kept = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
+            request = urllib.request.Request(url + self.path, body or None, kept, method=self.command)
+            try:
+                with urllib.request.urlopen(request) as response:
+                    self._send(response.status, response.read())
+            except HTTPError as error:
+                self._send(error.code, error.read())
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve  # noqa: N815
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", inserts
+    finally:
+        server.shutdown()
+        server.server_close()

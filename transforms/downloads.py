@@ -1,0 +1,108 @@
+"""A remote folder on this machine: whole or not at all, and the same bytes.
+
+Google Cloud Storage keeps a CRC32C of every object, which is compared. Beam names no checksum of one known kind for
+other file systems (an S3 etag is an MD5 for some objects only); there the sizes are compared.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+from filelock import FileLock
+
+_BLOCK = 1 << 20  # bytes
+
+
+def download(root: str, wanted: Callable[[str], bool], cache: Path, *, required: str) -> Path | None:
+    """Copies a remote folder's files into a cache, once for each state of it; who comes second waits and finds them.
+
+    Args:
+        root: The remote folder, with a slash at its end.
+        wanted: Whether a file is to be copied, by its name below `root`.
+        cache: A folder on this machine, which threads and processes share.
+        required: The file without which nothing is copied.
+
+    Returns:
+        The copy, a folder below `cache`; None where there is no `required` file.
+
+    Raises:
+        ValueError: if a file is lost, cut or changed on the way, as a sentence that wants the folder's name before it;
+            nothing is left in the cache then.
+    """
+    files = _list(root, wanted)
+    if required not in files:
+        return None
+    target = cache / hashlib.sha256(f"{root}\n{_state(files)}".encode()).hexdigest()[:24]
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.is_dir():
+            _copy_all(root, files, target)
+            if _state(_list(root, wanted)) != _state(files):
+                shutil.rmtree(target)
+                raise ValueError("was changed while it was downloaded; try again when it is at rest")
+    return target
+
+
+def _list(root: str, wanted: Callable[[str], bool]) -> dict[str, FileMetadata]:
+    try:
+        listing = [FileSystems.match([root + pattern])[0].metadata_list for pattern in ("*", "onnx/*")]
+    except Exception as error:
+        raise ValueError(f"cannot be listed: {type(error).__name__}") from error
+    found = {file.path[len(root) :]: file for files in listing for file in files}
+    return {name: found[name] for name in sorted(found) if wanted(name)}
+
+
+def _state(files: dict[str, FileMetadata]) -> str:
+    return "\n".join(f"{name} {file.size_in_bytes} {file.last_updated_in_seconds}" for name, file in files.items())
+
+
+def _copy_all(root: str, files: dict[str, FileMetadata], target: Path) -> None:
+    """Copies into a folder of another name first, so that what a killed process leaves does not look finished."""
+    unfinished = target.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        for name, file in files.items():
+            path = unfinished / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _copy(root + name, path, file.size_in_bytes)
+        unfinished.replace(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _copy(source: str, path: Path, size: int) -> None:
+    try:
+        copied, checksum = _copy_bytes(source, path)
+        expected = _expected_checksum(source)
+    except Exception as error:
+        raise ValueError(f"cannot be downloaded: {type(error).__name__} at {path.name}") from error
+    if copied != size:
+        raise ValueError(f"cannot be downloaded whole: {path.name} has {size} bytes, and {copied} came")
+    if expected not in (None, checksum):
+        raise ValueError(f"is damaged: {path.name} came with the CRC32C {checksum}, and its storage says {expected}")
+
+
+def _copy_bytes(source: str, path: Path) -> tuple[int, str]:
+    """Copies a file; gives its bytes' number and, in base64 as Cloud Storage does, their CRC32C."""
+    import google_crc32c  # comes with Cloud Storage's client
+
+    checksum, copied = google_crc32c.Checksum(), 0
+    with (
+        FileSystems.open(source, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        path.open("wb") as output,
+    ):
+        while block := file.read(_BLOCK):
+            output.write(block)
+            checksum.update(block)
+            copied += len(block)
+    return copied, base64.b64encode(checksum.digest()).decode()
+
+
+def _expected_checksum(source: str) -> str | None:
+    return FileSystems.checksum(source) if source.startswith("gs://") else None

@@ -1,0 +1,69 @@
+"""Arithmetic over the segments of a column: where they end, their means, their highest rows."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import numpy as np
+
+_IN_ORDER = 7
+"""So many numbers `numpy.sum` adds from the first to the last; of more, it adds several partial sums."""
+
+
+def stops_of(starts: np.ndarray, total: int) -> np.ndarray:
+    """Where segments end that begin at these starts and cover everything up to `total`."""
+    stops = np.empty_like(starts)
+    stops[:-1] = starts[1:]
+    stops[-1:] = total
+    return stops
+
+
+def segment_means(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Mean over axis 0 of each ``values[start:stop]`` of two or more, NaN left out as `numpy.nanmean` does."""
+    add = _sums_of_numbers if values.ndim == 1 else _sums_of_rows
+    lengths = stops - starts
+    sums = add(values, starts, lengths)
+    if not np.isnan(sums).any():
+        return (sums.T / lengths).T.astype(values.dtype, copy=False)
+    missing = np.isnan(values)
+    sums = add(np.where(missing, 0, values), starts, lengths)
+    present = add((~missing).astype(np.int64), starts, lengths)
+    with np.errstate(invalid="ignore"):
+        return (sums / present).astype(values.dtype, copy=False)
+
+
+# Rounding decides between labels or spans of equal mean, so it matters in which order a sum is made: here, in that of
+# `numpy.sum`, which goes from row to row, and from number to number while they are few. `reduceat` has another.
+
+
+def _sums_of_rows(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Sum of each ``values[start : start + length]`` of two or more rows: [n_segments, n_columns]."""
+    sums = values[starts] + values[starts + 1]
+    row = 2
+    while len(longer := (lengths > row).nonzero()[0]):
+        sums[longer] += values[starts[longer] + row]
+        row += 1
+    return sums
+
+
+def _sums_of_numbers(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Sum of each ``values[start : start + length]``: [n_segments]."""
+    sums = []
+    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+        numbers = values[start : start + length]
+        sums.append(numbers.sum() if length > _IN_ORDER else functools.reduce(operator.add, numbers))
+    return np.array(sums, values.dtype)
+
+
+def row_of_maximum(scores: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Row of the highest of each ``scores[start:stop]``; the first of equals, as Python's `max` picks it."""
+    if len(starts) == len(scores):
+        return starts
+    missing = np.isnan(scores)
+    if missing.any():  # to Python's max, nothing beats a NaN that comes first, and a later one beats nothing
+        scores = np.where(missing, -np.inf, scores)
+        scores[starts[missing[starts]]] = np.inf
+    of_segment = np.repeat(np.maximum.reduceat(scores, starts), stops - starts)
+    rows = np.where(scores == of_segment, np.arange(len(scores)), len(scores))
+    return np.minimum.reduceat(rows, starts)
