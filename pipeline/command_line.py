@@ -12,6 +12,8 @@ from pipeline.options import NerOptions
 
 PROGRAM = "beam-ner"
 LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner")
+STREAMING_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+"""Names under which the BundleBasedDirectRunner is meant where the input has no end."""
 
 
 def parse(flags: Sequence[str]) -> PipelineOptions:

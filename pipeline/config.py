@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apache_beam.io.filesystem import FileMetadata
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
+from pipeline.checks.places import check_dead_letter, check_input, check_output, check_streams
+from pipeline.command_line import STREAMING_RUNNERS
 from pipeline.options import NerOptions
-from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, is_shard, output_files
-from pipeline.sources import INPUT_FORMATS, UnreadableFileError, check_text_field, guess_input_format, match_files
+from pipeline.places import Files, Place, Subscription, Topic
+from pipeline.sinks import output_files
 from transforms.aggregation import AggregationStrategy
-from transforms.engines import check_choice
 from transforms.model_setup import ModelSetup
 
 if TYPE_CHECKING:
     from transforms.model_handler import TokenClassificationModelHandler
+
+_STREAMING_WAIT_MS = 100
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,17 @@ class NerConfig:
     """A run of the program, all of it known to make sense.
 
     Attributes:
-        input: Glob of the files to read.
-        input_format: Their format.
+        input: The files to read, or the subscription.
+        input_format: The format of the files or the messages.
         text_field: Field of the text.
         id_field: Field of the id.
-        output: Prefix of the result files.
-        output_format: Their format.
+        id_attribute: Attribute of a message with the id.
+        timestamp_attribute: Attribute of a message with the event time.
+        output: Prefix of the result files, or the topic.
+        output_format: The format of the files.
         num_shards: How many there are to be; 0 leaves it to the runner.
-        dead_letter: Prefix of the files for failures.
+        dead_letter: Prefix of the files for failures, or the topic.
+        ordering_key_attribute: Attribute whose value orders the messages of results.
         include_text: Whether results repeat the text.
         aggregation_strategy: How tokens become entities.
         ignore_labels: Labels to leave out.
@@ -47,14 +49,17 @@ class NerConfig:
         model: Arguments of the model handler.
     """
 
-    input: str
+    input: Place
     input_format: str
     text_field: str
     id_field: str
-    output: str
+    id_attribute: str | None
+    timestamp_attribute: str | None
+    output: Place
     output_format: str
     num_shards: int
-    dead_letter: str
+    dead_letter: Place
+    ordering_key_attribute: str | None
     include_text: bool
     aggregation_strategy: AggregationStrategy
     ignore_labels: frozenset[str]
@@ -72,19 +77,23 @@ class NerConfig:
         with _flags_named(options.get_all_options(current_only=True)):
             strategy = AggregationStrategy.parse(options.aggregation_strategy)
             _check_numbers(options)
-            output_format = _output_format(options)
-            dead_letter = _dead_letter(options, output_format)
-            input_format = _check_input(options, output_format, dead_letter)
-            model = _check_model(options, strategy)
+            output, output_format = check_output(options)
+            dead_letter = check_dead_letter(options, output, output_format)
+            source, input_format = check_input(options, output, output_format, dead_letter)
+            check_streams(source, ("output", output), ("dead_letter", dead_letter))
+            model = _check_model(options, strategy, streaming=not isinstance(source, Files))
         return cls(
-            input=options.input,
+            input=source,
             input_format=input_format,
             text_field=options.text_field,
             id_field=options.id_field,
-            output=options.output,
+            id_attribute=options.id_attribute,
+            timestamp_attribute=options.timestamp_attribute,
+            output=output,
             output_format=output_format,
             num_shards=options.num_shards,
             dead_letter=dead_letter,
+            ordering_key_attribute=options.ordering_key_attribute,
             include_text=options.include_text,
             aggregation_strategy=strategy,
             ignore_labels=frozenset(filter(None, (label.strip() for label in options.ignore_labels.split(",")))),
@@ -94,14 +103,17 @@ class NerConfig:
         )
 
     @property
-    def result_files(self) -> tuple[str, str]:
-        """Prefix and suffix of the result files."""
-        return output_files(self.output, self.output_format)
+    def streaming(self) -> bool:
+        """Whether the input has no end."""
+        return isinstance(self.input, Subscription | Topic)
 
     @property
-    def failure_files(self) -> tuple[str, str]:
-        """Prefix and suffix of the failure files."""
-        return output_files(self.dead_letter, "jsonl", "--dead_letter")
+    def files(self) -> list[tuple[str, str]]:
+        """Prefix and suffix of each set of files that is written."""
+        results = [output_files(self.output.path, self.output_format)] if isinstance(self.output, Files) else []
+        if isinstance(self.dead_letter, Files):
+            return [*results, output_files(self.dead_letter.path, "jsonl", "--dead_letter")]
+        return results
 
     def load_model(self) -> None:
         """Loads the model into this process, where a runner in the same process will find it.
@@ -134,7 +146,7 @@ def _flags_named(flags: Collection[str]) -> Iterator[None]:
 
 
 def _check_numbers(options: NerOptions) -> None:
-    for name, least in (("num_shards", 0), ("max_batch_tokens", 1), ("threads", 1)):
+    for name, least in (("num_shards", 0), ("max_batch_tokens", 1), ("threads", 1), ("max_batch_wait_ms", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"{name}={value} must be at least {least}")
@@ -142,91 +154,7 @@ def _check_numbers(options: NerOptions) -> None:
         raise ValueError(f"min_score={options.min_score} must be between 0 and 1")
 
 
-def _check_input(options: NerOptions, output_format: str, dead_letter: str) -> str:
-    """The input's format, after a look at its files."""
-    if not options.input:
-        raise ValueError("--input is missing: name the files to read, for example --input='tickets/*.jsonl'")
-    files = _match(options.input)
-    if options.input_format == "auto":
-        input_format = guess_input_format(options.input)
-    else:
-        check_choice("input_format", options.input_format, ("auto", *INPUT_FORMATS))
-        input_format = options.input_format
-    _check_apart(options, files, output_files(options.output, output_format), output_files(dead_letter, "jsonl"))
-    first = next((file for file in files if file.size_in_bytes), None)
-    if first is not None:
-        # A broken file is a failure of its own when it is read; the others are fine.
-        with suppress(UnreadableFileError):
-            check_text_field(first.path, input_format, options.text_field)
-    return input_format
-
-
-def _match(pattern: str) -> list[FileMetadata]:
-    if _is_local(pattern) and Path(pattern).is_dir():
-        inside = f"{pattern.rstrip('/')}/*"
-        raise ValueError(f"input={pattern!r} is a folder; name the files in it, for example {inside!r}")
-    try:
-        files = match_files(pattern)
-    except Exception as error:
-        raise ValueError(f"input={pattern!r} cannot be listed: {type(error).__name__}: {_first_line(error)}") from error
-    if not files:
-        raise ValueError(f"input={pattern!r} matches no file")
-    return files
-
-
-def _check_apart(options: NerOptions, files: list[FileMetadata], *outputs: tuple[str, str]) -> None:
-    """A second run must not read what the first has written."""
-    for file in files:
-        for prefix, suffix in outputs:
-            if _folder(file.path) == _folder(prefix) and is_shard(file.path, prefix, suffix):
-                raise ValueError(f"input={options.input!r} matches {file.path}, which is a file of this run's output")
-
-
-def _folder(path: str) -> str:
-    """The folder of a file; of a local one, by whatever path it was named."""
-    return str(Path(path).parent.resolve()) if _is_local(path) else FileSystems.split(path)[0]
-
-
-def _output_format(options: NerOptions) -> str:
-    if not options.output:
-        raise ValueError("--output is missing: name a prefix for the results, for example --output=out/entities")
-    _check_writable("output", options.output)
-    if options.output_format == "auto":
-        return guess_output_format(options.output)
-    check_choice("output_format", options.output_format, ("auto", *OUTPUT_FORMATS))
-    return options.output_format
-
-
-def _dead_letter(options: NerOptions, output_format: str) -> str:
-    prefix, _ = output_files(options.output, output_format)
-    dead_letter = options.dead_letter or f"{prefix}-failures"
-    _check_writable("dead_letter", dead_letter)
-    if output_files(dead_letter, "jsonl", "--dead_letter") == output_files(options.output, output_format):
-        raise ValueError(f"dead_letter={dead_letter!r} must not be the same as --output={options.output!r}")
-    return dead_letter
-
-
-def _check_writable(name: str, prefix: str) -> None:
-    try:
-        FileSystems.get_filesystem(prefix)
-    except ValueError:
-        raise ValueError(f"{name}={prefix!r} is on no file system that Beam knows") from None
-    if not _is_local(prefix):
-        return
-    if prefix.endswith("/") or Path(prefix).is_dir():
-        raise ValueError(
-            f"{name}={prefix!r} is a folder; name a prefix in it, for example '{prefix.rstrip('/')}/entities'"
-        )
-    folder = Path(prefix).absolute().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"{name}={prefix!r} cannot be written: {error.strerror}: {folder}") from error
-
-
-def _check_model(options: NerOptions, strategy: AggregationStrategy) -> dict[str, Any]:
+def _check_model(options: NerOptions, strategy: AggregationStrategy, *, streaming: bool) -> dict[str, Any]:
     """Arguments of the model handler, after a look at the model's configuration and tokenizer."""
     setup = ModelSetup.load(
         options.model,
@@ -243,7 +171,22 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy) -> dict[str
         "model", "model_revision", "tokenizer", "stride", "long_text", "engine", "device", "precision",
         "max_batch_tokens", "threads", "allow_pickle_weights",
     )  # fmt: skip
-    return {**{name: getattr(options, name) for name in names}, "threads": _threads(options)}
+    return {
+        **{name: getattr(options, name) for name in names},
+        "threads": _threads(options),
+        "max_batch_wait_ms": _max_batch_wait_ms(options) if streaming else None,
+    }
+
+
+def _max_batch_wait_ms(options: NerOptions) -> int | None:
+    """How long a document waits for others in streaming.
+
+    Service runners make bundles of a few messages, which are poor batches. The DirectRunner's bundles are what has
+    come while the model was busy: waiting for more would only cost time.
+    """
+    if options.max_batch_wait_ms is not None or options.view_as(StandardOptions).runner in STREAMING_RUNNERS:
+        return options.max_batch_wait_ms
+    return _STREAMING_WAIT_MS
 
 
 def _threads(options: NerOptions) -> int | None:
@@ -253,11 +196,3 @@ def _threads(options: NerOptions) -> int | None:
         return options.threads
     cores = os.cpu_count() or 1
     return max(1, cores // (direct.direct_num_workers or cores))
-
-
-def _is_local(path: str) -> bool:
-    return FileSystems.get_scheme(path) in (None, "file")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]

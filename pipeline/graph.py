@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apache_beam as beam
 
 from pipeline.config import NerConfig
+from pipeline.places import Topic
 from pipeline.sinks import WriteFailures, WriteResults
+from pipeline.sinks.pubsub import WriteFailureMessages, WriteResultMessages
 from pipeline.sources import ReadDocuments
+from pipeline.sources.acknowledge import Acknowledge
+from pipeline.sources.pubsub import ReadMessages
 from transforms import ClassifyTokens, GroupEntities
 
 
 def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
-    """Adds the steps from files to entities; whatever fails on the way goes to the dead letter.
+    """Adds the steps from texts to entities; whatever fails on the way goes to the dead letter.
 
     The labels are part of a job's identity: a streaming job can be updated in place only while they stay.
     """
-    read = pipeline | "ReadDocuments" >> ReadDocuments(
-        config.input, config.input_format, text_field=config.text_field, id_field=config.id_field
-    )
+    read = pipeline | _read(config)
     classified = read.documents | "ClassifyTokens" >> ClassifyTokens(config.handler())
     group = GroupEntities(
         config.aggregation_strategy,
@@ -26,12 +30,45 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
         window_join=config.window_join,
     )
     grouped = classified | "GroupEntities" >> group.with_exception_handling()
-    _ = grouped.results | "WriteResults" >> WriteResults(
-        config.output,
+    failures = [read.failures, classified.failures, grouped.failures]
+    written = grouped.results | _write_results(config)
+    if isinstance(config.output, Topic):
+        failures.append(written.failures)
+    buried = failures | "AllFailures" >> beam.Flatten() | _write_failures(config)
+    if config.streaming:
+        _ = (written.receipts, buried.receipts) | "Receipts" >> beam.Flatten() | "Acknowledge" >> Acknowledge()
+
+
+def _read(config: NerConfig) -> Any:
+    if not config.streaming:
+        return "ReadDocuments" >> ReadDocuments(
+            str(config.input), config.input_format, text_field=config.text_field, id_field=config.id_field
+        )
+    return "ReadMessages" >> ReadMessages(
+        str(config.input),
+        config.input_format,
+        config.text_field,
+        config.id_field,
+        id_attribute=config.id_attribute,
+        timestamp_attribute=config.timestamp_attribute,
+    )
+
+
+def _write_results(config: NerConfig) -> Any:
+    if isinstance(config.output, Topic):
+        return "WriteResults" >> WriteResultMessages(
+            str(config.output), config.include_text, ordering_key_attribute=config.ordering_key_attribute
+        )
+    return "WriteResults" >> WriteResults(
+        str(config.output),
         config.output_format,
         config.aggregation_strategy.value,
         config.include_text,
         num_shards=config.num_shards,
     )
-    failures = (read.failures, classified.failures, grouped.failures) | "AllFailures" >> beam.Flatten()
-    _ = failures | "WriteFailures" >> WriteFailures(config.dead_letter)
+
+
+def _write_failures(config: NerConfig) -> Any:
+    if isinstance(config.dead_letter, Topic):
+        return "WriteFailures" >> WriteFailureMessages(str(config.dead_letter))
+    return "WriteFailures" >> WriteFailures(str(config.dead_letter))

@@ -28,31 +28,49 @@ class NerOptions(PipelineOptions):
 def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
-        metavar="FILES",
+        metavar="PLACE",
         help="Files to read, a glob on any file system that Beam knows: 'tickets/*.jsonl.gz', gs://bucket/x-*.csv."
-        " Lines of text, JSONL, CSV with a header, Avro or Parquet; text may be compressed (.gz, .bz2, .xz, .zst).",
+        " Lines of text, JSONL, CSV with a header, Avro or Parquet; text may be compressed (.gz, .bz2, .xz, .zst)."
+        " Or a Pub/Sub subscription, which is read until the program is stopped: projects/P/subscriptions/S (on"
+        " Dataflow a topic too: projects/P/topics/T).",
     )
     group.add_argument(
         "--input_format",
         metavar="FORMAT",
         default="auto",
-        help="text, jsonl, csv, avro or parquet; auto goes by the files' ending.",
+        help="text, jsonl, csv, avro or parquet; auto goes by the files' ending. Of a Pub/Sub message: text, which is"
+        " auto, or jsonl, one JSON object a message.",
     )
     group.add_argument("--text_field", metavar="NAME", default="text", help="Field or column that holds the text.")
     group.add_argument(
         "--id_field",
         metavar="NAME",
         default="id",
-        help="Field or column that holds the document's id. A record without one is named by its file and place.",
+        help="Field or column that holds the document's id. A record without one is named by its file and place, a"
+        " message by its message id.",
+    )
+    group.add_argument(
+        "--id_attribute",
+        metavar="NAME",
+        help="Attribute of a Pub/Sub message that holds the document's id. Messages of the same id within ten minutes"
+        " are taken for one (default: the JSON's id field or the message id; messages are the same by their message"
+        " id).",
+    )
+    group.add_argument(
+        "--timestamp_attribute",
+        metavar="NAME",
+        help="Attribute of a Pub/Sub message that holds the event time, as RFC 3339 or epoch milliseconds (default:"
+        " the time of publishing).",
     )
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--output",
-        metavar="PREFIX",
+        metavar="PLACE",
         help="Where the results go: out/entities makes out/entities-00000-of-00001.jsonl and so on. Files of"
-        " an earlier run with the same prefix are deleted when this one begins.",
+        " an earlier run with the same prefix are deleted when this one begins. Or a Pub/Sub topic,"
+        " projects/P/topics/T: one message a document, with the document's attributes.",
     )
     group.add_argument(
         "--output_format",
@@ -62,13 +80,18 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--dead_letter",
-        metavar="PREFIX",
-        help="Where records go that could not be read, parsed or classified, as JSONL with the original bytes"
-        " (default: the output's prefix with -failures).",
+        metavar="PLACE",
+        help="Where records go that could not be read, parsed or classified, as JSONL with the original bytes, or as"
+        " messages of a Pub/Sub topic (default: the output's prefix or topic with -failures).",
     )
     group.add_argument("--include_text", action="store_true", help="Repeat each document's text in its result.")
     group.add_argument(
         "--num_shards", metavar="N", type=int, default=0, help="Files to write; 0 leaves it to the runner."
+    )
+    group.add_argument(
+        "--ordering_key_attribute",
+        metavar="NAME",
+        help="Attribute whose value becomes the ordering key of a result's Pub/Sub message (default: no ordering).",
     )
 
 
@@ -153,4 +176,11 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=DEFAULT_MAX_BATCH_TOKENS,
         help="Most tokens that the model reads at once, padding counted.",
+    )
+    group.add_argument(
+        "--max_batch_wait_ms",
+        metavar="MS",
+        type=int,
+        help="In streaming, how long a document may wait for others to be read with it (default: 100; on the"
+        " DirectRunner none, where what has come meanwhile is a batch).",
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -15,7 +16,10 @@ from apache_beam.runners.runner import PipelineState
 from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
+from pipeline.places import Files
 from pipeline.sinks import written_files
+from pipeline.sources.direct_pull import runs_direct
+from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +59,8 @@ def _runs_in_this_process(options: PipelineOptions) -> bool:
 def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
     from pipeline.graph import build  # loads PyTorch, for which a mistake in the flags need not wait
 
-    pipeline = beam.Pipeline(options=options)
+    runner = streaming_runner(options) if config.streaming else None
+    pipeline = beam.Pipeline(runner, options=options)
     build(pipeline, config)
     return pipeline
 
@@ -64,21 +69,29 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     begin = time.monotonic()
     try:
         _clear(config)
-        result = pipeline.run()
-        if options.view_as(StandardOptions).runner == "DataflowRunner":
-            print(f"{PROGRAM}: job {result.job_id()} is submitted")
-            return 0
-        state = result.wait_until_finish()
+        with drained_by_signals() if runs_direct(pipeline) else nullcontext():
+            result = pipeline.run()
+            if options.view_as(StandardOptions).runner == "DataflowRunner":
+                print(f"{PROGRAM}: job {result.job_id()} is submitted")
+                return 0
+            state = result.wait_until_finish()
     except Exception as error:  # the runner has logged the stack
         print(f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
         return 1
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)
         return 1
-    summary = Summary.of(result.metrics(), seconds=time.monotonic() - begin)
-    shards = "-?????-of-?????"
-    print(*summary.lines(shards.join(config.result_files), shards.join(config.failure_files)), sep="\n")
+    metrics = streaming_metrics(result) if config.streaming else result.metrics()
+    summary = Summary.of(metrics, seconds=time.monotonic() - begin)
+    print(*summary.lines(*_written_to(config)), sep="\n")
     return 0
+
+
+def _written_to(config: NerConfig) -> Iterator[str]:
+    """Where results and failures are, as a glob or a topic."""
+    files = iter(config.files)
+    for place in (config.output, config.dead_letter):
+        yield "-?????-of-?????".join(next(files)) if isinstance(place, Files) else str(place)
 
 
 def _clear(config: NerConfig) -> None:
@@ -86,7 +99,7 @@ def _clear(config: NerConfig) -> None:
 
     Before this run, not after it: whatever happens to it, old and new results are never read together.
     """
-    earlier = [*written_files(*config.result_files), *written_files(*config.failure_files)]
+    earlier = [path for files in config.files for path in written_files(*files)]
     if earlier:
         FileSystems.delete(earlier)
         _logger.info("deleted %d files of an earlier run with the same prefix, %s first", len(earlier), earlier[0])

@@ -41,10 +41,10 @@ class Summary:
         counts: Counter[str] = Counter()
         for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
             counts[counter.key.metric.name] += counter.result or 0
-        failures = counts["read_failures"] + counts["classify_failures"] + counts["group_failures"]
+        failures = sum(counts[f"{stage}_failures"] for stage in ("read", "classify", "group", "write"))
         return cls(
             documents=counts["documents_read"] + counts["read_failures"],
-            results=counts["documents"],
+            results=counts["documents"] - counts["write_failures"],
             entities=counts["entities"],
             failures=failures,
             truncated=counts["documents_truncated"],

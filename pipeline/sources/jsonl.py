@@ -38,8 +38,8 @@ def document_of_line(line: bytes, fields: DocumentFields, source: str, offset: i
     return document_of(record, fields, source, offset, line)
 
 
-def parse_object(line: bytes) -> dict[str, Any]:
-    """Parses one line.
+def parse_object(line: bytes, what: str = "line") -> dict[str, Any]:
+    """Parses one line, or other thing whose name is given for the sentence of a refusal.
 
     Raises:
         BadRecordError: If it is not UTF-8, not JSON, or not an object.
@@ -48,16 +48,16 @@ def parse_object(line: bytes) -> dict[str, Any]:
         # `json` would take bytes too, but guess UTF-16 and UTF-32.
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise BadRecordError(f"byte {error.start} of the line is not UTF-8") from None
+        raise BadRecordError(f"byte {error.start} of the {what} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise BadRecordError(f"the line is not JSON from character {error.pos} on") from None
+        raise BadRecordError(f"the {what} is not JSON from character {error.pos} on") from None
     except RecursionError:
-        raise BadRecordError("the line's JSON is nested too deeply") from None
+        raise BadRecordError(f"the {what}'s JSON is nested too deeply") from None
     except ValueError:
         # The one other refusal: Python's limit to the digits of an integer.
-        raise BadRecordError("the line's JSON holds an integer with too many digits") from None
+        raise BadRecordError(f"the {what}'s JSON holds an integer with too many digits") from None
     if not isinstance(value, dict):
-        raise BadRecordError(f"the line's JSON is {type(value).__name__}, not an object")
+        raise BadRecordError(f"the {what}'s JSON is {type(value).__name__}, not an object")
     return value
 
 

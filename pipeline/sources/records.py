@@ -51,6 +51,15 @@ def document_of(
     return Document(name, text, {"source": source}, payload=payload)
 
 
+def id_and_text(record: Mapping[str, Any], fields: DocumentFields) -> tuple[str, str]:
+    """The record's id, empty if it has none, and its text.
+
+    Raises:
+        BadRecordError: If one of them is not what it should be.
+    """
+    return _id(record, fields.id), _text(record, fields.text)
+
+
 def _id(record: Mapping[str, Any], field: str) -> str:
     """The record's id as text; empty if it has none."""
     value = record.get(field)

@@ -1,0 +1,90 @@
+"""Files: whether those to read are there, and those to write can be."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.sinks import is_shard, output_files
+from pipeline.sources import UnreadableFileError, check_text_field, match_files
+
+
+def match_input(pattern: str) -> list[FileMetadata]:
+    """The files that a pattern names, which must be some."""
+    if _is_local(pattern) and Path(pattern).is_dir():
+        inside = f"{pattern.rstrip('/')}/*"
+        raise ValueError(f"input={pattern!r} is a folder; name the files in it, for example {inside!r}")
+    try:
+        files = match_files(pattern)
+    except Exception as error:
+        raise ValueError(f"input={pattern!r} cannot be listed: {type(error).__name__}: {_first_line(error)}") from error
+    if not files:
+        raise ValueError(f"input={pattern!r} matches no file")
+    return files
+
+
+def check_columns(files: list[FileMetadata], input_format: str, text_field: str) -> None:
+    """The first file that holds something must have a column for the text, where its kind has columns."""
+    first = next((file for file in files if file.size_in_bytes), None)
+    if first is not None:
+        # A broken file is a failure of its own when it is read; the others are fine.
+        with suppress(UnreadableFileError):
+            check_text_field(first.path, input_format, text_field)
+
+
+def check_apart(pattern: str, files: list[FileMetadata], *outputs: tuple[str, str]) -> None:
+    """A second run must not read what the first has written.
+
+    Args:
+        pattern: The input.
+        files: What it matches.
+        *outputs: Prefix and suffix of what is written.
+    """
+    for file in files:
+        for prefix, suffix in outputs:
+            if _folder(file.path) == _folder(prefix) and is_shard(file.path, prefix, suffix):
+                raise ValueError(f"input={pattern!r} matches {file.path}, which is a file of this run's output")
+
+
+def check_writable(name: str, prefix: str) -> None:
+    """A prefix must be on a file system that Beam knows, and its folder, if it is local, must take files."""
+    try:
+        FileSystems.get_filesystem(prefix)
+    except ValueError:
+        raise ValueError(f"{name}={prefix!r} is on no file system that Beam knows") from None
+    if not _is_local(prefix):
+        return
+    if prefix.endswith("/") or Path(prefix).is_dir():
+        raise ValueError(
+            f"{name}={prefix!r} is a folder; name a prefix in it, for example '{prefix.rstrip('/')}/entities'"
+        )
+    folder = Path(prefix).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name}={prefix!r} cannot be written: {error.strerror}: {folder}") from error
+
+
+def default_failures(output: str, output_format: str) -> str:
+    """The prefix for failures where none is given."""
+    prefix, _ = output_files(output, output_format)
+    return f"{prefix}-failures"
+
+
+def _folder(path: str) -> str:
+    """The folder of a file; of a local one, by whatever path it was named."""
+    return str(Path(path).parent.resolve()) if _is_local(path) else FileSystems.split(path)[0]
+
+
+def _is_local(path: str) -> bool:
+    return FileSystems.get_scheme(path) in (None, "file")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]

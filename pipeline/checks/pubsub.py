@@ -1,0 +1,40 @@
+"""Pub/Sub: whether the subscription and the topics are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError
+
+from pipeline.places import Subscription, Topic
+from pipeline.pubsub.clients import publisher, subscriber
+
+_SECONDS = 10.0
+
+
+def check_subscription(name: str, place: Subscription) -> None:
+    """A subscription must exist."""
+    _ask(name, place, lambda: subscriber().get_subscription(subscription=str(place), timeout=_SECONDS, retry=None))
+
+
+def check_topic(name: str, place: Topic) -> None:
+    """A topic must exist."""
+    _ask(name, place, lambda: publisher().get_topic(topic=str(place), timeout=_SECONDS, retry=None))
+
+
+def _ask(name: str, place: Subscription | Topic, call: Callable[[], Any]) -> None:
+    kind = "subscription" if isinstance(place, Subscription) else "topic"
+    try:
+        call()
+    except exceptions.NotFound:
+        raise ValueError(f"{name}={str(place)!r}: there is no such {kind}") from None
+    except exceptions.PermissionDenied:
+        return  # who may read or publish need not be allowed to look
+    except exceptions.InvalidArgument:
+        raise ValueError(f"{name}={str(place)!r} is no name of a {kind}") from None
+    except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+        raise ValueError(f"{name}={str(place)!r} cannot be reached: {type(error).__name__}") from error
+    except GoogleAuthError as error:
+        raise ValueError(f"{name}={str(place)!r} needs Google credentials: {type(error).__name__}") from error

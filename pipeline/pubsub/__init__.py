@@ -1,0 +1,1 @@
+"""Pub/Sub itself, without Beam: clients, leases, and what a message may hold."""

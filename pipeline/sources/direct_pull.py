@@ -1,0 +1,78 @@
+"""Pulling messages on Beam's DirectRunner.
+
+Of the runners behind that name only the BundleBasedDirectRunner lets a stream flow: the FnApiRunner hands the output
+of a step on only when the step has ended, and a splittable step holds back the BundleBasedDirectRunner's event time
+until it has ended, so that no window closes. Its own sources are not splittable steps but evaluators, and so is this.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import pvalue
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.direct.transform_evaluator import TransformEvaluatorRegistry, _TransformEvaluator
+from apache_beam.runners.direct.util import TransformResult
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+
+from pipeline.direct_counters import remember_sampler
+from pipeline.pubsub.readers import open_subscription
+from pipeline.pubsub.subscription import SubscriptionSettings, Taken
+
+_BUNDLE_MESSAGES = 1000
+_BUNDLE_BYTES = 500_000
+"""A bundle is what is in work when the program is asked to stop: some seconds of work at most."""
+
+_WAIT_SECONDS = 0.1
+"""The runner has one thread: while this step waits for messages, no timer fires. Without a wait it would spin."""
+
+
+def runs_direct(pipeline: beam.Pipeline) -> bool:
+    """Whether a pipeline is to run on the runner of this module."""
+    return isinstance(pipeline.runner, BundleBasedDirectRunner)
+
+
+class PullOnDirectRunner(beam.PTransform):
+    """PCollection[Message] of a subscription, unbounded, timed by event time; ends when its reader is drained."""
+
+    def __init__(self, settings: SubscriptionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def get_windowing(self, inputs: Any) -> beam.Windowing:
+        """All in the one global window."""
+        return beam.Windowing(GlobalWindows())
+
+    def expand(self, pbegin: Any) -> Any:
+        return pvalue.PCollection(pbegin.pipeline, is_bounded=False)
+
+
+class _PullEvaluator(_TransformEvaluator):
+    """Makes one bundle of what has come, and asks to be called again.
+
+    The runner calls it only when all earlier bundles are done, so bundles grow with the load by themselves: one
+    message where few come, many while the model is busy.
+    """
+
+    def finish_bundle(self) -> TransformResult:
+        remember_sampler()
+        reader = open_subscription(self._applied_ptransform.transform.settings)
+        taken = reader.take(_BUNDLE_MESSAGES, _BUNDLE_BYTES, _WAIT_SECONDS)
+        if reader.draining and not taken:
+            return TransformResult(self, [], [], None, {None: MAX_TIMESTAMP})
+        again = self._evaluation_context.create_bundle(pvalue.PBegin(self._applied_ptransform.transform.pipeline))
+        # An empty bundle would set up every step of the graph for nothing.
+        bundles = [self._bundle(taken)] if taken else []
+        return TransformResult(self, bundles, [again], None, {None: Timestamp.of(reader.watermark())})
+
+    def _bundle(self, taken: list[Taken]) -> Any:
+        bundle = self._evaluation_context.create_bundle(next(iter(self._outputs)))
+        for each in taken:
+            bundle.output(GlobalWindows.windowed_value(each.message, timestamp=Timestamp.of(each.timestamp)))
+        return bundle
+
+
+# The only place where the runner takes an evaluator from outside; by its name it is for tests.
+TransformEvaluatorRegistry._test_evaluators_overrides[PullOnDirectRunner] = _PullEvaluator

@@ -1,0 +1,190 @@
+"""Pub/Sub messages to documents: the function, and the transform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.pvalue import TaggedOutput
+
+from pipeline.pubsub.messages import BadTimestampError, Message, event_time
+from pipeline.pubsub.subscription import SubscriptionSettings
+from pipeline.sources.direct_pull import PullOnDirectRunner, runs_direct
+from pipeline.sources.jsonl import parse_object
+from pipeline.sources.lines import BOM
+from pipeline.sources.read import ReadResult
+from pipeline.sources.records import BadRecordError, DocumentFields, id_and_text
+from pipeline.sources.splittable_pull import PullSplittably
+from transforms.documents import Document, Failure
+from transforms.metrics import NAMESPACE
+
+MESSAGE_FORMATS = ("text", "jsonl")
+"""How a message's bytes may be read: all of them as text, or as one JSON object."""
+
+_FAILURES = "failures"
+
+
+def document_of_message(
+    message: Message,
+    input_format: str,
+    fields: DocumentFields,
+    *,
+    source: str = "message",
+    id_attribute: str | None = None,
+    timestamp_attribute: str | None = None,
+) -> Document | Failure:
+    """Makes a document of a message, or a failure that says why it is none.
+
+    >>> document_of_message(Message(b"Ann", {"lang": "en"}, "7"), "text", DocumentFields()).id
+    '7'
+
+    Args:
+        message: The message. Its attributes become the document's, its bytes the payload of any failure.
+        input_format: `text` takes all of the bytes, `jsonl` one JSON object.
+        fields: Which fields of the object to take.
+        source: Where it comes from, for the sentence of a failure.
+        id_attribute: The attribute that holds the document's id. A message without it is named by the object's id
+            field, and without that by the service's message id.
+        timestamp_attribute: The attribute that holds the event time, as RFC 3339 or epoch milliseconds; of a message
+            without it, the time of publishing is taken.
+    """
+    name = (message.attributes.get(id_attribute) if id_attribute else None) or ""
+    attributes = {**message.attributes, "id": name or message.message_id}
+    try:
+        timestamp = event_time(message, timestamp_attribute)
+    except BadTimestampError as problem:
+        error = f"{source}:{message.message_id}: attribute {timestamp_attribute!r} {problem}"
+        return Failure(message.data, error, "parse", attributes, receipt=message.receipt)
+    try:
+        record_id, text = _content(message.data, input_format, fields)
+    except BadRecordError as problem:
+        error = f"{source}:{message.message_id}: {problem}"
+        return Failure(message.data, error, "parse", attributes, receipt=message.receipt)
+    return Document(
+        name or record_id or message.message_id,
+        text,
+        dict(message.attributes),
+        timestamp,
+        # Of plain text the bytes are the text: carrying both would double the memory.
+        message.data if input_format != "text" or message.data.startswith(BOM) else None,
+        message.receipt,
+    )
+
+
+def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[str, str]:
+    """The id, empty if there is none, and the text of a message's bytes."""
+    plain = data.removeprefix(BOM)
+    if input_format == "text":
+        try:
+            return "", plain.decode("utf-8")
+        except UnicodeDecodeError as error:
+            at = error.start + len(data) - len(plain)
+            raise BadRecordError(f"byte {at} of the message is not UTF-8") from None
+    return id_and_text(parse_object(plain, "message"), fields)
+
+
+class _ParseFn(beam.DoFn):
+    """Tags the failures of `document_of_message`, and counts both outcomes."""
+
+    def __init__(self, input_format: str, fields: DocumentFields, settings: dict[str, Any]) -> None:
+        self._input_format = input_format
+        self._fields = fields
+        self._settings = settings
+        self._documents = Metrics.counter(NAMESPACE, "documents_read")
+        self._failures = Metrics.counter(NAMESPACE, "read_failures")
+
+    def process(self, message: Message) -> Iterator[Any]:
+        outcome = document_of_message(message, self._input_format, self._fields, **self._settings)
+        if isinstance(outcome, Failure):
+            self._failures.inc()
+            yield TaggedOutput(_FAILURES, outcome)
+        else:
+            self._documents.inc()
+            yield outcome
+
+
+class ReadMessages(beam.PTransform):
+    """Reads Pub/Sub messages into documents; what is none becomes failures.
+
+    On Dataflow its own reader is used, which acknowledges a message when its bundle is committed. Elsewhere a
+    message is acknowledged when `Acknowledge` gets its receipt, which every sink gives when the result is durable.
+
+    An element's timestamp is the event time, or the watermark where the message comes behind it: no window drops it
+    as late. The true event time is the document's `timestamp`.
+
+    Args:
+        source: `projects/P/subscriptions/S`, or on Dataflow `projects/P/topics/T`.
+        input_format: One of `MESSAGE_FORMATS`.
+        text_field: For jsonl, the field with the text.
+        id_field: For jsonl, the field with the id, used where there is no `id_attribute`.
+        id_attribute: The attribute with the id. Messages of the same id within ten minutes are one.
+        timestamp_attribute: The attribute with the event time.
+
+    Raises:
+        ValueError: If the format is unknown, or a topic is to be read where only a subscription can be.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        input_format: str,
+        text_field: str = "text",
+        id_field: str = "id",
+        *,
+        id_attribute: str | None = None,
+        timestamp_attribute: str | None = None,
+    ) -> None:
+        super().__init__()
+        if input_format not in MESSAGE_FORMATS:
+            raise ValueError(f"--input_format={input_format} is none of {', '.join(MESSAGE_FORMATS)} for messages")
+        self._source = source
+        self._id_attribute = id_attribute
+        self._timestamp_attribute = timestamp_attribute
+        settings = {"source": source, "id_attribute": id_attribute, "timestamp_attribute": timestamp_attribute}
+        self._parse = _ParseFn(input_format, DocumentFields(text_field, id_field), settings)
+
+    def expand(self, pbegin: Any) -> ReadResult:
+        messages = pbegin | "Pull" >> self._pull(pbegin.pipeline)
+        parsed = messages | "Parse" >> beam.ParDo(self._parse).with_outputs(_FAILURES, main="documents")
+        return ReadResult(parsed["documents"], parsed[_FAILURES])
+
+    def _pull(self, pipeline: beam.Pipeline) -> beam.PTransform:
+        if pipeline.options.view_as(StandardOptions).runner == "DataflowRunner":
+            return _PullNatively(self._source, self._id_attribute, self._timestamp_attribute)
+        if "/subscriptions/" not in self._source:
+            raise ValueError(f"--input={self._source} is a topic, which only Dataflow reads; name a subscription of it")
+        settings = SubscriptionSettings(self._source, self._id_attribute, self._timestamp_attribute)
+        return PullOnDirectRunner(settings) if runs_direct(pipeline) else PullSplittably(settings)
+
+
+class _PullNatively(beam.PTransform):
+    """Reads with Beam's own transform, which Dataflow replaces by its service's."""
+
+    def __init__(self, source: str, id_attribute: str | None, timestamp_attribute: str | None) -> None:
+        super().__init__()
+        self._place = {"topic" if "/topics/" in source else "subscription": source}
+        self._id_attribute = id_attribute
+        self._timestamp_attribute = timestamp_attribute
+
+    def expand(self, pbegin: Any) -> Any:
+        read = beam.io.ReadFromPubSub(
+            **self._place,
+            with_attributes=True,
+            id_label=self._id_attribute,
+            timestamp_attribute=self._timestamp_attribute,
+        )
+        return pbegin | "ReadFromPubSub" >> read | "Messages" >> beam.Map(message_of_beam)
+
+
+def message_of_beam(message: Any) -> Message:
+    """Beam's `PubsubMessage` as ours, without a receipt."""
+    published = message.publish_time
+    return Message(
+        message.data or b"",
+        dict(message.attributes or {}),
+        message.message_id or "",
+        None if published is None else published.timestamp(),
+    )

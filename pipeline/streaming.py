@@ -1,0 +1,82 @@
+"""A run without an end: which runner, and how it ends after all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, DirectPipelineResult
+from apache_beam.runners.runner import PipelineResult, PipelineRunner
+
+from pipeline.command_line import PROGRAM, STREAMING_RUNNERS
+from pipeline.direct_counters import DirectCounters
+from pipeline.pubsub.readers import close_all, drain_all
+
+DRAIN_SECONDS = 25.0
+"""After so long what is still in work is given back; orchestrators kill a process after 30 seconds or so."""
+
+_ACK_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
+    """Switches the options to streaming, and gives the runner, where its name alone would not choose it."""
+    standard = options.view_as(StandardOptions)
+    standard.streaming = True
+    if standard.runner in STREAMING_RUNNERS:
+        return BundleBasedDirectRunner()
+    if standard.runner != "DataflowRunner":
+        print(
+            f"{PROGRAM}: {standard.runner}: each message is acknowledged after its result is written, but losing"
+            " nothing was shown only on the DirectRunner; an end by SIGTERM is up to the runner",
+            file=sys.stderr,
+        )
+    return None
+
+
+def streaming_metrics(result: PipelineResult) -> Any:
+    """The metrics of a run that has ended."""
+    return DirectCounters() if isinstance(result, DirectPipelineResult) else result.metrics()
+
+
+@contextmanager
+def drained_by_signals() -> Iterator[None]:
+    """Within it, SIGTERM and SIGINT stop the reading, and what is in work is finished; a second signal ends at once."""
+    before = {number: signal.signal(number, _drain) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        given_back = close_all(_ACK_SECONDS)
+        if given_back:
+            _logger.warning("%d messages in work were given back to their subscription", given_back)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _drain(number: int, frame: FrameType | None) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_DFL)
+    drain_all()
+    name = signal.Signals(number).name
+    print(f"{PROGRAM}: {name}: no more messages are read; finishing those in work", file=sys.stderr, flush=True)
+    timer = threading.Timer(DRAIN_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_up() -> None:
+    """Ends the process though steps are still at work: their messages will be delivered again."""
+    given_back = close_all(timeout_seconds=1.0)
+    _logger.warning("after %.0f s %d messages in work were given back to their subscription", DRAIN_SECONDS, given_back)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,321 @@
+"""The program between a subscription and a topic, as a process, against a broker that redelivers.
+
+`BEAM_NER_LONG=1` kills it 20 times over 10,000 messages, instead of 3 times over 1,500.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from services.pubsub_queue import Counts, Message
+from streams import DEAD, RESULTS, SUBSCRIPTION, Stream, letter, text
+
+from pipeline.run import main
+from pipeline.sinks.pubsub import failure_payload
+from transforms import TokenClassifier
+
+LONG = bool(os.environ.get("BEAM_NER_LONG"))
+START_SECONDS = 40.0  # of a process on a busy machine, until its first result
+IDLE_SECONDS = 15.0
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stream]]:
+    """Makes streams, and ends what is left of them."""
+    made: list[Stream] = []
+
+    def make(*flags: str, **broker: object) -> Stream:
+        made.append(Stream(tmp_path_factory.mktemp("stream"), *flags, **broker))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@dataclass(frozen=True)
+class Life:
+    """What was seen of one process: letters at a steady pace, idleness, one more, and an end in the midst of work."""
+
+    results: list[Message]
+    latencies: list[float]
+    letter_after_idleness: float
+    sent_before_the_end: int
+    ids: dict[str, int]
+    exit_code: int
+    exit_seconds: float
+    counts: Counts
+    unacknowledged: int
+    outstanding: int
+    log: str
+
+
+@pytest.fixture(scope="module")
+def life(stream: Callable[..., Stream]) -> Life:
+    steady = stream("--aggregation_strategy=first", "--include_text")
+    steady.start()
+    steady.publish([letter(0)])
+    steady.wait_for_results(1, START_SECONDS)
+    sent = {}
+    for begin in range(1, 2000, 20):
+        sent.update(dict.fromkeys((f"letter-{n}" for n in range(begin, min(begin + 20, 2000))), time.time()))
+        steady.publish([letter(number) for number in range(begin, min(begin + 20, 2000))])
+        time.sleep(0.1)
+    steady.wait_for_results(2000, 60)
+    steady.wait_for_acknowledgements(10)
+    results = steady.results()
+    latencies = [m.publish_time - sent[m.attributes["id"]] for m in results if m.attributes["id"] in sent]
+
+    time.sleep(IDLE_SECONDS)
+    before = time.monotonic()
+    steady.publish([letter(2000)])
+    steady.wait_for_results(2001, 20)
+    after_idleness = time.monotonic() - before
+
+    steady.publish([letter(number) for number in range(2001, 6001)])
+    steady.wait_for_results(2002, 20)
+    code, seconds = steady.terminate()
+    return Life(
+        results,
+        latencies,
+        after_idleness,
+        6001,
+        dict(steady.ids()),
+        code,
+        seconds,
+        steady.broker.counts(SUBSCRIPTION),
+        steady.broker.unacknowledged(SUBSCRIPTION),
+        steady.broker.outstanding(SUBSCRIPTION),
+        steady.log(),
+    )
+
+
+def test_every_letter_comes_out_once_with_its_attributes(life: Life) -> None:
+    assert {m.attributes["id"]: m.attributes for m in life.results} == {
+        f"letter-{n}": {"key": f"letter-{n}", "data": f"d{n}", "id": f"letter-{n}"} for n in range(2000)
+    }
+    assert len(life.results) == 2000
+    p50, p99 = statistics.median(life.latencies), statistics.quantiles(life.latencies, n=100)[98]
+    print(f"\nlatency of 1,999 letters at 200 a second: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms")
+    assert p99 < 5
+
+
+def test_a_result_is_that_of_the_model(life: Life) -> None:
+    classifier = TokenClassifier("rampart", aggregation_strategy="first")
+    for message in life.results[:5]:
+        row = json.loads(message.data)
+        number = int(row["id"].removeprefix("letter-"))
+        assert row["text"] == text(number)
+        expected = classifier(text(number))
+        assert [(e["entity_group"], e["start"], e["end"]) for e in row["entities"]] == [
+            (e["entity_group"], e["start"], e["end"]) for e in expected
+        ]
+
+
+def test_after_idleness_a_letter_comes_out_soon(life: Life) -> None:
+    assert life.letter_after_idleness < 5
+
+
+def test_the_model_is_loaded_once(life: Life) -> None:
+    assert len(life.ids) > 2000
+    assert life.log.count("loaded model") == 1
+
+
+def test_sigterm_ends_the_run_when_what_is_in_work_is_done(life: Life) -> None:
+    assert life.exit_code == 0
+    assert life.exit_seconds < 30
+    assert life.outstanding == 0  # what was pulled and not begun has been given back, not left to its lease
+    assert life.unacknowledged > 0  # it was stopped in the midst
+    assert len(life.ids) + life.unacknowledged == life.sent_before_the_end
+    assert max(life.ids.values()) == 1
+    assert life.counts.expired == 0
+    documents = f"{len(life.ids):,}"
+    assert f"{documents} documents in" in life.log
+    assert f"{documents} results, in {RESULTS}" in life.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_an_interrupt_ends_an_idle_run(stream: Callable[..., Stream], number: int) -> None:
+    idle = stream()
+    idle.start()
+    idle.publish([letter(1)])
+    idle.wait_for_acknowledgements(START_SECONDS)
+    code, seconds = idle.terminate(number)
+    assert code == 0
+    assert seconds < 10
+
+
+def test_nothing_is_lost_when_the_program_is_killed(stream: Callable[..., Stream]) -> None:
+    letters, kills = (10_000, 20) if LONG else (1_500, 3)
+    chance = random.Random(7)
+    killed = stream()
+    flow = threading.Thread(target=_flow, args=(killed, letters, kills), daemon=True)
+    for number in range(kills):
+        killed.start()
+        if not number:
+            flow.start()
+        known = len(killed.ids())
+        killed.wait_for_results(min(known + 1, letters), START_SECONDS)
+        time.sleep(chance.uniform(0, 1))
+        assert killed.broker.unacknowledged(SUBSCRIPTION) > 0  # or it would not be in the midst of anything
+        killed.kill()
+    killed.start()
+    flow.join()
+    killed.wait_for_results(letters, START_SECONDS + 20)
+    killed.wait_for_acknowledgements(30)
+    ids = killed.ids()
+    assert set(ids) == {f"letter-{n}" for n in range(letters)}
+    more, counts = sum(ids.values()) - letters, killed.broker.counts(SUBSCRIPTION)
+    print(
+        f"\n{kills} kills over {letters:,} letters: none lost, {counts.expired} delivered again, {more} came out again"
+    )
+    assert counts.expired > 0  # the kills did hit work
+    assert more <= kills * 1000  # what is in work at a kill is a bundle at the most
+    assert killed.terminate()[0] == 0
+
+
+def _flow(stream: Stream, letters: int, kills: int) -> None:
+    """Publishes at a pace that lasts until after the last kill."""
+    batch = letters // (kills * 60)
+    for begin in range(0, letters, batch):
+        stream.publish([letter(number) for number in range(begin, min(begin + batch, letters))])
+        time.sleep(0.1)
+
+
+def test_a_letter_that_is_delivered_three_times_has_one_result(stream: Callable[..., Stream]) -> None:
+    thrice = stream(deliver_times=3)
+    thrice.publish([letter(number) for number in range(600)])
+    thrice.publish([letter(5), letter(6)])  # other messages, by the same ids
+    thrice.start()
+    thrice.wait_for_results(600, START_SECONDS)
+    thrice.wait_for_acknowledgements(30)
+    assert set(thrice.ids().values()) == {1}
+    assert len(thrice.ids()) == 600
+    assert thrice.broker.counts(SUBSCRIPTION).deliveries >= 1806
+    assert thrice.terminate()[0] == 0
+
+
+GOOD = json.dumps({"id": "j", "text": "My name is Ann Smith."}).encode()
+POISON = {
+    "not UTF-8": Message(b'{"text": "caf\xe9"}'),
+    "no JSON": Message(b"Ann Smith"),
+    "no object": Message(b"[1]"),
+    "no text": Message(b'{"id": "x", "body": "Ann"}'),
+    "text that is none": Message(b'{"text": 7}'),
+    "a lone surrogate": Message(b'{"text": "\\ud800"}'),
+    "too deep": Message(b'{"text": ' + b"[" * 100_000),
+    "too long a number": Message(b'{"text": "Ann", "n": ' + b"7" * 10_000 + b"}"),
+    "9.9 MB": Message(b"\xff" + random.Random(1).randbytes(9_900_000)),
+    "a bad time": Message(GOOD, {"at": "yesterday"}),
+    "a time that is too far": Message(GOOD, {"at": "9" * 30}),
+    "no time": Message(GOOD, {"at": ""}),
+}
+
+
+def test_poison_and_an_outage_lose_nothing(stream: Callable[..., Stream]) -> None:
+    """One process takes both: poison among good letters, then a broker that is away for 10 s."""
+    troubled = stream("--input_format=jsonl", "--timestamp_attribute=at")
+    troubled.start()
+    good = [Message(GOOD, {"key": f"good-{n}", "at": "2026-01-02T03:04:05Z"}) for n in range(40)]
+    poison = [replace(m, attributes={**m.attributes, "key": name}) for name, m in POISON.items()]
+    for index, message in enumerate(poison):
+        troubled.publish([good[index], message])
+    troubled.publish(good[len(poison) :])
+    troubled.wait_for_results(40, START_SECONDS)
+    troubled.wait_for_acknowledgements(30)
+    assert set(troubled.ids()) == {f"good-{n}" for n in range(40)}
+    buried = {m.attributes.get("key") or _key(m): failure_payload(m.data, m.attributes) for m in troubled.dead()}
+    assert buried == {name: message.data for name, message in POISON.items()}
+    for message in troubled.dead():
+        assert message.attributes["stage"] == "parse"
+
+    numbers = iter(range(10_000))
+    end = time.monotonic() + 13
+    troubled.broker.set_unavailable(10)
+    while time.monotonic() < end:  # the broker's own handle still takes messages
+        troubled.publish([Message(GOOD, {"key": f"late-{next(numbers)}"}) for _ in range(10)])
+        time.sleep(0.2)
+    late = next(numbers)
+    troubled.wait_for_results(40 + late, 40)
+    troubled.wait_for_acknowledgements(30)
+    assert set(troubled.ids()) == {f"good-{n}" for n in range(40)} | {f"late-{n}" for n in range(late)}
+    assert "Ann Smith" not in troubled.log()
+    assert troubled.terminate()[0] == 0
+
+
+def _key(message: Message) -> str:
+    attributes = json.loads(message.data)["attributes"]
+    return next(pair["value"] for pair in attributes if pair["key"] == "key")
+
+
+P = "projects/beam-ner-tests"
+MISTAKES = {
+    "no such subscription": ([f"--input={P}/subscriptions/gone"], ["--input=", "gone", "no such subscription"]),
+    "a topic to read": ([f"--input={P}/topics/letters"], ["--input=", "only Dataflow", "subscription"]),
+    "no such topic": ([f"--output={P}/topics/gone"], ["--output=", "gone", "no such topic"]),
+    "no topic for failures": (
+        [f"--output={P}/topics/letters", "--dead_letter="],
+        ["--dead_letter=", "letters-failures", "no such"],
+    ),
+    "a subscription to write to": ([f"--output={SUBSCRIPTION}"], ["--output=", "a subscription", "name a topic"]),
+    "failures among the results": ([f"--dead_letter={RESULTS}"], ["--dead_letter=", "the same"]),
+    "files without an end": (["--output=out/x"], ["--output=", "no end", "name a topic"]),
+    "failures to files": (["--dead_letter=out/x"], ["--dead_letter=", "no end"]),
+    "a table": (["--output=p-x:d.t"], ["--output=", "BigQuery"]),
+    "a format of files": (["--input_format=csv"], ["--input_format='csv'", "text, jsonl"]),
+    "a format of results": (["--output_format=csv"], ["--output_format='csv'", "jsonl"]),
+    "no wait": (["--max_batch_wait_ms=0"], ["--max_batch_wait_ms=0", "at least 1"]),
+    "attributes of files": (["--input=setup.py", "--id_attribute=k"], ["--id_attribute='k'", "messages"]),
+    "order of files": (
+        ["--input=setup.py", "--input_format=text", "--output=out/x", "--ordering_key_attribute=k"],
+        ["--ordering_key_attribute='k'", "a topic"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def standing(stream: Callable[..., Stream]) -> Stream:
+    """A broker with all topics, and no program."""
+    return stream()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line(
+    mistake: str, standing: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags, told = MISTAKES[mistake]
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", standing.broker.address)
+    assert main([f"--input={SUBSCRIPTION}", f"--output={RESULTS}", f"--dead_letter={DEAD}", *flags]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("beam-ner: error: ")
+    assert err.count("\n") == 1
+    assert all(part in err for part in told), err
+
+
+def test_files_to_a_topic(
+    tmp_path: Path, stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run with an end, whose results are messages and whose failures are files."""
+    target = stream()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", target.broker.address)
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "My name is Ann Smith."}\nnot json\n', "utf-8")
+    flags = ["--aggregation_strategy=first", f"--dead_letter={tmp_path}/dead"]
+    assert main([f"--input={tmp_path}/in.jsonl", f"--output={RESULTS}", *flags]) == 0
+    (row,) = target.rows()
+    assert (row["id"], [entity["text"] for entity in row["entities"]]) == ("a", ["Ann", "Smith"])
+    (message,) = target.results()
+    assert message.attributes == {"id": "a", "source": f"{tmp_path}/in.jsonl"}
+    (dead,) = tmp_path.glob("dead-*.jsonl")
+    assert "the line is not JSON" in dead.read_text("utf-8")
+    assert f"1 results, in {RESULTS}" in capsys.readouterr().out
