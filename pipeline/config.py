@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+from apache_beam.options.pipeline_options import DebugOptions, DirectOptions, StandardOptions
 
-from pipeline.checks.places import check_dead_letter, check_input, check_output, check_streams
+from pipeline.checks.places import check_dead_letter, check_input, check_output
+from pipeline.checks.tables import TableSettings, check_tables
 from pipeline.command_line import STREAMING_RUNNERS
 from pipeline.options import NerOptions
-from pipeline.places import Files, Place, Subscription, Topic
+from pipeline.places import Files, Place, Source, Table, is_stream
 from pipeline.sinks import output_files
+from pipeline.sinks.bigquery_tables import failure_layout, prepare_table, result_layout
 from transforms.aggregation import AggregationStrategy
+from transforms.model_refresh import check_watchable, newest_version
 from transforms.model_setup import ModelSetup
 
 if TYPE_CHECKING:
@@ -30,16 +33,20 @@ class NerConfig:
     """A run of the program, all of it known to make sense.
 
     Attributes:
-        input: The files to read, or the subscription.
+        input: What is read.
         input_format: The format of the files or the messages.
         text_field: Field of the text.
         id_field: Field of the id.
         id_attribute: Attribute of a message with the id.
         timestamp_attribute: Attribute of a message with the event time.
-        output: Prefix of the result files, or the topic.
+        read_method: How BigQuery is read.
+        output: Prefix of the result files, or the table or topic.
         output_format: The format of the files.
         num_shards: How many there are to be; 0 leaves it to the runner.
-        dead_letter: Prefix of the files for failures, or the topic.
+        tables: How BigQuery tables are written.
+        window_seconds: Event time of a set of files in streaming.
+        allowed_lateness_seconds: How long results late for theirs are gathered.
+        dead_letter: Prefix of the files for failures, or the table or topic.
         ordering_key_attribute: Attribute whose value orders the messages of results.
         include_text: Whether results repeat the text.
         aggregation_strategy: How tokens become entities.
@@ -49,15 +56,19 @@ class NerConfig:
         model: Arguments of the model handler.
     """
 
-    input: Place
+    input: Source
     input_format: str
     text_field: str
     id_field: str
     id_attribute: str | None
     timestamp_attribute: str | None
+    read_method: str
     output: Place
     output_format: str
     num_shards: int
+    tables: TableSettings
+    window_seconds: int
+    allowed_lateness_seconds: int
     dead_letter: Place
     ordering_key_attribute: str | None
     include_text: bool
@@ -80,8 +91,8 @@ class NerConfig:
             output, output_format = check_output(options)
             dead_letter = check_dead_letter(options, output, output_format)
             source, input_format = check_input(options, output, output_format, dead_letter)
-            check_streams(source, ("output", output), ("dead_letter", dead_letter))
-            model = _check_model(options, strategy, streaming=not isinstance(source, Files))
+            tables = check_tables(options, output, dead_letter, streaming=is_stream(source))
+            model = _check_model(options, strategy, streaming=is_stream(source))
         return cls(
             input=source,
             input_format=input_format,
@@ -89,9 +100,13 @@ class NerConfig:
             id_field=options.id_field,
             id_attribute=options.id_attribute,
             timestamp_attribute=options.timestamp_attribute,
+            read_method=options.read_method,
             output=output,
             output_format=output_format,
             num_shards=options.num_shards,
+            tables=tables,
+            window_seconds=options.window_seconds,
+            allowed_lateness_seconds=options.allowed_lateness_seconds,
             dead_letter=dead_letter,
             ordering_key_attribute=options.ordering_key_attribute,
             include_text=options.include_text,
@@ -105,15 +120,39 @@ class NerConfig:
     @property
     def streaming(self) -> bool:
         """Whether the input has no end."""
-        return isinstance(self.input, Subscription | Topic)
+        return is_stream(self.input)
 
     @property
-    def files(self) -> list[tuple[str, str]]:
-        """Prefix and suffix of each set of files that is written."""
-        results = [output_files(self.output.path, self.output_format)] if isinstance(self.output, Files) else []
+    def result_files(self) -> tuple[str, str] | None:
+        """Prefix and suffix of the result files, if there are to be any."""
+        return output_files(self.output.path, self.output_format) if isinstance(self.output, Files) else None
+
+    @property
+    def failure_files(self) -> tuple[str, str] | None:
+        """Prefix and suffix of the failure files, if there are to be any."""
         if isinstance(self.dead_letter, Files):
-            return [*results, output_files(self.dead_letter.path, "jsonl", "--dead_letter")]
-        return results
+            return output_files(self.dead_letter.path, "jsonl", "--dead_letter")
+        return None
+
+    def prepare_tables(self) -> None:
+        """Makes the tables that are written, or checks those that are there.
+
+        Raises:
+            ValueError: if one cannot take the rows, in one sentence with the flag and its value.
+        """
+        if isinstance(self.output, Table):
+            layout = result_layout(
+                self.aggregation_strategy.value,
+                self.include_text,
+                self.tables.granularity,
+                partition=self.tables.partition_by_day,
+                cluster=self.tables.cluster_by_id,
+            )
+            disposition = self.tables.write_disposition
+            prepare_table(self.output, layout, create=self.tables.create, write_disposition=disposition)
+        if isinstance(self.dead_letter, Table):
+            layout = failure_layout(partition=self.tables.partition_by_day)
+            prepare_table(self.dead_letter, layout, create=self.tables.create, flag="--dead_letter")
 
     def load_model(self) -> None:
         """Loads the model into this process, where a runner in the same process will find it.
@@ -146,7 +185,11 @@ def _flags_named(flags: Collection[str]) -> Iterator[None]:
 
 
 def _check_numbers(options: NerOptions) -> None:
-    for name, least in (("num_shards", 0), ("max_batch_tokens", 1), ("threads", 1), ("max_batch_wait_ms", 1)):
+    least_values = {
+        "num_shards": 0, "window_seconds": 1, "allowed_lateness_seconds": 0, "max_batch_tokens": 1, "threads": 1,
+        "max_batch_wait_ms": 1,
+    }  # fmt: skip
+    for name, least in least_values.items():
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"{name}={value} must be at least {least}")
@@ -156,8 +199,14 @@ def _check_numbers(options: NerOptions) -> None:
 
 def _check_model(options: NerOptions, strategy: AggregationStrategy, *, streaming: bool) -> dict[str, Any]:
     """Arguments of the model handler, after a look at the model's configuration and tokenizer."""
+    model = options.model
+    if options.model_refresh_seconds is not None:
+        if not 0 < options.model_refresh_seconds < float("inf"):
+            raise ValueError(f"model_refresh_seconds={options.model_refresh_seconds} must be above 0")
+        check_watchable(model)
+        model = newest_version(model).name
     setup = ModelSetup.load(
-        options.model,
+        model,
         model_revision=options.model_revision,
         tokenizer=options.tokenizer,
         weights=False,
@@ -169,7 +218,7 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy, *, streamin
         raise ValueError(f"stride={options.stride} is for windows; it does not go with --long_text=truncate")
     names = (
         "model", "model_revision", "tokenizer", "stride", "long_text", "engine", "device", "precision",
-        "max_batch_tokens", "threads", "allow_pickle_weights",
+        "max_batch_tokens", "threads", "allow_pickle_weights", "model_refresh_seconds",
     )  # fmt: skip
     return {
         **{name: getattr(options, name) for name in names},
@@ -190,9 +239,14 @@ def _max_batch_wait_ms(options: NerOptions) -> int | None:
 
 
 def _threads(options: NerOptions) -> int | None:
-    """Threads of a process: those asked for, or where local worker processes share the cores, its part of them."""
-    direct = options.view_as(DirectOptions)
-    if options.threads is not None or direct.direct_running_mode != "multi_processing":
+    """Threads of a process: those asked for, or where worker processes share the cores, its part of them."""
+    if options.threads is not None:
         return options.threads
+    direct, debug = options.view_as(DirectOptions), options.view_as(DebugOptions)
     cores = os.cpu_count() or 1
-    return max(1, cores // (direct.direct_num_workers or cores))
+    if options.view_as(StandardOptions).runner == "DataflowRunner":
+        # It starts a process for each core of a worker, unless it is told not to.
+        return None if debug.lookup_experiment("no_use_multiple_sdk_containers") else 1
+    if direct.direct_running_mode == "multi_processing":
+        return max(1, cores // (direct.direct_num_workers or cores))
+    return None

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import apache_beam as beam
 
 from pipeline.config import NerConfig
-from pipeline.places import Topic
-from pipeline.sinks import WriteFailures, WriteResults
-from pipeline.sinks.pubsub import WriteFailureMessages, WriteResultMessages
-from pipeline.sources import ReadDocuments
+from pipeline.ends import read_documents, write_failures, write_results
+from pipeline.sinks import Written
 from pipeline.sources.acknowledge import Acknowledge
-from pipeline.sources.pubsub import ReadMessages
 from transforms import ClassifyTokens, GroupEntities
 
 
@@ -21,7 +16,7 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
 
     The labels are part of a job's identity: a streaming job can be updated in place only while they stay.
     """
-    read = pipeline | _read(config)
+    read = pipeline | read_documents(config)
     classified = read.documents | "ClassifyTokens" >> ClassifyTokens(config.handler())
     group = GroupEntities(
         config.aggregation_strategy,
@@ -30,45 +25,10 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
         window_join=config.window_join,
     )
     grouped = classified | "GroupEntities" >> group.with_exception_handling()
+    written = grouped.results | "WriteResults" >> write_results(config)
     failures = [read.failures, classified.failures, grouped.failures]
-    written = grouped.results | _write_results(config)
-    if isinstance(config.output, Topic):
+    if isinstance(written, Written):
         failures.append(written.failures)
-    buried = failures | "AllFailures" >> beam.Flatten() | _write_failures(config)
+    buried = failures | "AllFailures" >> beam.Flatten() | "WriteFailures" >> write_failures(config)
     if config.streaming:
         _ = (written.receipts, buried.receipts) | "Receipts" >> beam.Flatten() | "Acknowledge" >> Acknowledge()
-
-
-def _read(config: NerConfig) -> Any:
-    if not config.streaming:
-        return "ReadDocuments" >> ReadDocuments(
-            str(config.input), config.input_format, text_field=config.text_field, id_field=config.id_field
-        )
-    return "ReadMessages" >> ReadMessages(
-        str(config.input),
-        config.input_format,
-        config.text_field,
-        config.id_field,
-        id_attribute=config.id_attribute,
-        timestamp_attribute=config.timestamp_attribute,
-    )
-
-
-def _write_results(config: NerConfig) -> Any:
-    if isinstance(config.output, Topic):
-        return "WriteResults" >> WriteResultMessages(
-            str(config.output), config.include_text, ordering_key_attribute=config.ordering_key_attribute
-        )
-    return "WriteResults" >> WriteResults(
-        str(config.output),
-        config.output_format,
-        config.aggregation_strategy.value,
-        config.include_text,
-        num_shards=config.num_shards,
-    )
-
-
-def _write_failures(config: NerConfig) -> Any:
-    if isinstance(config.dead_letter, Topic):
-        return "WriteFailures" >> WriteFailureMessages(str(config.dead_letter))
-    return "WriteFailures" >> WriteFailures(str(config.dead_letter))

@@ -20,6 +20,7 @@ class NerOptions(PipelineOptions):
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         _add_input(parser.add_argument_group("input"))
         _add_output(parser.add_argument_group("output"))
+        _add_tables(parser.add_argument_group("output to BigQuery"))
         _add_model(parser.add_argument_group("model"))
         _add_entities(parser.add_argument_group("entities"))
         _add_batching(parser.add_argument_group("batching"))
@@ -31,8 +32,25 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         metavar="PLACE",
         help="Files to read, a glob on any file system that Beam knows: 'tickets/*.jsonl.gz', gs://bucket/x-*.csv."
         " Lines of text, JSONL, CSV with a header, Avro or Parquet; text may be compressed (.gz, .bz2, .xz, .zst)."
-        " Or a Pub/Sub subscription, which is read until the program is stopped: projects/P/subscriptions/S (on"
-        " Dataflow a topic too: projects/P/topics/T).",
+        " Or a BigQuery table: project:dataset.table. Or a Pub/Sub subscription, which is read until the program is"
+        " stopped: projects/P/subscriptions/S (on Dataflow a topic too: projects/P/topics/T).",
+    )
+    group.add_argument(
+        "--query",
+        metavar="SQL",
+        help="In place of --input: what to read, as a query in BigQuery's standard SQL; --project pays for it.",
+    )
+    group.add_argument(
+        "--replay",
+        metavar="PLACE",
+        help="In place of --input: a dead letter whose records are read again, as files (a glob) or as a table."
+        " --input_format says what the records are; auto goes by where each came from.",
+    )
+    group.add_argument(
+        "--read_method",
+        metavar="METHOD",
+        default="DIRECT_READ",
+        help="How BigQuery is read: DIRECT_READ, by its Storage API, or EXPORT, by files in --temp_location.",
     )
     group.add_argument(
         "--input_format",
@@ -69,8 +87,9 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--output",
         metavar="PLACE",
         help="Where the results go: out/entities makes out/entities-00000-of-00001.jsonl and so on. Files of"
-        " an earlier run with the same prefix are deleted when this one begins. Or a Pub/Sub topic,"
-        " projects/P/topics/T: one message a document, with the document's attributes.",
+        " an earlier run with the same prefix are deleted when this one begins. In streaming, files of a window"
+        " each; none is deleted. Or a BigQuery table, project:dataset.table, which is made if it is not there. Or a"
+        " Pub/Sub topic, projects/P/topics/T: one message a document, with the document's attributes.",
     )
     group.add_argument(
         "--output_format",
@@ -81,8 +100,9 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--dead_letter",
         metavar="PLACE",
-        help="Where records go that could not be read, parsed or classified, as JSONL with the original bytes, or as"
-        " messages of a Pub/Sub topic (default: the output's prefix or topic with -failures).",
+        help="Where records go that could not be read, parsed or classified, as JSONL with the original bytes, as rows"
+        " of a BigQuery table, or as messages of a Pub/Sub topic (default: the output's prefix or topic with -failures,"
+        " its table with _error_records).",
     )
     group.add_argument("--include_text", action="store_true", help="Repeat each document's text in its result.")
     group.add_argument(
@@ -93,6 +113,52 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help="Attribute whose value becomes the ordering key of a result's Pub/Sub message (default: no ordering).",
     )
+    group.add_argument(
+        "--window_seconds",
+        metavar="S",
+        type=int,
+        default=60,
+        help="In streaming to files, the length of event time that one set of files holds.",
+    )
+    group.add_argument(
+        "--allowed_lateness_seconds",
+        metavar="S",
+        type=int,
+        default=0,
+        help="In streaming to files, how long after its window late results are gathered before they get a file of"
+        " their own. None is ever dropped.",
+    )
+
+
+def _add_tables(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--granularity",
+        metavar="KIND",
+        default="document",
+        help="What a row is: a document, with its entities nested in it, or an entity.",
+    )
+    group.add_argument(
+        "--write_method",
+        metavar="METHOD",
+        default="auto",
+        help="FILE_LOADS, STREAMING_INSERTS or STORAGE_WRITE_API; auto is FILE_LOADS in batch, from files in"
+        " --temp_location, and STREAMING_INSERTS in streaming.",
+    )
+    group.add_argument(
+        "--write_disposition",
+        metavar="DISPOSITION",
+        default="WRITE_APPEND",
+        help="WRITE_APPEND adds to the table's rows, WRITE_EMPTY wants none there, WRITE_TRUNCATE replaces them"
+        " (FILE_LOADS only).",
+    )
+    group.add_argument(
+        "--create_disposition",
+        choices=("CREATE_IF_NEEDED", "CREATE_NEVER"),
+        default="CREATE_IF_NEEDED",
+        help="Whether tables for results and failures are made where there are none.",
+    )
+    group.add_argument("--partition_by_day", action="store_true", help="Partition new tables by the day of processing.")
+    group.add_argument("--cluster_by_id", action="store_true", help="Cluster a new table of results by id.")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -104,6 +170,13 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         f" {EMBEDDED_MODEL}, the embedded model for personal data in English text.",
     )
     group.add_argument("--model_revision", metavar="REVISION", help="Branch, tag or commit of a hub id.")
+    group.add_argument(
+        "--model_refresh_seconds",
+        metavar="S",
+        type=float,
+        help="How often to look whether the model's folder holds another model, which is then taken; --model may be a"
+        " pattern of folders, of which the newest is taken (default: never).",
+    )
     group.add_argument("--tokenizer", metavar="NAME", help="Another tokenizer than the model's: a folder or a hub id.")
     group.add_argument(
         "--engine",

@@ -57,6 +57,29 @@ class Topic:
 Place = Files | Table | Subscription | Topic
 
 
+@dataclass(frozen=True)
+class Query:
+    """What a query in BigQuery's standard SQL gives."""
+
+    sql: str
+
+    def __str__(self) -> str:
+        return "query"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A dead letter whose records are read again."""
+
+    place: Files | Table
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
+Source = Place | Query | Replay
+
+
 def place_of(path: str) -> Place:
     """What a path names, by its shape alone.
 
@@ -71,3 +94,8 @@ def place_of(path: str) -> Place:
     if found := _TABLE.fullmatch(path):
         return Table(found["project"], found["dataset"], found["table"])
     return Files(path)
+
+
+def is_stream(source: Source) -> bool:
+    """Whether what is read has no end."""
+    return isinstance(source, Subscription | Topic)

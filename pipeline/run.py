@@ -16,7 +16,6 @@ from apache_beam.runners.runner import PipelineState
 from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
-from pipeline.places import Files
 from pipeline.sinks import written_files
 from pipeline.sources.direct_pull import runs_direct
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
@@ -45,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pipeline = _pipeline(options, config)
         if _runs_in_this_process(options):
             config.load_model()  # a broken model is known before the first worker, and loaded once
+        config.prepare_tables()
     except ValueError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
@@ -88,18 +88,20 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
 
 
 def _written_to(config: NerConfig) -> Iterator[str]:
-    """Where results and failures are, as a glob or a topic."""
-    files = iter(config.files)
-    for place in (config.output, config.dead_letter):
-        yield "-?????-of-?????".join(next(files)) if isinstance(place, Files) else str(place)
+    """Where results and failures are: a glob, a table or a topic."""
+    shards = "-*Z-?????-of-?????" if config.streaming else "-?????-of-?????"
+    for place, files in ((config.output, config.result_files), (config.dead_letter, config.failure_files)):
+        yield shards.join(files) if files else str(place)
 
 
 def _clear(config: NerConfig) -> None:
-    """Deletes the files of an earlier run with the same prefix.
+    """Deletes the files of an earlier run with the same prefix, which a stream's windows leave alone.
 
     Before this run, not after it: whatever happens to it, old and new results are never read together.
     """
-    earlier = [path for files in config.files for path in written_files(*files)]
+    if config.streaming:
+        return
+    earlier = [path for files in (config.result_files, config.failure_files) if files for path in written_files(*files)]
     if earlier:
         FileSystems.delete(earlier)
         _logger.info("deleted %d files of an earlier run with the same prefix, %s first", len(earlier), earlier[0])

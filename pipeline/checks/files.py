@@ -13,17 +13,18 @@ from pipeline.sinks import is_shard, output_files
 from pipeline.sources import UnreadableFileError, check_text_field, match_files
 
 
-def match_input(pattern: str) -> list[FileMetadata]:
+def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     """The files that a pattern names, which must be some."""
     if _is_local(pattern) and Path(pattern).is_dir():
         inside = f"{pattern.rstrip('/')}/*"
-        raise ValueError(f"input={pattern!r} is a folder; name the files in it, for example {inside!r}")
+        raise ValueError(f"{name}={pattern!r} is a folder; name the files in it, for example {inside!r}")
     try:
         files = match_files(pattern)
     except Exception as error:
-        raise ValueError(f"input={pattern!r} cannot be listed: {type(error).__name__}: {_first_line(error)}") from error
+        problem = f"{type(error).__name__}: {_first_line(error)}"
+        raise ValueError(f"{name}={pattern!r} cannot be listed: {problem}") from error
     if not files:
-        raise ValueError(f"input={pattern!r} matches no file")
+        raise ValueError(f"{name}={pattern!r} matches no file")
     return files
 
 
@@ -36,10 +37,11 @@ def check_columns(files: list[FileMetadata], input_format: str, text_field: str)
             check_text_field(first.path, input_format, text_field)
 
 
-def check_apart(pattern: str, files: list[FileMetadata], *outputs: tuple[str, str]) -> None:
+def check_apart(name: str, pattern: str, files: list[FileMetadata], *outputs: tuple[str, str]) -> None:
     """A second run must not read what the first has written.
 
     Args:
+        name: The argument that names the input.
         pattern: The input.
         files: What it matches.
         *outputs: Prefix and suffix of what is written.
@@ -47,7 +49,7 @@ def check_apart(pattern: str, files: list[FileMetadata], *outputs: tuple[str, st
     for file in files:
         for prefix, suffix in outputs:
             if _folder(file.path) == _folder(prefix) and is_shard(file.path, prefix, suffix):
-                raise ValueError(f"input={pattern!r} matches {file.path}, which is a file of this run's output")
+                raise ValueError(f"{name}={pattern!r} matches {file.path}, which is a file of this run's output")
 
 
 def check_writable(name: str, prefix: str) -> None:

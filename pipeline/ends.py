@@ -1,0 +1,77 @@
+"""The ends of the graph: which transforms read and write the places of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config import NerConfig
+from pipeline.places import Query, Replay, Subscription, Table, Topic
+from pipeline.sinks import WriteFailures, WriteResults, WriteWindowedFailures, WriteWindowedResults
+from pipeline.sinks.bigquery import WriteFailureTable, WriteResultTable
+from pipeline.sinks.pubsub import WriteFailureMessages, WriteResultMessages
+from pipeline.sources import ReadDocuments
+from pipeline.sources.bigquery import ReadTable
+from pipeline.sources.pubsub import ReadMessages
+from pipeline.sources.replay import ReadFailures
+
+
+def read_documents(config: NerConfig) -> Any:
+    """What gives the `ReadResult` of the run's input, with its label."""
+    source = config.input
+    fields: dict[str, Any] = {"text_field": config.text_field, "id_field": config.id_field}
+    if isinstance(source, Subscription | Topic):
+        return "ReadMessages" >> ReadMessages(
+            str(source),
+            config.input_format,
+            **fields,
+            id_attribute=config.id_attribute,
+            timestamp_attribute=config.timestamp_attribute,
+        )
+    if isinstance(source, Table):
+        return "ReadTable" >> ReadTable(source, **fields, method=config.read_method)
+    if isinstance(source, Query):
+        return "ReadQuery" >> ReadTable(query=source.sql, **fields, method=config.read_method)
+    if isinstance(source, Replay):
+        return "ReadFailures" >> ReadFailures(source.place, config.input_format, **fields)
+    return "ReadDocuments" >> ReadDocuments(str(source), config.input_format, **fields)
+
+
+def write_results(config: NerConfig) -> Any:
+    """What writes the results; in streaming, and to tables and topics, it gives `Written`."""
+    place, strategy = config.output, config.aggregation_strategy.value
+    if isinstance(place, Topic):
+        return WriteResultMessages(
+            str(place), config.include_text, ordering_key_attribute=config.ordering_key_attribute
+        )
+    if isinstance(place, Table):
+        return WriteResultTable(
+            place,
+            strategy,
+            config.include_text,
+            config.tables.granularity,
+            config.tables.write_method,
+            write_disposition=config.tables.write_disposition,
+        )
+    if config.streaming:
+        return WriteWindowedResults(
+            str(place),
+            config.output_format,
+            strategy,
+            config.include_text,
+            config.window_seconds,
+            config.allowed_lateness_seconds,
+            max(1, config.num_shards),
+        )
+    return WriteResults(str(place), config.output_format, strategy, config.include_text, num_shards=config.num_shards)
+
+
+def write_failures(config: NerConfig) -> Any:
+    """What writes the failures, likewise."""
+    place = config.dead_letter
+    if isinstance(place, Topic):
+        return WriteFailureMessages(str(place))
+    if isinstance(place, Table):
+        return WriteFailureTable(place, config.tables.failure_method)
+    if config.streaming:
+        return WriteWindowedFailures(str(place), config.window_seconds, config.allowed_lateness_seconds)
+    return WriteFailures(str(place))
