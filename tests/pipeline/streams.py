@@ -53,7 +53,7 @@ class Stream:
         environment = {**os.environ, "PUBSUB_EMULATOR_HOST": self.broker.address}
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline", *self._flags],
+                [sys.executable, "-X", "faulthandler", "-m", "pipeline", *self._flags],
                 cwd=REPOSITORY,
                 env=environment,
                 stdout=log,
@@ -92,13 +92,20 @@ class Stream:
         """Waits until nothing is left in the subscription."""
         self._wait(lambda: self.broker.unacknowledged(SUBSCRIPTION) == 0, timeout, "all to be acknowledged")
 
+    def wait_for_work(self, timeout: float) -> None:
+        """Waits until there is something in the subscription."""
+        self._wait(lambda: self.broker.unacknowledged(SUBSCRIPTION) > 0, timeout, "anything to do")
+
     def _wait(self, condition: Any, timeout: float, what: str) -> None:
         assert self.process is not None
         end = time.monotonic() + timeout
         while not condition():
             state = f"{len(self.ids())} ids out, {self.broker.unacknowledged(SUBSCRIPTION)} in the subscription"
             assert self.process.poll() is None, f"the program has ended; {state}\n{self.log()[-3000:]}"
-            assert time.monotonic() < end, f"waited {timeout} s for {what}; {state}\n{self.log()[-3000:]}"
+            if time.monotonic() >= end:
+                self.process.send_signal(signal.SIGABRT)  # for its threads to say where they are
+                self.process.wait(10)
+                raise AssertionError(f"waited {timeout} s for {what}; {state}\n{self.log()[-30000:]}")
             time.sleep(0.05)
 
     def results(self) -> list[Message]:
