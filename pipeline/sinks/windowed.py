@@ -23,7 +23,7 @@ from pipeline.sinks.whole_files import put_file
 from pipeline.sinks.window_names import EARLY, LATE, ON_TIME, WindowShard, event_time, window_start
 from pipeline.sinks.write import check_result_format
 from pipeline.sinks.written import Written
-from transforms.documents import Document, DocumentEntities, Failure
+from transforms.documents import DocumentEntities, Failure
 from transforms.metrics import NAMESPACE
 
 _FAILURES = "failures"
@@ -181,7 +181,7 @@ class _RecordsFn(beam.DoFn):
             if isinstance(element, Failure):
                 raise
             self._failures.inc()
-            yield TaggedOutput(_FAILURES, Failure.of_document(_document(element), error, "write"))
+            yield TaggedOutput(_FAILURES, Failure.of_result(element, error, "write"))
             return
         event = event_time(element.timestamp, float(timestamp))
         start = window_start(event, self._seconds)
@@ -302,10 +302,6 @@ class _WriteFn(beam.DoFn):
 
 def _record(waiting: Waiting) -> bytes:
     return waiting[0]
-
-
-def _document(result: DocumentEntities) -> Document:
-    return Document(result.id, result.text, result.attributes, result.timestamp, receipt=result.receipt)
 
 
 def _shard_id(element: DocumentEntities | Failure) -> bytes:

@@ -20,6 +20,8 @@ from pipeline.options import NerOptions
         (["--direct_num_workers=0", "--direct_running_mode=multi_processing"], 1),  # as many as there are cores
         (["--direct_num_workers=9", "--direct_running_mode=multi_processing"], 1),
         (["--direct_num_workers=2", "--direct_running_mode=multi_processing", "--threads=5"], 5),
+        (["--runner=DataflowRunner"], 1),  # a process a core
+        (["--runner=DataflowRunner", "--experiments=no_use_multiple_sdk_containers"], None),
     ],
 )
 def test_processes_share_the_cores(

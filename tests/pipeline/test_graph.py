@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from apache_beam.testing.test_stream import TestStream
 from pipeline.config import NerConfig
 from pipeline.graph import build
 from pipeline.options import NerOptions
+from pipeline.places import Files, Subscription, Table, Topic
 from pipeline.sinks import WriteWindowedFailures, WriteWindowedResults
 from pipeline.sources.files import Shard
 from transforms import ClassifyTokens, Document, DocumentEntities, Failure, GroupEntities, PreEntities
@@ -57,6 +59,28 @@ def windowed(tmp_path: Path, documents: list[Document], runner: Any = None) -> b
 
 def test_labels_of_batch_files(tmp_path: Path) -> None:
     graphs.check_labels(batch(tmp_path), "batch_files")
+
+
+ENDS = {
+    "pubsub_to_pubsub": (Subscription("p", "s"), Topic("p", "t"), Topic("p", "dead")),
+    "pubsub_to_bigquery": (Subscription("p", "s"), Table("p", "d", "t"), Table("p", "d", "dead")),
+    "pubsub_to_files": (Subscription("p", "s"), Files("out/x"), Files("out/dead")),
+    "bigquery_to_bigquery": (Table("p", "d", "in"), Table("p", "d", "t"), Table("p", "d", "dead")),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_labels_of_other_ends(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("")
+    options = PipelineOptions([f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out"])
+    config = NerConfig.from_options(options.view_as(NerOptions))
+    source, output, dead_letter = ENDS[name]
+    kind = "auto" if isinstance(source, Table) else "text"
+    tables = replace(config.tables, write_method="STREAMING_INSERTS", failure_method="STREAMING_INSERTS")
+    config = replace(config, input=source, input_format=kind, output=output, dead_letter=dead_letter, tables=tables)
+    pipeline = beam.Pipeline(BundleBasedDirectRunner())
+    build(pipeline, config)
+    graphs.check_labels(pipeline, name)
 
 
 def test_labels_of_windowed_files(tmp_path: Path) -> None:
