@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 import apache_beam as beam
+import pytest
 from google.cloud import bigquery
 
 from pipeline.places import Table
@@ -45,6 +47,18 @@ def make_table(table: Table, columns: str, rows: list[dict[str, Any]] | None = N
 
 def rows_of(table: Table, query: str = "SELECT * FROM {}") -> list[dict[str, Any]]:
     return [dict(row) for row in bigquery.Client().query(query.format(sql_name(table))).result()]
+
+
+def keep_results(dataset: str, patch: pytest.MonkeyPatch) -> None:
+    """Puts the results of queries into tables of a data set: the server's Storage API has no temporary tables."""
+    query = bigquery.Client.query
+
+    def keeping(client: bigquery.Client, sql: str, config: Any = None, **rest: Any) -> Any:
+        if config is not None and not config.dry_run:
+            config.destination = f"{dataset}.result_{uuid.uuid4().hex}"
+        return query(client, sql, config, **rest)
+
+    patch.setattr(bigquery.Client, "query", keeping)
 
 
 def documented_sql(number: int, table: Table, latest: Table | None = None) -> str:
