@@ -108,7 +108,8 @@ def proxy(
 
     Args:
         url: The other.
-        answer: Called with the path and the body of each insert; what it gives is the answer, None lets it pass.
+        answer: Called with the path and the body of each insert; what it gives is the answer, None lets it pass. It may
+            change the body.
         passed: Called with the body of each insert that the other has answered.
 
     Yields:
@@ -127,6 +128,7 @@ def proxy(
                 if given is not None:
                     self._send(given[0], json.dumps(given[1]).encode())
                     return
+                body = json.dumps(parsed).encode()
             kept = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
             request = urllib.request.Request(url + self.path, body or None, kept, method=self.command)
             try:
