@@ -27,6 +27,7 @@ _SENTENCES = [
 ]
 _MEAN_LOG, _DEVIATION_LOG = 0.75, 0.95  # of the number of sentences: most texts are short, a few are very long
 _MOST_SENTENCES = 24
+_WHOLE = 1000  # characters that no tokenizer makes more than a window of
 
 
 def documents(count: int, seed: int = 0) -> list[str]:
@@ -64,7 +65,10 @@ def _sentence(generator: random.Random) -> str:
 
 
 def debian_documents(count: int, seed: int = 0, folder: Path = Path("/usr/share/doc")) -> list[str]:
-    """So many different paragraphs of what Debian's packages bring to read, or fewer where there are not as many."""
+    """So many different paragraphs of what Debian's packages bring to read, or fewer where there are not as many.
+
+    Only such as transformers' pipeline reads to their end.
+    """
     paragraphs: set[str] = set()
     for path in sorted(folder.glob("*/*")):
         if path.name.lower().startswith(("copyright", "changelog", "readme", "news", "authors", "todo")):
@@ -78,4 +82,4 @@ def _paragraphs(path: Path) -> list[str]:
     except OSError:
         return []
     blocks = re.split(r"\n\s*\n", data.decode("utf-8", "replace"))
-    return [block.strip() for block in blocks if len(block.split()) >= 4]
+    return [block.strip() for block in blocks if len(block.split()) >= 4 and len(block) <= _WHOLE]

@@ -17,7 +17,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
 from pipeline.bigquery import check_text_column, client_of, find_table, query_columns, standard_name
 from pipeline.places import Table
-from pipeline.sources.read import FAILURES, ReadResult, SortOutcomesFn
+from pipeline.sources.read import ReadResult, sort_outcomes
 from pipeline.sources.records import DocumentFields, document_of, json_payload
 from transforms.documents import Document, Failure
 
@@ -149,16 +149,16 @@ def read_table(
     streams = (
         pbegin
         | "Request" >> beam.Create([request])
-        | "OpenStreams" >> beam.FlatMap(open_streams, project=project, columns=columns)
+        | "OpenStreams" >> beam.FlatMap(open_streams, project=project, columns=columns).with_output_types(str)
         | "Spread" >> beam.Reshuffle()
     )
     return _sorted(streams, read)
 
 
 def _sorted(elements: Any, read: Callable[[Any], Iterator[Document | Failure]]) -> ReadResult:
-    outcomes = elements | "ReadRows" >> beam.ParDo(SortOutcomesFn(read)).with_outputs(FAILURES, main="documents")
+    outcomes = sort_outcomes(elements, "ReadRows", read)
     # A small table is one stream. And a session ends after hours, by when a slow model might not have come to it.
-    return ReadResult(outcomes["documents"] | "Balance" >> beam.Reshuffle(), outcomes[FAILURES])
+    return ReadResult(outcomes.documents | "Balance" >> beam.Reshuffle(), outcomes.failures)
 
 
 # Beam's own direct read makes a data set for a query's result, and after any read deletes every data set that a

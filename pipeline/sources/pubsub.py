@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import StandardOptions
-from apache_beam.pvalue import TaggedOutput
 
 from pipeline.pubsub.messages import BadTimestampError, Message, event_time
 from pipeline.pubsub.subscription import SubscriptionSettings
 from pipeline.sources.direct_pull import PullOnDirectRunner, runs_direct
 from pipeline.sources.jsonl import parse_object
 from pipeline.sources.lines import BOM
-from pipeline.sources.read import ReadResult
+from pipeline.sources.read import ReadResult, sort_outcomes
 from pipeline.sources.records import BadRecordError, DocumentFields, id_and_text
 from pipeline.sources.splittable_pull import PullSplittably
 from transforms.documents import Document, Failure
-from transforms.metrics import NAMESPACE
 
 MESSAGE_FORMATS = ("text", "jsonl")
 """How a message's bytes may be read: all of them as text, or as one JSON object."""
-
-_FAILURES = "failures"
 
 
 def document_of_message(
@@ -86,24 +82,11 @@ def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[st
     return id_and_text(parse_object(plain, "message"), fields)
 
 
-class _ParseFn(beam.DoFn):
-    """Tags the failures of `document_of_message`, and counts both outcomes."""
-
-    def __init__(self, input_format: str, fields: DocumentFields, settings: dict[str, Any]) -> None:
-        self._input_format = input_format
-        self._fields = fields
-        self._settings = settings
-        self._documents = Metrics.counter(NAMESPACE, "documents_read")
-        self._failures = Metrics.counter(NAMESPACE, "read_failures")
-
-    def process(self, message: Message) -> Iterator[Any]:
-        outcome = document_of_message(message, self._input_format, self._fields, **self._settings)
-        if isinstance(outcome, Failure):
-            self._failures.inc()
-            yield TaggedOutput(_FAILURES, outcome)
-        else:
-            self._documents.inc()
-            yield outcome
+def parse_message(
+    message: Message, input_format: str, fields: DocumentFields, **settings: Any
+) -> Iterator[Document | Failure]:
+    """Gives the one outcome of `document_of_message`."""
+    yield document_of_message(message, input_format, fields, **settings)
 
 
 class ReadMessages(beam.PTransform):
@@ -143,13 +126,18 @@ class ReadMessages(beam.PTransform):
         self._source = source
         self._id_attribute = id_attribute
         self._timestamp_attribute = timestamp_attribute
-        settings = {"source": source, "id_attribute": id_attribute, "timestamp_attribute": timestamp_attribute}
-        self._parse = _ParseFn(input_format, DocumentFields(text_field, id_field), settings)
+        self._parse = partial(
+            parse_message,
+            input_format=input_format,
+            fields=DocumentFields(text_field, id_field),
+            source=source,
+            id_attribute=id_attribute,
+            timestamp_attribute=timestamp_attribute,
+        )
 
     def expand(self, pbegin: Any) -> ReadResult:
         messages = pbegin | "Pull" >> self._pull(pbegin.pipeline)
-        parsed = messages | "Parse" >> beam.ParDo(self._parse).with_outputs(_FAILURES, main="documents")
-        return ReadResult(parsed["documents"], parsed[_FAILURES])
+        return sort_outcomes(messages, "Parse", self._parse)
 
     def _pull(self, pipeline: beam.Pipeline) -> beam.PTransform:
         if pipeline.options.view_as(StandardOptions).runner == "DataflowRunner":

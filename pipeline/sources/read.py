@@ -87,12 +87,24 @@ class _FindShardsFn(beam.DoFn):
                 yield found
 
 
-class SortOutcomesFn(beam.DoFn):
-    """Reads elements with a function, tags the failures among its outcomes, and counts both kinds.
+def sort_outcomes(elements: Any, label: str, read: Callable[[Any], Iterator[Document | Failure]]) -> ReadResult:
+    """The step that reads elements with a function and counts what comes out.
 
     Args:
+        elements: A PCollection of whatever the function takes.
+        label: The step's label.
         read: Documents and failures of an element.
     """
+    outcomes = elements | label >> (
+        beam.ParDo(_SortOutcomesFn(read))
+        .with_output_types(Document, failures=Failure)
+        .with_outputs(FAILURES, main="documents")
+    )
+    return ReadResult(outcomes["documents"], outcomes[FAILURES])
+
+
+class _SortOutcomesFn(beam.DoFn):
+    """Tags the failures among a function's outcomes, and counts both kinds."""
 
     def __init__(self, read: Callable[..., Iterator[Document | Failure]]) -> None:
         self._read = read
@@ -162,13 +174,6 @@ def read_files(
         .with_output_types(Shard, failures=Failure)
         .with_outputs(FAILURES, main="shards")
     )
-    outcomes = (
-        found["shards"]
-        | "Spread" >> beam.Reshuffle()
-        | "ReadShards"
-        >> beam.ParDo(SortOutcomesFn(read))
-        .with_output_types(Document, failures=Failure)
-        .with_outputs(FAILURES, main="documents")
-    )
-    failures = (found[FAILURES], outcomes[FAILURES]) | "Failures" >> beam.Flatten()
-    return ReadResult(outcomes["documents"], failures)
+    read_shards = sort_outcomes(found["shards"] | "Spread" >> beam.Reshuffle(), "ReadShards", read)
+    failures = (found[FAILURES], read_shards.failures) | "Failures" >> beam.Flatten()
+    return ReadResult(read_shards.documents, failures)

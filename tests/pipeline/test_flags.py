@@ -310,7 +310,7 @@ def test_a_process_says_one_line(flag: str, told: str, here: Path) -> None:
 # Help
 
 
-WITHOUT_A_DEFAULT = ("input", "output", "model_revision", "tokenizer")
+WITHOUT_A_DEFAULT = ("input", "query", "replay", "output", "model_revision", "tokenizer")
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def test_help_groups_every_flag(help_text: str) -> None:
     groups = own_parser()._action_groups
     expected = {action.option_strings[0]: group.title for group in groups for action in group._group_actions}
     assert shown == {"--help": "options", **expected}
-    assert {"input", "output", "model", "entities", "batching"} == set(expected.values())
+    assert {"input", "output", "output to BigQuery", "model", "entities", "batching"} == set(expected.values())
 
 
 @pytest.mark.parametrize("action", own_parser()._actions, ids=lambda action: action.dest)

@@ -69,8 +69,8 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDS)
-def test_labels_of_other_ends(name: str, tmp_path: Path) -> None:
+def between(name: str, tmp_path: Path) -> beam.Pipeline:
+    """The program's graph between other ends; nothing is asked whether they are there."""
     (tmp_path / "in.jsonl").write_text("")
     options = PipelineOptions([f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out"])
     config = NerConfig.from_options(options.view_as(NerOptions))
@@ -80,7 +80,24 @@ def test_labels_of_other_ends(name: str, tmp_path: Path) -> None:
     config = replace(config, input=source, input_format=kind, output=output, dead_letter=dead_letter, tables=tables)
     pipeline = beam.Pipeline(BundleBasedDirectRunner())
     build(pipeline, config)
-    graphs.check_labels(pipeline, name)
+    return pipeline
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_labels_of_other_ends(name: str, tmp_path: Path) -> None:
+    graphs.check_labels(between(name, tmp_path), name)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_coders_of_other_ends(name: str, tmp_path: Path) -> None:
+    found = dict(graphs.shuffled_coders(between(name, tmp_path)))
+    if name.startswith("bigquery"):
+        assert found["ReadTable/Spread/ReshufflePerKey/GroupByKey"].startswith("kv(varint, tuple(string_utf8, ")
+        assert found["ReadTable/Balance/ReshufflePerKey/GroupByKey"].startswith("kv(varint, tuple(DocumentCoder, ")
+    else:
+        assert not [
+            label for label in found if not label.startswith(("WriteResults/Windows/", "WriteFailures/Windows/"))
+        ]
 
 
 def test_labels_of_windowed_files(tmp_path: Path) -> None:
