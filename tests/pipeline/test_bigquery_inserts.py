@@ -141,7 +141,7 @@ def test_the_real_servers_refusal(table: Table, bigquery_server: Any, monkeypatc
     assert refusal.row.values["n"] == "many"
     assert refusal.reason.startswith("BigQuery refused the row: invalid at ")
     assert "secret" not in refusal.reason
-    assert Counter(ids(table)) == Counter(["d0", "d0", "d1", "d1", "d2"])
+    assert Counter(ids(table)) == Counter(["d0", "d1", "d2"])  # those sent twice have the same insert ids
 
 
 def test_time_is_bounded(table: Table, bigquery_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

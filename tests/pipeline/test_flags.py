@@ -335,7 +335,7 @@ def flag_help(help_text: str) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     group = flag = ""
     for line in help_text.partition("\n\n")[2].splitlines():
-        if heading := re.fullmatch(r"(\w+):", line):
+        if heading := re.fullmatch(r"(\w[\w ]*):", line):
             group = heading.group(1)
         elif opening := re.match(r"  (?:-h, )?(--\w+)", line):
             flag = opening.group(1)
