@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test services lint format bench bench-spacy trials clean
+.PHONY: setup run test services lint format bench bench-latency bench-spacy trials clean
 
 setup: $(VENV)/.installed
 
@@ -35,6 +35,9 @@ format: setup
 bench: setup  ## Measures against transformers on this machine; takes half an hour.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.run --documents 1000 --full
+
+bench-latency: setup  ## Measures how long messages take through a stream, at several rates; takes four minutes.
+	$(BIN)/python -m benchmarks.latency
 
 bench-spacy:  ## Makes the environment for the benchmark's optional rows of spaCy.
 	$(PYTHON) -m venv .venv-spacy

@@ -44,16 +44,17 @@ def document_of_failure_row(
 
     Args:
         row: A row with the columns `payloadBytes` (bytes, or base64 as in JSON), `attributes` and `stage`.
-        input_format: One of `REPLAY_FORMATS`; `auto` goes by each record's `source`, and takes what came from
-            Pub/Sub for text.
+        input_format: One of `REPLAY_FORMATS`; `auto` goes by each record's `source`. What came from Pub/Sub names
+            none, and needs its format given.
         fields: Where a JSON record has its text and its id.
         place: Where the row was read: the source of a record that names none, and for sentences.
     """
     payload, attributes = b"", {"source": place}
     try:
         payload = _payload(row)
-        attributes |= _attributes(row)
-        record = _record(payload, row.get("stage"), input_format, fields, attributes)
+        own = _attributes(row)
+        attributes |= own
+        record = _record(payload, row.get("stage"), input_format, fields, own)
     except BadRecordError as problem:
         return Failure(payload, f"{place}: {problem}", "parse", attributes)
     name = f"replay-{hashlib.sha256(payload).hexdigest()[:16]}"
@@ -85,7 +86,7 @@ def _record(
     payload: bytes, stage: Any, input_format: str, fields: DocumentFields, attributes: Mapping[str, str]
 ) -> dict[str, Any]:
     """The record with the fields that a document is made of."""
-    source = attributes["source"]
+    source = attributes.get("source", "")  # not that of the dead letter, which says nothing of the record
     if not payload and stage == "read":
         raise BadRecordError("the failure is that of a whole file or stream, not of a record; read that again")
     kind = format_of(source) if input_format == "auto" else input_format

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import signal
+import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.clients import REPOSITORY, Server, environment_of
 from services.pubsub_broker import Broker
 from services.pubsub_queue import Message
 
-REPOSITORY = Path(__file__).parents[2]
+START_SECONDS = 40.0  # of a process on a busy machine, until its first result
 PROJECT = "projects/beam-ner-tests"
 SOURCE = f"{PROJECT}/topics/letters"
 SUBSCRIPTION = f"{PROJECT}/subscriptions/letters"
@@ -37,25 +40,36 @@ def letter(number: int, **attributes: str) -> Message:
 
 
 class Stream:
-    """A broker with a subscription and the topics, and the program between them."""
+    """A broker with a subscription and the topics, and the program between them.
 
-    def __init__(self, folder: Path, *flags: str, **broker: Any) -> None:
+    Args:
+        folder: For the program's log.
+        *flags: Further flags; `--output` may be one of them, and then `ids` has to be overridden.
+        servers: What the program is to find beside the broker.
+        **broker: Of the broker.
+    """
+
+    poll_seconds = 0.05
+    """How often to look whether something has happened."""
+
+    def __init__(self, folder: Path, *flags: str, servers: Sequence[Server] = (), **broker: Any) -> None:
         self.broker = Broker(**broker).start()
         for topic in (SOURCE, RESULTS, DEAD):
             self.broker.create_topic(topic)
         self.broker.create_subscription(SUBSCRIPTION, SOURCE)
+        self._servers = servers
         self._flags = [f"--input={SUBSCRIPTION}", f"--output={RESULTS}", "--id_attribute=key", *flags]
         self._log = folder / "program.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts the program; it is not waited for."""
-        environment = {**os.environ, "PUBSUB_EMULATOR_HOST": self.broker.address}
+        program = "services.run_program" if self._servers else "pipeline"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", "pipeline", *self._flags],
+                [sys.executable, "-X", "faulthandler", "-m", program, *self._flags],
                 cwd=REPOSITORY,
-                env=environment,
+                env=environment_of(self.broker, *self._servers),
                 stdout=log,
                 stderr=log,
             )
@@ -77,6 +91,12 @@ class Stream:
             self.kill()
         self.broker.stop()
 
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def log(self) -> str:
         """What the program has said so far."""
         return self._log.read_text("utf-8", "replace")
@@ -84,19 +104,59 @@ class Stream:
     def publish(self, messages: Iterable[Message | bytes | str]) -> list[str]:
         return self.broker.publish(SOURCE, messages)
 
+    def publish_steadily(self, numbers: range, a_second: int = 200) -> dict[str, float]:
+        """Publishes letters at a steady pace; gives when each was, by its id."""
+        sent: dict[str, float] = {}
+        batch = max(1, a_second // 10)
+        for begin in range(numbers.start, numbers.stop, batch):
+            some = [letter(number) for number in range(begin, min(begin + batch, numbers.stop))]
+            sent.update(dict.fromkeys((each.attributes["key"] for each in some), time.time()))
+            self.publish(some)
+            time.sleep(0.1)
+        return sent
+
+    def outlive_kills(
+        self, letters: int, kills: int, a_second: int, begun: Callable[[], bool] | None = None, seed: int = 7
+    ) -> None:
+        """Kills the program again and again while letters flow, and lets the last one finish.
+
+        Args:
+            letters: How many flow; enough to last until after the last kill.
+            kills: How often.
+            a_second: The letters' pace.
+            begun: When a process has begun to do what it is to be killed at; None is a first result of its own.
+            seed: Of the moments, at most a second after that.
+        """
+        chance = random.Random(seed)
+        flow = threading.Thread(target=self.publish_steadily, args=(range(letters), a_second), daemon=True)
+        for number in range(kills):
+            self.start()
+            if not number:
+                flow.start()
+            known = len(self.ids())
+            self.wait(begun or (lambda known=known: len(self.ids()) > known), START_SECONDS, "the work to begin")
+            time.sleep(chance.uniform(0, 1))
+            self.wait_for_work(5)  # or it would not be in the midst of anything
+            self.kill()
+        self.start()
+        flow.join()
+        self.wait_for_results(letters, START_SECONDS + 20)
+        self.wait_for_acknowledgements(30)
+
     def wait_for_results(self, count: int, timeout: float) -> None:
         """Waits until so many different ids have come out."""
-        self._wait(lambda: len(self.ids()) >= count, timeout, f"{count} ids")
+        self.wait(lambda: len(self.ids()) >= count, timeout, f"{count} ids")
 
     def wait_for_acknowledgements(self, timeout: float) -> None:
         """Waits until nothing is left in the subscription."""
-        self._wait(lambda: self.broker.unacknowledged(SUBSCRIPTION) == 0, timeout, "all to be acknowledged")
+        self.wait(lambda: self.broker.unacknowledged(SUBSCRIPTION) == 0, timeout, "all to be acknowledged")
 
     def wait_for_work(self, timeout: float) -> None:
         """Waits until there is something in the subscription."""
-        self._wait(lambda: self.broker.unacknowledged(SUBSCRIPTION) > 0, timeout, "anything to do")
+        self.wait(lambda: self.broker.unacknowledged(SUBSCRIPTION) > 0, timeout, "anything to do")
 
-    def _wait(self, condition: Any, timeout: float, what: str) -> None:
+    def wait(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
+        """Waits until a condition holds; fails where the program ends before."""
         assert self.process is not None
         end = time.monotonic() + timeout
         while not condition():
@@ -106,7 +166,7 @@ class Stream:
                 self.process.send_signal(signal.SIGABRT)  # for its threads to say where they are
                 self.process.wait(10)
                 raise AssertionError(f"waited {timeout} s for {what}; {state}\n{self.log()[-30000:]}")
-            time.sleep(0.05)
+            time.sleep(self.poll_seconds)
 
     def results(self) -> list[Message]:
         return self.broker.messages(RESULTS)
@@ -120,3 +180,9 @@ class Stream:
 
     def rows(self) -> list[dict[str, Any]]:
         return [json.loads(message.data) for message in self.results()]
+
+
+def latencies_said(latencies: Sequence[float], letters: str) -> str:
+    """The figures, for who reads the test's output."""
+    p50, p99 = statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
+    return f"latency of {letters}: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, max {max(latencies) * 1000:.0f} ms"

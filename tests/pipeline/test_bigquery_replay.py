@@ -111,6 +111,17 @@ FAILURES = [
 TEXTS = {f"x.txt:{i}": f"Ann {i}" for i in range(20)}
 
 
+@pytest.mark.parametrize("place", ["dead.jsonl", "p-p:d.dead"])
+def test_the_dead_letter_s_name_says_nothing_of_a_record_that_names_no_source(place: str) -> None:
+    row = failure_row(failure(b"Ann", id="message-1"))
+    outcome = document_of_failure_row(row, "auto", FIELDS, place)
+    assert isinstance(outcome, Failure)
+    assert "give --input_format" in outcome.error
+    outcome = document_of_failure_row(row, "text", FIELDS, place)
+    assert isinstance(outcome, Document)
+    assert (outcome.id, outcome.text) == ("message-1", "Ann")
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_files_as_they_are_written(tmp_path: Path, ending: str) -> None:
     with beam.Pipeline() as pipeline:

@@ -21,7 +21,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.utils.timestamp import Timestamp
 from google.cloud import bigquery
-from table_factory import a_result, collect, make_table, proxy, rows_of, sql_name, table_in
+from table_factory import a_result, collect, documented_sql, make_table, proxy, rows_of, table_in
 
 from pipeline.places import Table
 from pipeline.schemas import FAILURE_FIELDS, failure_row, result_fields, table_fields
@@ -31,8 +31,6 @@ from pipeline.sinks.bigquery_storage import check_java, failure_of_refused, nati
 from pipeline.sinks.bigquery_tables import failure_layout, failure_table_of, prepare_table, result_layout
 from pipeline.sources.bigquery import ReadTable
 from transforms.documents import Document, DocumentEntities, Entity, Failure
-
-DOCS = Path(__file__).parents[2] / "docs" / "bigquery.md"
 
 
 @pytest.fixture
@@ -268,10 +266,6 @@ def test_insert_ids_tell_documents_apart() -> None:
     assert all(len(name) <= 128 for name in made)
 
 
-def sql_blocks() -> list[str]:
-    return re.findall(r"```sql\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-
-
 @pytest.mark.parametrize("granularity", ["document", "entity"])
 def test_the_documented_query_gives_one_row_an_id(dataset: str, granularity: str) -> None:
     table = table_in(dataset, "t")
@@ -279,7 +273,7 @@ def test_the_documented_query_gives_one_row_an_id(dataset: str, granularity: str
     for words in (2, 3, 3):
         results = [a_result(f"d{i}", words=words) for i in range(4)]
         write(WriteResultTable(table, "first", granularity=granularity), results)
-    query = sql_blocks()[0 if granularity == "document" else 1].replace("`project.dataset.table`", sql_name(table))
+    query = documented_sql(0 if granularity == "document" else 1, table)
     rows = [dict(row) for row in bigquery.Client().query(query).result()]
     if granularity == "document":
         assert Counter(row["id"] for row in rows) == Counter(f"d{i}" for i in range(4))
@@ -294,9 +288,7 @@ def test_the_documented_query_gives_one_row_an_id(dataset: str, granularity: str
 def test_the_documented_merge_keeps_one_row_an_id(table: Table, dataset: str) -> None:
     latest = table_in(dataset, "entities_latest")
     prepare_table(latest, result_layout("first", False, "document"))
-    merge = sql_blocks()[2]
-    merge = merge.replace("`project.dataset.table_latest`", sql_name(latest))
-    merge = merge.replace("`project.dataset.table`", sql_name(table))
+    merge = documented_sql(2, table, latest)
     for words in (1, 2):
         write(WriteResultTable(table, "first"), [a_result("a", words=words), a_result(f"only-{words}", words=words)])
         bigquery.Client().query(merge).result()

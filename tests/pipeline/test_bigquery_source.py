@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import doctest
 import json
-import uuid
 from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import bigquery
-from table_factory import collect, make_table, sql_name, table_in
+from table_factory import collect, keep_results, make_table, sql_name, table_in
 
 import pipeline.bigquery
 from pipeline.places import Table
@@ -82,15 +81,7 @@ def test_an_empty_table(dataset: str) -> None:
 
 @pytest.fixture
 def _kept_results(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
-    """Puts the results of queries into tables of a data set: the server's Storage API has no temporary tables."""
-    query = bigquery.Client.query
-
-    def keeping(client: bigquery.Client, sql: str, config: Any = None, **rest: Any) -> Any:
-        if config is not None and not config.dry_run:
-            config.destination = f"{dataset}.result_{uuid.uuid4().hex}"
-        return query(client, sql, config, **rest)
-
-    monkeypatch.setattr(bigquery.Client, "query", keeping)
+    keep_results(dataset, monkeypatch)
 
 
 @pytest.mark.usefixtures("_kept_results")

@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,14 +17,13 @@ from pathlib import Path
 
 import pytest
 from services.pubsub_queue import Counts, Message
-from streams import DEAD, RESULTS, SUBSCRIPTION, Stream, letter, text
+from streams import DEAD, RESULTS, START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, text
 
 from pipeline.run import main
 from pipeline.sinks.pubsub import failure_payload
 from transforms import TokenClassifier
 
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
-START_SECONDS = 40.0  # of a process on a busy machine, until its first result
 IDLE_SECONDS = 15.0
 
 
@@ -66,11 +64,7 @@ def life(stream: Callable[..., Stream]) -> Life:
     steady.start()
     steady.publish([letter(0)])
     steady.wait_for_results(1, START_SECONDS)
-    sent = {}
-    for begin in range(1, 2000, 20):
-        sent.update(dict.fromkeys((f"letter-{n}" for n in range(begin, min(begin + 20, 2000))), time.time()))
-        steady.publish([letter(number) for number in range(begin, min(begin + 20, 2000))])
-        time.sleep(0.1)
+    sent = steady.publish_steadily(range(1, 2000))
     steady.wait_for_results(2000, 60)
     steady.wait_for_acknowledgements(10)
     results = steady.results()
@@ -105,9 +99,8 @@ def test_every_letter_comes_out_once_with_its_attributes(life: Life) -> None:
         f"letter-{n}": {"key": f"letter-{n}", "data": f"d{n}", "id": f"letter-{n}"} for n in range(2000)
     }
     assert len(life.results) == 2000
-    p50, p99 = statistics.median(life.latencies), statistics.quantiles(life.latencies, n=100)[98]
-    print(f"\nlatency of 1,999 letters at 200 a second: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms")
-    assert p99 < 5
+    print(f"\n{latencies_said(life.latencies, '1,999 letters at 200 a second')}")
+    assert statistics.quantiles(life.latencies, n=100)[98] < 5
 
 
 def test_a_result_is_that_of_the_model(life: Life) -> None:
@@ -157,22 +150,8 @@ def test_an_interrupt_ends_an_idle_run(stream: Callable[..., Stream], number: in
 
 def test_nothing_is_lost_when_the_program_is_killed(stream: Callable[..., Stream]) -> None:
     letters, kills = (10_000, 20) if LONG else (1_500, 3)
-    chance = random.Random(7)
     killed = stream()
-    flow = threading.Thread(target=_flow, args=(killed, letters, kills), daemon=True)
-    for number in range(kills):
-        killed.start()
-        if not number:
-            flow.start()
-        known = len(killed.ids())
-        killed.wait_for_results(min(known + 1, letters), START_SECONDS)
-        time.sleep(chance.uniform(0, 1))
-        killed.wait_for_work(5)
-        killed.kill()
-    killed.start()
-    flow.join()
-    killed.wait_for_results(letters, START_SECONDS + 20)
-    killed.wait_for_acknowledgements(30)
+    killed.outlive_kills(letters, kills, a_second=letters // (kills * 6))
     ids = killed.ids()
     assert set(ids) == {f"letter-{n}" for n in range(letters)}
     more, counts = sum(ids.values()) - letters, killed.broker.counts(SUBSCRIPTION)
@@ -182,14 +161,6 @@ def test_nothing_is_lost_when_the_program_is_killed(stream: Callable[..., Stream
     assert counts.expired > 0  # the kills did hit work
     assert more <= kills * 1000  # what is in work at a kill is a bundle at the most
     assert killed.terminate()[0] == 0
-
-
-def _flow(stream: Stream, letters: int, kills: int) -> None:
-    """Publishes at a pace that lasts until after the last kill."""
-    batch = letters // (kills * 60)
-    for begin in range(0, letters, batch):
-        stream.publish([letter(number) for number in range(begin, min(begin + batch, letters))])
-        time.sleep(0.1)
 
 
 def test_a_letter_that_is_delivered_three_times_has_one_result(stream: Callable[..., Stream]) -> None:

@@ -1,0 +1,99 @@
+"""The program between a subscription and files of a window each, as a process: a backlog, an end, and kills."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections import Counter, defaultdict
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from services.pubsub_queue import Message
+from streams import START_SECONDS, SUBSCRIPTION, Stream, letter
+
+from pipeline.sinks import window_files
+
+
+class FileStream(Stream):
+    """The program between a subscription and windowed files."""
+
+    poll_seconds = 0.2
+
+    def __init__(self, folder: Path, *flags: str, **broker: Any) -> None:
+        dead = f"--dead_letter={folder}/out/dead.jsonl"
+        super().__init__(folder, f"--output={folder}/out/x.jsonl", dead, *flags, **broker)
+        self._prefix = f"{folder}/out/x"
+
+    def files(self) -> list[Path]:
+        return list(map(Path, window_files(self._prefix, ".jsonl")))
+
+    def ids(self) -> Counter[str]:
+        return Counter(row["id"] for path in self.files() for row in rows_in(path))
+
+
+def rows_in(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def window_name(moment: float, seconds: int) -> str:
+    start = moment // seconds * seconds
+    return "-".join(
+        datetime.fromtimestamp(each, timezone.utc).strftime("%Y%m%dT%H%M%SZ") for each in (start, start + seconds)
+    )
+
+
+def test_a_backlog_of_an_hour_goes_to_the_files_of_its_windows(tmp_path: Path) -> None:
+    now = time.time()
+    times = {f"letter-{number}": now - 3600 + 1.8 * number for number in range(2000)}
+    backlog = [replace(letter(number), publish_time=when) for number, when in enumerate(times.values())]
+    poison = [Message(b"caf\xe9 %d" % number, {"key": f"bad-{number}"}, publish_time=now - 1800) for number in range(3)]
+    expected = defaultdict(set)
+    for id, when in times.items():
+        expected[f"x-{window_name(when, 600)}-00000-of-00001.jsonl"].add(id)
+    over = sum(when // 600 < now // 600 for when in times.values())
+
+    with FileStream(tmp_path, "--window_seconds=600") as stream:
+        stream.publish(itertools.chain(backlog[:1000], poison, backlog[1000:]))
+        stream.start()
+        stream.wait_for_results(over, START_SECONDS + 20)  # of windows that are over
+        assert stream.broker.unacknowledged(SUBSCRIPTION) > 0  # those of the open one, and the poison
+        code, seconds = stream.terminate()
+        assert code == 0
+        assert seconds < 30
+        assert stream.broker.unacknowledged(SUBSCRIPTION) == 0
+        assert "2,000 results, in " in stream.log()
+
+    assert {path.name: Counter(row["id"] for row in rows_in(path)) for path in stream.files()} == {
+        name: dict.fromkeys(ids, 1) for name, ids in expected.items()
+    }
+    dead = [row for path in window_files(f"{tmp_path}/out/dead", ".jsonl") for row in rows_in(Path(path))]
+    assert sorted(row["payloadBytes"] for row in dead) == ["Y2Fm6SAw", "Y2Fm6SAx", "Y2Fm6SAy"]
+    assert list((tmp_path / "out").glob(".*")) == []
+
+
+def test_kills_lose_nothing(tmp_path: Path) -> None:
+    letters, kills = 1_500, 2
+    with FileStream(tmp_path, "--window_seconds=2") as stream:
+        # The first is killed at its first work, before any file; the second when it has written one.
+        known: list[int] = []
+
+        def begun() -> bool:
+            if not known:
+                working = stream.broker.outstanding(SUBSCRIPTION) > 0
+                known.extend([0] * working)
+                return working
+            return len(stream.ids()) > 0
+
+        stream.outlive_kills(letters, kills, a_second=50, begun=begun)
+        assert stream.terminate()[0] == 0
+        expired = stream.broker.counts(SUBSCRIPTION).expired
+    ids = stream.ids()
+    assert set(ids) == {f"letter-{number}" for number in range(letters)}
+    print(
+        f"\n{kills} kills over {letters:,} letters into files: none lost, {expired} delivered again,"
+        f" {sum(ids.values()) - letters} came twice"
+    )
+    assert expired > 0
