@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -75,8 +74,6 @@ class Scorer:
         self._sees_padding = setup.config.model_type in _SEES_PADDING
         self._shortest: int = getattr(setup.config, "downsampling_rate", 1)  # CANINE crashes on less
         self._num_labels: int = setup.config.num_labels
-        several = engine.streams > 1
-        self._map: Callable[..., Iterator[Any]] = ThreadPoolExecutor(engine.streams).map if several else map
         padding = setup.tokenization.tokenizer.pad_token_id
         self._padding: int = 0 if padding is None else padding
 
@@ -144,26 +141,18 @@ class Scorer:
         scored: list[np.ndarray | BaseException] = [np.zeros((0, self._num_labels), np.float32)] * len(windows)
         pending = [number for number, window in enumerate(windows) if len(window.kept)]
         while pending:
-            batches = self._batches(windows, pending)
+            lengths = [windows[number].length for number in pending]
+            plan = plan_batches(lengths, self._max_batch_tokens, same_length=self._sees_padding)
+            batches = [[pending[position] for position in batch] for batch in plan]
             done: set[int] = set()
             with suppress(OutOfMemoryError):  # what is left is planned anew, in smaller batches
-                of_batches = self._map(self._scores_of_batch, [[windows[number] for number in one] for one in batches])
-                for batch, of_batch in zip(batches, of_batches, strict=True):
+                for batch in batches:
+                    of_batch = isolated(self._forward, [windows[number] for number in batch])
                     for number, scores in zip(batch, of_batch, strict=True):
                         scored[number] = scores
                     done.update(batch)
             pending = [number for number in pending if number not in done]
         return scored
-
-    def _batches(self, windows: Sequence[_Window], pending: Sequence[int]) -> list[list[int]]:
-        """The pending windows in batches, as many of them at least as the engine runs at once."""
-        lengths = [windows[number].length for number in pending]
-        share = max(max(lengths), -(-sum(lengths) // self.engine.streams))
-        batches = plan_batches(lengths, min(self._max_batch_tokens, share), same_length=self._sees_padding)
-        return [[pending[position] for position in batch] for batch in batches]
-
-    def _scores_of_batch(self, windows: Sequence[_Window]) -> list[np.ndarray | BaseException]:
-        return isolated(self._forward, windows)
 
     def _forward(self, windows: Sequence[_Window]) -> list[np.ndarray]:
         shape = len(windows), max(window.length for window in windows)

@@ -229,7 +229,7 @@ def test_a_model_that_fails_costs_only_the_documents_that_make_it_fail(chaotic: 
     raising, wild = (chaotic.tokenization.encode([word])[0].ids for word in ("brown", "lazy"))
 
     class Faulty:
-        name, device, precision, streams = "faulty", "cpu", "fp32", 1
+        name, device, precision = "faulty", "cpu", "fp32"
 
         def logits(self, input_ids: np.ndarray, *others: Any) -> np.ndarray:
             if any(np.isin(raising, row).all() for row in input_ids):
@@ -256,7 +256,7 @@ def test_out_of_memory_halves_the_batches_and_goes_on(checkpoint: Callable[[str]
     expected, engine, tried = classify(ODD_TEXTS), classify.scorer.engine, []
 
     class Small:
-        name, device, precision, streams = "small", "cuda:0", "fp32", 1
+        name, device, precision = "small", "cuda:0", "fp32"
 
         def logits(self, input_ids: np.ndarray, *others: Any) -> np.ndarray:
             tried.append(input_ids.size)

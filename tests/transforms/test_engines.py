@@ -102,22 +102,6 @@ def test_int8_is_for_openvino(checkpoint: Callable[[str], Path]) -> None:
         load_engine(resolve(str(checkpoint("bert_cased"))), engine="torch", precision="int8")
 
 
-def test_small_calls_are_spread_over_the_streams(checkpoint: Callable[[str], Path]) -> None:
-    classify = TokenClassifier(checkpoint("bert_cased"), engine="torch")
-    engine, sizes = classify.scorer.engine, []
-
-    class Streams:
-        name, device, precision, streams = "streams", "cpu", "fp32", 3
-
-        def logits(self, input_ids: np.ndarray, *others: Any) -> np.ndarray:
-            sizes.append(len(input_ids))
-            return engine.logits(input_ids, *others)
-
-    classify.scorer.engine = Streams()
-    classify(["one two three four"] * 2 + ["five six seven eight", "nine ten eleven twelve"] * 2 + ["a b c d"])
-    assert len(sizes) >= 3
-
-
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_bf16_is_near(checkpoint: Callable[[str], Path], engine: str, batch: tuple[np.ndarray, ...]) -> None:
     found = resolve(str(checkpoint("rampart_torch")))

@@ -24,13 +24,11 @@ class Engine(Protocol):
         name: ``torch`` or ``openvino``.
         device: Where it runs, for example ``cpu`` or ``cuda:0``.
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
-        streams: How many batches at once keep the device busy.
     """
 
     name: str
     device: str
     precision: str
-    streams: int
 
     def logits(
         self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: np.ndarray | None

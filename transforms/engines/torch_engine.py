@@ -90,7 +90,6 @@ class TorchEngine:
     """
 
     name = "torch"
-    streams = 1
 
     def __init__(self, model: Any, *, device: str, precision: str) -> None:
         self.device = device
