@@ -91,7 +91,7 @@ class NerConfig:
             output, output_format = check_output(options)
             dead_letter = check_dead_letter(options, output, output_format)
             source, input_format = check_input(options, output, output_format, dead_letter)
-            tables = check_tables(options, output, dead_letter, streaming=is_stream(source))
+            tables = check_tables(options, output, streaming=is_stream(source))
             model = _check_model(options, strategy, streaming=is_stream(source))
         return cls(
             input=source,

@@ -34,7 +34,7 @@ class TableSettings:
     cluster_by_id: bool
 
 
-def check_tables(options: NerOptions, output: Place, dead_letter: Place, *, streaming: bool) -> TableSettings:
+def check_tables(options: NerOptions, output: Place, *, streaming: bool) -> TableSettings:
     """The settings, checked where there is a table to be written."""
     temp_location = options.view_as(GoogleCloudOptions).temp_location
     method = options.write_method
@@ -46,13 +46,11 @@ def check_tables(options: NerOptions, output: Place, dead_letter: Place, *, stre
                 "--write_method=STORAGE_WRITE_API does not say which rows are written, and without that no message can"
                 " be acknowledged on this runner; use STREAMING_INSERTS"
             )
-    failure_method = "STREAMING_INSERTS"
-    if isinstance(dead_letter, Table) and not streaming and method == "FILE_LOADS":
-        failure_method = "FILE_LOADS"
+    loads = isinstance(output, Table) and method == "FILE_LOADS"  # and so there is a place for the files
     return TableSettings(
         granularity=options.granularity,
         write_method=method,
-        failure_method=failure_method,
+        failure_method="FILE_LOADS" if loads else "STREAMING_INSERTS",
         write_disposition=options.write_disposition,
         create=options.create_disposition == "CREATE_IF_NEEDED",
         partition_by_day=options.partition_by_day,
