@@ -57,11 +57,10 @@ def _agreement(name: str, results: dict[str, Any]) -> str:
 
 
 def _program_lines(results: dict[str, Any]) -> list[str]:
-    count = 4 * results["documents"]
-    rate = rates(results["program"], count)
+    rate = rates(**results["program"])
     in_process = {name: rate[name.replace("program", "TokenClassifier")] for name in rate}
     return [
-        f"| {count} documents | documents/s | of that in process |",
+        f"| {results['program']['documents']} documents | documents/s | of that in process |",
         "|---|---|---|",
         *(f"| {name} | {one:.0f} | {one / in_process[name]:.2f} |" for name, one in rate.items()),
     ]
@@ -81,7 +80,7 @@ def _debian_lines(results: dict[str, Any]) -> list[str]:
 
 
 def _grouping_lines(results: dict[str, Any]) -> list[str]:
-    rate = rates(results["program"], 4 * results["documents"])
+    rate = rates(**results["program"])
     lines = ["| grouping | µs a document | of a run in fp32 | in bf16 |", "|---|---|---|---|"]
     for name, micros in results["grouping"].items():
         shares = [f"{micros * rate[f'program, openvino {precision}'] / 1e6:.1%}" for precision in ("fp32", "bf16")]
