@@ -15,6 +15,10 @@ from pipeline.pubsub.leases import Leases
 from pipeline.pubsub.messages import BadTimestampError, Message, Receipt, event_time
 from pipeline.pubsub.watermark import Watermark
 
+BUNDLE_MESSAGES = 1000
+BUNDLE_BYTES = 500_000
+"""What a step takes at once: that is in work when the program is asked to stop, some seconds of work at most."""
+
 _PULL_MESSAGES = 1000
 _ACK_DELAY_SECONDS = 0.02  # acknowledgements wait so long for company
 

@@ -62,10 +62,14 @@ def written_files(prefix: str, suffix: str) -> list[str]:
     Returns:
         Their paths, sorted.
     """
+    return [path for path in numbered_files(prefix, suffix) if is_shard(path, prefix, suffix)]
+
+
+def numbered_files(prefix: str, suffix: str) -> list[str]:
+    """The files `prefix-…-of-…suffix` that there are, sorted; some may be of another, longer prefix."""
     # Beam lists the folder before the first wildcard, and finds nothing in a folder without a name.
     rooted = prefix if "/" in prefix or "\\" in prefix else f"./{prefix}"
-    found = FileSystems.match([f"{rooted}-*-of-*{suffix}"])[0].metadata_list
-    return sorted(file.path for file in found if is_shard(file.path, prefix, suffix))
+    return sorted(file.path for file in FileSystems.match([f"{rooted}-*-of-*{suffix}"])[0].metadata_list)
 
 
 def is_shard(path: str, prefix: str, suffix: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
@@ -90,7 +89,7 @@ def message_of_failure(failure: Failure) -> Outgoing:
             data = json_line({**row, **smaller}).encode()
             if fits(data, attributes):
                 return Outgoing(data, attributes, tag=failure)
-    attributes = _raw_attributes(failure)
+    attributes = _raw_attributes(failure, row["timestamp"])
     if fits(failure.payload, attributes):
         return Outgoing(failure.payload, {**attributes, "payload_encoding": "raw"}, tag=failure)
     attributes["payload_bytes"] = str(len(failure.payload))
@@ -98,12 +97,12 @@ def message_of_failure(failure: Failure) -> Outgoing:
     return Outgoing(failure.payload[:room], {**attributes, "payload_encoding": "cut"}, tag=failure)
 
 
-def _raw_attributes(failure: Failure) -> dict[str, str]:
+def _raw_attributes(failure: Failure, timestamp: str) -> dict[str, str]:
     """What a failure's row tells beside the payload, the document's attributes as far as there is room."""
     told = {
         "stage": failure.stage,
         "errorMessage": _cut(failure.error),
-        "timestamp": datetime.fromtimestamp(failure.timestamp, timezone.utc).isoformat(timespec="microseconds"),
+        "timestamp": timestamp,
         "payload_encoding": "raw",
     }
     for key, value in failure.attributes.items():

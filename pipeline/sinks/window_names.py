@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from apache_beam.io.filesystems import FileSystems
+from pipeline.sinks.files import numbered_files
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # The years that a name has four digits for.
@@ -94,10 +94,8 @@ def window_files(prefix: str, suffix: str, window: str | None = None) -> list[st
     Returns:
         Their paths, sorted.
     """
-    rooted = prefix if "/" in prefix or "\\" in prefix else f"./{prefix}"
-    found = FileSystems.match([f"{rooted}-*-of-*{suffix}"])[0].metadata_list
-    names = ((file.path, _parsed(file.path, prefix, suffix)) for file in found)
-    return sorted(path for path, name in names if name and window in (None, name["window"]))
+    names = ((path, _parsed(path, prefix, suffix)) for path in numbered_files(prefix, suffix))
+    return [path for path, name in names if name and window in (None, name["window"])]
 
 
 def _parsed(path: str, prefix: str, suffix: str) -> re.Match[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -85,13 +86,15 @@ class WriteWindowedResults(beam.PTransform):
         check_result_format(output_format, include_text)
         prefix, suffix = output_files(output, output_format)
         self._windows = _WriteWindows(
-            ResultFormat(output_format, suffix, strategy, include_text, escape_formulas),
-            prefix,
-            suffix,
-            _checked_window(window_seconds),
-            _checked("allowed_lateness_seconds", allowed_lateness_seconds, 0),
-            int(_checked("num_shards", num_shards or 1, 1)),
-            _checked_wait(max_wait_seconds, window_seconds),
+            _Settings(
+                ResultFormat(output_format, suffix, strategy, include_text, escape_formulas),
+                prefix,
+                suffix,
+                _checked_window(window_seconds),
+                _checked("allowed_lateness_seconds", allowed_lateness_seconds, 0),
+                int(_checked("num_shards", num_shards or 1, 1)),
+                _checked_wait(max_wait_seconds, window_seconds),
+            )
         )
 
     def expand(self, results: Any) -> Written:
@@ -124,33 +127,49 @@ class WriteWindowedFailures(beam.PTransform):
         super().__init__()
         prefix, suffix = output_files(output, "jsonl", "--dead_letter")
         self._windows = _WriteWindows(
-            FailureFormat(suffix),
-            prefix,
-            suffix,
-            _checked_window(window_seconds),
-            _checked("allowed_lateness_seconds", allowed_lateness_seconds, 0),
-            1,
-            _checked_wait(max_wait_seconds, window_seconds),
+            _Settings(
+                FailureFormat(suffix),
+                prefix,
+                suffix,
+                _checked_window(window_seconds),
+                _checked("allowed_lateness_seconds", allowed_lateness_seconds, 0),
+                1,
+                _checked_wait(max_wait_seconds, window_seconds),
+            )
         )
 
     def expand(self, failures: Any) -> Written:
         return failures | "Windows" >> self._windows
 
 
+@dataclass(frozen=True)
+class _Settings:
+    """What the steps of a windowed sink need to know.
+
+    Attributes:
+        format: Makes records of elements, and files of records.
+        prefix: As given by `output_files`.
+        suffix: As given by `output_files`.
+        seconds: Length of a window.
+        lateness: Seconds after a window's end for which late records are gathered.
+        num_shards: Files a window.
+        max_wait: Seconds by the clock after which what waits is written anyway.
+    """
+
+    format: _Format
+    prefix: str
+    suffix: str
+    seconds: int
+    lateness: float
+    num_shards: int
+    max_wait: float
+
+
 class _WriteWindows(beam.PTransform):
-    def __init__(
-        self,
-        file_format: _Format,
-        prefix: str,
-        suffix: str,
-        window_seconds: int,
-        lateness: float,
-        num_shards: int,
-        max_wait: float,
-    ) -> None:
+    def __init__(self, settings: _Settings) -> None:
         super().__init__()
-        self._records = _RecordsFn(file_format, window_seconds, num_shards)
-        self._write = _WriteFn(file_format, prefix, suffix, window_seconds, lateness, num_shards, max_wait)
+        self._records = _RecordsFn(settings)
+        self._write = _WriteFn(settings)
 
     def expand(self, elements: Any) -> Written:
         records = (
@@ -166,17 +185,15 @@ class _WriteWindows(beam.PTransform):
 class _RecordsFn(beam.DoFn):
     """Each element as the record of a file, by window and shard; what makes no record is a failure."""
 
-    def __init__(self, file_format: _Format, window_seconds: int, num_shards: int) -> None:
-        self._format = file_format
-        self._seconds = window_seconds
-        self._num_shards = num_shards
+    def __init__(self, settings: _Settings) -> None:
+        self._settings = settings
         self._failures = Metrics.counter(NAMESPACE, "write_failures")
 
     def process(
         self, element: DocumentEntities | Failure, timestamp: Timestamp = beam.DoFn.TimestampParam
     ) -> Iterator[Any]:
         try:
-            record = self._format.record(element)
+            record = self._settings.format.record(element)
         except Exception as error:
             if isinstance(element, Failure):
                 raise
@@ -184,8 +201,8 @@ class _RecordsFn(beam.DoFn):
             yield TaggedOutput(_FAILURES, Failure.of_result(element, error, "write"))
             return
         event = event_time(element.timestamp, float(timestamp))
-        start = window_start(event, self._seconds)
-        shard = zlib.crc32(_shard_id(element)) % self._num_shards
+        start = window_start(event, self._settings.seconds)
+        shard = zlib.crc32(_shard_id(element)) % self._settings.num_shards
         yield TimestampedValue(((start, shard), (record, element.receipt)), event)
 
 
@@ -199,24 +216,8 @@ class _WriteFn(beam.DoFn):
     FORGET = TimerSpec("forget", TimeDomain.WATERMARK)
     WAITED = TimerSpec("waited", TimeDomain.REAL_TIME)
 
-    def __init__(
-        self,
-        file_format: _Format,
-        prefix: str,
-        suffix: str,
-        window_seconds: int,
-        lateness: float,
-        num_shards: int,
-        max_wait: float,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._format = file_format
-        self._prefix = prefix
-        self._suffix = suffix
-        self._seconds = window_seconds
-        self._lateness = lateness
-        self._num_shards = num_shards
-        self._max_wait = max_wait
+    def __init__(self, settings: _Settings, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
         self._clock = clock
         self._files = Metrics.counter(NAMESPACE, "window_files")
         self._written = Metrics.counter(NAMESPACE, "window_records")
@@ -236,10 +237,10 @@ class _WriteFn(beam.DoFn):
         if waiting.read():
             return
         waiting.write(True)
-        waited.set(Timestamp.of(self._clock() + self._max_wait))
+        waited.set(Timestamp.of(self._clock() + self._settings.max_wait))
         if not closed.read():
             # For a window that is over and forgotten this is in the past, and so it fires at once.
-            close.set(Timestamp.of(start + self._seconds))
+            close.set(Timestamp.of(start + self._settings.seconds))
 
     @on_timer(CLOSE)
     def on_close(
@@ -251,9 +252,9 @@ class _WriteFn(beam.DoFn):
         forget: Any = beam.DoFn.TimerParam(FORGET),
         waited: Any = beam.DoFn.TimerParam(WAITED),
     ) -> Iterator[str]:
-        if self._lateness:
+        if self._settings.lateness:
             closed.write(True)
-            forget.set(Timestamp.of(key[0] + self._seconds + self._lateness))
+            forget.set(Timestamp.of(key[0] + self._settings.seconds + self._settings.lateness))
         waited.clear()
         yield from self._flush(key, ON_TIME, records, waiting)
 
@@ -284,7 +285,7 @@ class _WriteFn(beam.DoFn):
     def _flush(self, key: Key, pane: str, records: Any, waiting: Any) -> Iterator[str]:
         pending = sorted(records.read(), key=_record)
         if pending:
-            self._write(WindowShard(key[0], self._seconds, key[1], self._num_shards), pane, pending)
+            self._write(WindowShard(key[0], self._settings.seconds, key[1], self._settings.num_shards), pane, pending)
         records.clear()
         waiting.clear()
         for _, receipt in pending:
@@ -292,8 +293,8 @@ class _WriteFn(beam.DoFn):
                 yield receipt
 
     def _write(self, shard: WindowShard, pane: str, pending: list[Waiting]) -> None:
-        data = self._format.file([record for record, _ in pending])
-        name = put_file(partial(shard.name, self._prefix, self._suffix, pane), data)
+        data = self._settings.format.file([record for record, _ in pending])
+        name = put_file(partial(shard.name, self._settings.prefix, self._settings.suffix, pane), data)
         self._files.inc()
         self._written.inc(len(pending))
         if f"-{shard.window}-{LATE}" in name:

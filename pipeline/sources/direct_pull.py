@@ -19,11 +19,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from pipeline.direct_counters import remember_sampler
 from pipeline.pubsub.readers import open_subscription
-from pipeline.pubsub.subscription import SubscriptionSettings, Taken
-
-_BUNDLE_MESSAGES = 1000
-_BUNDLE_BYTES = 500_000
-"""A bundle is what is in work when the program is asked to stop: some seconds of work at most."""
+from pipeline.pubsub.subscription import BUNDLE_BYTES, BUNDLE_MESSAGES, SubscriptionSettings, Taken
 
 _WAIT_SECONDS = 0.1
 """The runner has one thread: while this step waits for messages, no timer fires. Without a wait it would spin."""
@@ -59,7 +55,7 @@ class _PullEvaluator(_TransformEvaluator):
     def finish_bundle(self) -> TransformResult:
         remember_sampler()
         reader = open_subscription(self._applied_ptransform.transform.settings)
-        taken = reader.take(_BUNDLE_MESSAGES, _BUNDLE_BYTES, _WAIT_SECONDS)
+        taken = reader.take(BUNDLE_MESSAGES, BUNDLE_BYTES, _WAIT_SECONDS)
         if reader.draining and not taken:
             return TransformResult(self, [], [], None, {None: MAX_TIMESTAMP})
         again = self._evaluation_context.create_bundle(pvalue.PBegin(self._applied_ptransform.transform.pipeline))

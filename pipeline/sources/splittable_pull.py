@@ -13,10 +13,8 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from pipeline.pubsub.readers import open_subscription
-from pipeline.pubsub.subscription import SubscriptionSettings
+from pipeline.pubsub.subscription import BUNDLE_BYTES, BUNDLE_MESSAGES, SubscriptionSettings
 
-_BUNDLE_MESSAGES = 1000
-_BUNDLE_BYTES = 500_000
 _WAIT_SECONDS = 0.5
 
 
@@ -88,7 +86,7 @@ class _PullFn(beam.DoFn):
         reader = open_subscription(settings)
         if not tracker.try_claim(None):
             return
-        taken = reader.take(_BUNDLE_MESSAGES, _BUNDLE_BYTES, _WAIT_SECONDS)
+        taken = reader.take(BUNDLE_MESSAGES, BUNDLE_BYTES, _WAIT_SECONDS)
         for each in taken:
             yield TimestampedValue(each.message, Timestamp.of(each.timestamp))
         watermark.set_watermark(Timestamp.of(reader.watermark()))
