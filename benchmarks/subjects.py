@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,12 +82,13 @@ class InProcesses:
     def __init__(self, model: str, engine: str, precision: str, processes: int) -> None:
         settings = {"aggregation_strategy": "first", "engine": engine, "precision": precision, "threads": 1}
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(processes, context, initializer=_load_classifier, initargs=(model, settings))
+        # Not a ProcessPoolExecutor, whose processes may wait for each other at their end.
+        self._pool = context.Pool(processes, initializer=_load_classifier, initargs=(model, settings))
         self._processes = processes
 
     def __call__(self, texts: Sequence[str]) -> None:
         parts = [texts[number :: self._processes] for number in range(self._processes)]
-        list(self._pool.map(_classify, filter(None, parts)))
+        self._pool.map(_classify, list(filter(None, parts)), chunksize=1)
 
 
 _classifier: Reader | None = None
