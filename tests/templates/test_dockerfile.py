@@ -6,6 +6,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -15,7 +16,7 @@ FOLDER = Path(__file__).parents[2] / "templates"
 
 
 def test_lint() -> None:
-    linter = shutil.which("hadolint", path=str(Path(shutil.sys.executable).parent))  # type: ignore[attr-defined]
+    linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     assert linter, "hadolint is not installed: make setup"
     done = subprocess.run(
         [linter, "--config", FOLDER / "hadolint.yaml", FOLDER / "Dockerfile"], capture_output=True, text=True
@@ -74,10 +75,5 @@ def test_anyone_may_use_the_caches(image: Build) -> None:
         )
 
 
-def test_the_image_reads_text_and_asks_no_hub(image: Build, tmp_path: Path) -> None:
+def test_no_worker_asks_the_hub(image: Build) -> None:
     assert image.environment["HF_HUB_OFFLINE"] == "1"
-    (tmp_path / "in.txt").write_text("My name is Ann Smith.\n")
-    flags = [f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out", "--sdk_container_image=x"]
-    done = image.run("python", image.environment["FLEX_TEMPLATE_PYTHON_PY_FILE"], *flags, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert '"text": "Smith"' in (tmp_path / "out-00000-of-00001.jsonl").read_text()
