@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test services lint format bench bench-latency bench-spacy trials clean
+.PHONY: setup run test services lint format bench bench-latency bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -46,6 +46,9 @@ bench-spacy:  ## Makes the environment for the benchmark's optional rows of spaC
 trials: setup  ## Measures batch sizes, streams and sorting against each other; takes ten minutes.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.trials
+
+templates: setup  ## Renews the metadata of the Flex Templates from the program's flags.
+	$(BIN)/python -m templates.metadata
 
 clean:
 	rm -rf $(VENV) .venv-spacy out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

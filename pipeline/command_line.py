@@ -6,7 +6,7 @@ import argparse
 import difflib
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, _BeamArgumentParser
 
 from pipeline.options import NerOptions
 
@@ -33,6 +33,7 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
     _, others = parser.parse_known_args(flags)
     options = PipelineOptions(list(flags))
     _check_known(options, others, parser)
+    _leave_main_session(options)
     return options
 
 
@@ -41,10 +42,7 @@ def _check_known(options: PipelineOptions, flags: list[str], own: argparse.Argum
 
     Portable runners have flags that only their job server knows, so with these all are passed on.
     """
-    known = _BeamParser(prog=PROGRAM, allow_abbrev=False, add_help=False)
-    for cls in PipelineOptions.__subclasses__():
-        if cls is not NerOptions:
-            cls._add_argparse_args(known)
+    known = beam_parser()
     _, unknown = known.parse_known_args(flags)
     runner = options.view_as(StandardOptions).runner
     if not unknown or (runner not in LOCAL_RUNNERS and runner != "DataflowRunner"):
@@ -56,6 +54,22 @@ def _check_known(options: PipelineOptions, flags: list[str], own: argparse.Argum
     close = difflib.get_close_matches(name, choices, n=1)
     hint = f"; did you mean {close[0]}?" if close else "; --help lists the program's flags"
     raise ValueError(f"{name} is not a flag of this program or of Beam{hint}")
+
+
+def beam_parser() -> argparse.ArgumentParser:
+    """A parser of Beam's own flags."""
+    parser = _BeamParser(prog=PROGRAM, allow_abbrev=False, add_help=False)
+    for cls in PipelineOptions.__subclasses__():
+        if cls is not NerOptions:
+            cls._add_argparse_args(parser)
+    return parser
+
+
+def _leave_main_session(options: PipelineOptions) -> None:
+    """Keeps Beam from pickling the main module for Dataflow's workers: they import the installed package."""
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:
+        setup.save_main_session = False
 
 
 class _Parser(argparse.ArgumentParser):

@@ -104,7 +104,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         " of a BigQuery table, or as messages of a Pub/Sub topic (default: the output's prefix or topic with -failures,"
         " its table with _error_records).",
     )
-    group.add_argument("--include_text", action="store_true", help="Repeat each document's text in its result.")
+    _add_switch(group, "--include_text", "Repeat each document's text in its result.")
     group.add_argument(
         "--num_shards", metavar="N", type=int, default=0, help="Files to write; 0 leaves it to the runner."
     )
@@ -157,8 +157,8 @@ def _add_tables(group: argparse._ArgumentGroup) -> None:
         default="CREATE_IF_NEEDED",
         help="Whether tables for results and failures are made where there are none.",
     )
-    group.add_argument("--partition_by_day", action="store_true", help="Partition new tables by the day of processing.")
-    group.add_argument("--cluster_by_id", action="store_true", help="Cluster a new table of results by id.")
+    _add_switch(group, "--partition_by_day", "Partition new tables by the day of processing.")
+    _add_switch(group, "--cluster_by_id", "Cluster a new table of results by id.")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -196,10 +196,10 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--threads", metavar="N", type=int, help="Threads a process on a CPU (default: the engine's choice)."
     )
-    group.add_argument(
+    _add_switch(
+        group,
         "--allow_pickle_weights",
-        action="store_true",
-        help="Load weights that are pickled. They can run code: only for checkpoints that you trust.",
+        "Load weights that are pickled. They can run code: only for checkpoints that you trust.",
     )
 
 
@@ -257,3 +257,22 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
         help="In streaming, how long a document may wait for others to be read with it (default: 100; on the"
         " DirectRunner none, where what has come meanwhile is a batch).",
     )
+
+
+def _add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
+    """A flag that is on where it stands alone; launchers of templates give every flag a value: true or false."""
+    group.add_argument(flag, metavar="true|false", nargs="?", const=True, default=False, type=boolean, help=text)
+
+
+def boolean(value: str) -> bool:
+    """Reads true or false, in any case.
+
+    >>> boolean("True"), boolean("false")
+    (True, False)
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
+    if value.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{value!r} is neither true nor false")
+    return value.lower() == "true"

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.runner import PipelineState
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, parse
 from pipeline.config import NerConfig
@@ -72,7 +72,7 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
         with drained_by_signals() if runs_direct(pipeline) else nullcontext():
             result = pipeline.run()
             if options.view_as(StandardOptions).runner == "DataflowRunner":
-                print(f"{PROGRAM}: job {result.job_id()} is submitted")
+                print(f"{PROGRAM}: {_handed_over(result, options)}")
                 return 0
             state = result.wait_until_finish()
     except Exception as error:  # the runner has logged the stack
@@ -85,6 +85,14 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     summary = Summary.of(metrics, seconds=time.monotonic() - begin)
     print(*summary.lines(*_written_to(config)), sep="\n")
     return 0
+
+
+def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
+    """What became of a job for Dataflow, which is not waited for: a template's launcher submits it when this ends."""
+    if getattr(result, "has_job", False):
+        return f"job {result.job_id()} is submitted"
+    template = options.view_as(GoogleCloudOptions).template_location
+    return f"the job is described in {template}" if template else "the job was built, and not submitted"
 
 
 def _written_to(config: NerConfig) -> Iterator[str]:

