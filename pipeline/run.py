@@ -23,6 +23,11 @@ from pipeline.sources.direct_pull import runs_direct
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary
 
+_NOISE = (
+    "Resource module is not available",  # wherever Beam's optional parts are not installed
+    "No semi_persistent_directory found",  # a worker's place for a pickled main session, which there is not
+)
+
 _logger = logging.getLogger(__name__)
 
 
@@ -120,5 +125,6 @@ def _clear(config: NerConfig) -> None:
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:
-    """False for a warning of Beam's that comes with every worker wherever its optional parts are not installed."""
-    return "Resource module is not available" not in record.getMessage()
+    """False for warnings of Beam's that come with every worker, and of things that this program does not use."""
+    message = record.getMessage()
+    return not any(noise in message for noise in _NOISE)

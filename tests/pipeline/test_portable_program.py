@@ -63,10 +63,10 @@ def portable(server: JobServer) -> list[str]:
     return ["--runner=PortableRunner", f"--job_endpoint={server.address}"]
 
 
-def program(*flags: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def program(*flags: str) -> subprocess.CompletedProcess[str]:
     """The program as a user runs it."""
     command = [sys.executable, "-m", "pipeline", *flags]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -92,24 +92,25 @@ def counts(out: str) -> list[str]:
 # A job server
 
 
-def test_samples_on_a_job_server_with_a_worker_pool(external: list[str], tmp_path: Path) -> None:
+def test_samples_on_a_job_server_with_a_worker_pool(
+    external: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = [f"--input={SAMPLES}", "--aggregation_strategy=first", "--include_text"]
-    remote = program(*flags, f"--output={tmp_path}/remote/x", *external, cwd=REPOSITORY)
+    remote = program(*flags, f"--output={tmp_path}/remote/x", *external)
     assert remote.returncode == 0, remote.stderr
-    local = program(*flags, f"--output={tmp_path}/local/x", cwd=REPOSITORY)
+    assert main([*flags, f"--output={tmp_path}/local/x"]) == 0
     assert rows(tmp_path / "remote") == rows(tmp_path / "local")
     assert len(rows(tmp_path / "local")) == 42
-    assert counts(remote.stdout) == counts(local.stdout)
+    assert counts(remote.stdout) == counts(capsys.readouterr().out)
     assert remote.stderr == ""
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".avro"])
 def test_failures_on_a_job_server(
-    ending: str, external: list[str], poison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    external: list[str], poison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([f"--input={poison}", f"--output={tmp_path}/local/x{ending}"]) == 0
+    assert main([f"--input={poison}", f"--output={tmp_path}/local/x.avro"]) == 0
     local = capsys.readouterr()
-    assert main([f"--input={poison}", f"--output={tmp_path}/remote/x{ending}", *external]) == 0
+    assert main([f"--input={poison}", f"--output={tmp_path}/remote/x.avro", *external]) == 0
     remote = capsys.readouterr()
     assert rows(tmp_path / "remote") == rows(tmp_path / "local")
     assert counts(remote.out) == counts(local.out)
@@ -123,7 +124,7 @@ def test_workers_as_processes_of_a_job_server(job_server: JobServer, poison: Pat
 
 
 def test_an_interrupted_job_is_cancelled(job_server: JobServer, poison: Path, tmp_path: Path) -> None:
-    flags = [f"--input={poison}", f"--output={tmp_path}/x", *portable(job_server), *SUBPROCESS]
+    flags = [f"--input={poison}", f"--output={tmp_path}/x", *portable(job_server), "--environment_type=LOOPBACK"]
     before = job_server.log().count("Running job")
     command = [sys.executable, "-m", "pipeline", *flags]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
@@ -136,16 +137,17 @@ def test_an_interrupted_job_is_cancelled(job_server: JobServer, poison: Path, tm
 # Workers of the DirectRunner
 
 
-@pytest.mark.parametrize("mode", ["multi_processing", "multi_threading"])
-def test_several_workers(mode: str, poison: Path, tmp_path: Path) -> None:
+SEVERAL = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+def test_several_processes(poison: Path, tmp_path: Path) -> None:
     flags = [f"--input={poison}", "--aggregation_strategy=first"]
-    several = [f"--direct_running_mode={mode}", "--direct_num_workers=2"]
-    done = program(*flags, f"--output={tmp_path}/several/x", *several, cwd=REPOSITORY)
+    done = program(*flags, f"--output={tmp_path}/several/x", *SEVERAL)
     assert done.returncode == 0, done.stderr
     assert main([*flags, f"--output={tmp_path}/one/x"]) == 0
     assert rows(tmp_path / "several") == rows(tmp_path / "one")
     assert counts(done.stdout)[:3] == ["7 documents", "3 results", "4 failures"]
-    assert [line for line in done.stderr.splitlines() if not re.match(r"INFO (transforms|pipeline)\.", line)] == []
+    assert done.stderr == ""
 
 
 def test_a_model_is_loaded_once_a_process(
@@ -154,7 +156,6 @@ def test_a_model_is_loaded_once_a_process(
     caplog.set_level(logging.INFO, "apache_beam.runners.portability.local_job_service")  # where workers' logs come
     for number in range(8):
         shutil.copy(poison, tmp_path / f"in-{number}.jsonl")
-    several = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    assert main([f"--input={tmp_path}/in-*.jsonl", f"--output={tmp_path}/x", *several]) == 0
+    assert main([f"--input={tmp_path}/in-*.jsonl", f"--output={tmp_path}/x", *SEVERAL]) == 0
     assert counts(capsys.readouterr().out)[0] == "56 documents"
     assert len([record for record in caplog.records if "loaded model" in record.getMessage()]) == 2
