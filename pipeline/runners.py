@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineRunner
 
 from pipeline.command_line import LOCAL_RUNNERS
+from pipeline.options import NerOptions
 
 _SEVERAL_WORKERS = ("multi_threading", "multi_processing")
 
@@ -30,7 +31,10 @@ def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
     from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
-    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    # The workers need none of the program's own flags, and would complain that they do not know them.
+    own = options.view_as(NerOptions).get_all_options(current_only=True)
+    given = options.get_all_options(drop_default=True)
+    encoded = JobServiceHandle.encode_pipeline_options({name: given[name] for name in given if name not in own})
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
     return FnApiRunner(provision_info=ExtendedProvisionInfo(info))
 

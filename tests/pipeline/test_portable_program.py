@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,24 @@ def test_an_interrupted_job_is_cancelled(job_server: JobServer, poison: Path, tm
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "beam-ner: interrupted; the job is cancelled\n")
+
+
+def test_a_model_that_no_worker_can_load(
+    job_server: JobServer,
+    poison: Path,
+    checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(checkpoint("bert_cased"), tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    flags = [f"--input={poison}", f"--output={tmp_path}/out/x", f"--model={tmp_path}/model"]
+    assert main([*flags, *portable(job_server), "--environment_type=LOOPBACK"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(r"^beam-ner: error: the run failed: .*model=.* cannot be loaded", err, re.MULTILINE)
+    assert rows(tmp_path / "out") == []
 
 
 # Workers of the DirectRunner

@@ -7,6 +7,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipeline import resources
 from pipeline.command_line import parse
@@ -31,7 +32,7 @@ def job(tmp_path: Path, *flags: str) -> tuple[beam.Pipeline, dict[str, dict[str,
     (tmp_path / "in.txt").write_text("Ann\n")
     options = parse([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", *CLOUD, *flags])
     config = NerConfig.from_options(options.view_as(NerOptions))
-    pipeline = beam.Pipeline(options=options)
+    pipeline = beam.Pipeline(FnApiRunner(), options=options)  # Dataflow's would look whether the bucket is there
     build(pipeline, config)
     components = pipeline.to_runner_api().components
     found = {}

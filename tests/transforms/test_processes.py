@@ -16,7 +16,8 @@ REPOSITORY = Path(__file__).parents[2]
 # What the engine and the tokenizer start by themselves, for any number of cores; the second thread of either is one more.
 FEWEST = 3
 COUNT = """
-import os
+import os, sys
+sys.addaudithook(lambda event, _: print("forked") if event == "os.fork" else None)
 from transforms import Document, TokenClassificationModelHandler
 before = len(os.listdir("/proc/self/task"))
 model = TokenClassificationModelHandler(processes=0).load_model()
