@@ -44,7 +44,8 @@ def test_a_number_of_processes_is_none_below_zero() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 def test_a_process_that_has_a_core_has_few_threads_and_no_child() -> None:
-    hidden = ("TOKENIZERS_PARALLELISM", "CI", "TF_BUILD", "JENKINS_URL")  # with the others OpenVINO forks nothing anyway
+    # By the latter three OpenVINO knows a CI job, in which it would fork nothing anyway.
+    hidden = ("TOKENIZERS_PARALLELISM", "CI", "TF_BUILD", "JENKINS_URL")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     command = [sys.executable, "-c", COUNT]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
