@@ -67,7 +67,11 @@ def _check_job_server(endpoint: str) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_JOB_SERVER_SECONDS).close()
             return
-        except (OSError, OverflowError) as error:
-            if isinstance(error, (socket.gaierror, OverflowError)) or time.monotonic() > deadline:
+        except (
+            OSError,
+            OverflowError,
+            UnicodeError,
+        ) as error:  # the latter two of ports and names that there cannot be
+            if not isinstance(error, OSError) or isinstance(error, socket.gaierror) or time.monotonic() > deadline:
                 raise ValueError(f"--job_endpoint={endpoint}: no job server answers there ({error})") from error
         time.sleep(0.2)

@@ -164,9 +164,13 @@ MISTAKES = {
         ["--runner=PortableRunner", "--job_endpoint=here"],
         ["--job_endpoint=here", "host:port"],
     ),
-    "an unknown machine": (
-        ["--runner=PortableRunner", "--job_endpoint=nosuchmachine.invalid:8099"],
-        ["--job_endpoint=nosuchmachine.invalid:8099", "no job server answers"],
+    "a machine that cannot be": (
+        ["--runner=PortableRunner", "--job_endpoint=job..server:8099"],
+        ["--job_endpoint=job..server:8099", "no job server answers"],
+    ),
+    "a port that cannot be": (
+        ["--runner=FlinkRunner", "--job_endpoint=localhost:80990"],
+        ["--job_endpoint=localhost:80990", "no job server answers"],
     ),
     "an unknown place for workers": (
         ["--runner=FlinkRunner", "--environment_type=SHED"],
