@@ -60,7 +60,7 @@ def _names_command(config: str | None) -> bool:
 def _check_job_server(endpoint: str) -> None:
     """A job server that has just been started may take some seconds to listen."""
     host, _, port = endpoint.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"--job_endpoint={endpoint} is not of the form host:port")
     deadline = time.monotonic() + _JOB_SERVER_SECONDS
     while True:

@@ -170,7 +170,7 @@ MISTAKES = {
     ),
     "a port that cannot be": (
         ["--runner=FlinkRunner", "--job_endpoint=localhost:80990"],
-        ["--job_endpoint=localhost:80990", "no job server answers"],
+        ["--job_endpoint=localhost:80990", "host:port"],
     ),
     "an unknown place for workers": (
         ["--runner=FlinkRunner", "--environment_type=SHED"],
