@@ -67,11 +67,7 @@ def _check_job_server(endpoint: str) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_JOB_SERVER_SECONDS).close()
             return
-        except (
-            OSError,
-            OverflowError,
-            UnicodeError,
-        ) as error:  # the latter two of ports and names that there cannot be
-            if not isinstance(error, OSError) or isinstance(error, socket.gaierror) or time.monotonic() > deadline:
+        except (OSError, UnicodeError) as error:  # the latter of a name that no machine can have
+            if isinstance(error, (socket.gaierror, UnicodeError)) or time.monotonic() > deadline:
                 raise ValueError(f"--job_endpoint={endpoint}: no job server answers there ({error})") from error
         time.sleep(0.2)
