@@ -50,7 +50,7 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
     install_requires=BASE,
     extras_require={"test": TEST, "bench": BENCH, "dev": DEV},
-    entry_points={"console_scripts": ["beam-ner=pipeline.run:main"]},
+    entry_points={"console_scripts": ["beam-ner=pipeline.run:main", "beam-ner-worker=pipeline.worker:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",

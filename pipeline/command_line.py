@@ -11,9 +11,12 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from pipeline.options import NerOptions
 
 PROGRAM = "beam-ner"
-LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner")
+LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner", "FnApiRunner")
 STREAMING_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
 """Names under which the BundleBasedDirectRunner is meant where the input has no end."""
+
+_MISTYPED = 0.85
+"""How like a flag of the program another must be to be taken for it; `--parallelism` or `--max_parallelism` is not."""
 
 
 def parse(flags: Sequence[str]) -> PipelineOptions:
@@ -32,22 +35,37 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
     NerOptions._add_argparse_args(parser)
     _, others = parser.parse_known_args(flags)
     options = PipelineOptions(list(flags))
+    _name_runner(options.view_as(StandardOptions))
     _check_known(options, others, parser)
     _leave_main_session(options)
     return options
 
 
+def _name_runner(options: StandardOptions) -> None:
+    """Gives the runner the one name that the program asks for; Beam takes it in any case, and without its ending."""
+    known = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
+    known.update(
+        zip(map(str.lower, StandardOptions.ALL_KNOWN_RUNNERS), StandardOptions.KNOWN_RUNNER_NAMES, strict=True)
+    )
+    given = (options.runner or "").lower()
+    options.runner = known.get(given) or known.get(f"{given}runner") or options.runner
+
+
 def _check_known(options: PipelineOptions, flags: list[str], own: argparse.ArgumentParser) -> None:
     """Refuses flags that neither the program nor Beam knows.
 
-    Portable runners have flags that only their job server knows, so with these all are passed on.
+    Portable runners have flags that only their job server knows. With these all are passed on but those that look
+    like one of the program's own, mistyped, which the job server would drop without a word.
     """
     known = beam_parser()
     _, unknown = known.parse_known_args(flags)
     runner = options.view_as(StandardOptions).runner
-    if not unknown or (runner not in LOCAL_RUNNERS and runner != "DataflowRunner"):
+    if runner not in LOCAL_RUNNERS and runner != "DataflowRunner":
+        own_flags = list(own._option_string_actions)
+        unknown = [flag for flag in unknown if difflib.get_close_matches(_name(flag), own_flags, 1, _MISTYPED)]
+    if not unknown:
         return
-    name = unknown[0].partition("=")[0]
+    name = _name(unknown[0])
     if not name.startswith("-"):
         raise ValueError(f"{name!r} belongs to no flag; files to read are named by --input")
     choices = [*own._option_string_actions, *known._option_string_actions]
@@ -70,6 +88,10 @@ def _leave_main_session(options: PipelineOptions) -> None:
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
         setup.save_main_session = False
+
+
+def _name(flag: str) -> str:
+    return flag.partition("=")[0]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from apache_beam.options.pipeline_options import DebugOptions, DirectOptions, StandardOptions
+from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline.checks.places import check_dead_letter, check_input, check_output
+from pipeline.checks.runners import check_runner
 from pipeline.checks.tables import TableSettings, check_tables
 from pipeline.command_line import STREAMING_RUNNERS
 from pipeline.options import NerOptions
 from pipeline.places import Files, Place, Source, Table, is_stream
+from pipeline.resources import accelerator_hint, memory_hint
+from pipeline.runners import processes_of_a_machine
 from pipeline.sinks import output_files
 from pipeline.sinks.bigquery_tables import failure_layout, prepare_table, result_layout
 from transforms.aggregation import AggregationStrategy
@@ -54,6 +56,7 @@ class NerConfig:
         min_score: Lowest score of an entity.
         window_join: How overlapping windows are joined.
         model: Arguments of the model handler.
+        hints: Beam's resource hints for the model's step.
     """
 
     input: Source
@@ -77,6 +80,7 @@ class NerConfig:
     min_score: float
     window_join: str
     model: dict[str, Any]
+    hints: dict[str, str]
 
     @classmethod
     def from_options(cls, options: NerOptions) -> NerConfig:
@@ -88,11 +92,14 @@ class NerConfig:
         with _flags_named(options.get_all_options(current_only=True)):
             strategy = AggregationStrategy.parse(options.aggregation_strategy)
             _check_numbers(options)
+            check_runner(options)
             output, output_format = check_output(options)
             dead_letter = check_dead_letter(options, output, output_format)
             source, input_format = check_input(options, output, output_format, dead_letter)
             tables = check_tables(options, output, streaming=is_stream(source))
-            model = _check_model(options, strategy, streaming=is_stream(source))
+            hints = accelerator_hint(options, streaming=is_stream(source))
+            setup = _check_model(options, strategy)
+            hints |= memory_hint(options, setup.config, streaming=is_stream(source))
         return cls(
             input=source,
             input_format=input_format,
@@ -114,7 +121,8 @@ class NerConfig:
             ignore_labels=frozenset(filter(None, (label.strip() for label in options.ignore_labels.split(",")))),
             min_score=options.min_score,
             window_join=options.window_join,
-            model=model,
+            model=_handler_arguments(options, streaming=is_stream(source)),
+            hints=hints,
         )
 
     @property
@@ -197,8 +205,8 @@ def _check_numbers(options: NerOptions) -> None:
         raise ValueError(f"min_score={options.min_score} must be between 0 and 1")
 
 
-def _check_model(options: NerOptions, strategy: AggregationStrategy, *, streaming: bool) -> dict[str, Any]:
-    """Arguments of the model handler, after a look at the model's configuration and tokenizer."""
+def _check_model(options: NerOptions, strategy: AggregationStrategy) -> ModelSetup:
+    """The model's configuration and tokenizer, after a look at them."""
     model = options.model
     if options.model_refresh_seconds is not None:
         if not 0 < options.model_refresh_seconds < float("inf"):
@@ -216,13 +224,17 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy, *, streamin
     setup.stride(options.stride)
     if options.long_text == "truncate" and options.stride is not None:
         raise ValueError(f"stride={options.stride} is for windows; it does not go with --long_text=truncate")
+    return setup
+
+
+def _handler_arguments(options: NerOptions, *, streaming: bool) -> dict[str, Any]:
     names = (
         "model", "model_revision", "tokenizer", "stride", "long_text", "engine", "device", "precision",
         "max_batch_tokens", "threads", "allow_pickle_weights", "model_refresh_seconds",
     )  # fmt: skip
     return {
         **{name: getattr(options, name) for name in names},
-        "threads": _threads(options),
+        "processes": processes_of_a_machine(options),
         "max_batch_wait_ms": _max_batch_wait_ms(options) if streaming else None,
     }
 
@@ -236,17 +248,3 @@ def _max_batch_wait_ms(options: NerOptions) -> int | None:
     if options.max_batch_wait_ms is not None or options.view_as(StandardOptions).runner in STREAMING_RUNNERS:
         return options.max_batch_wait_ms
     return _STREAMING_WAIT_MS
-
-
-def _threads(options: NerOptions) -> int | None:
-    """Threads of a process: those asked for, or where worker processes share the cores, its part of them."""
-    if options.threads is not None:
-        return options.threads
-    direct, debug = options.view_as(DirectOptions), options.view_as(DebugOptions)
-    cores = os.cpu_count() or 1
-    if options.view_as(StandardOptions).runner == "DataflowRunner":
-        # It starts a process for each core of a worker, unless it is told not to.
-        return None if debug.lookup_experiment("no_use_multiple_sdk_containers") else 1
-    if direct.direct_running_mode == "multi_processing":
-        return max(1, cores // (direct.direct_num_workers or cores))
-    return None

@@ -17,7 +17,8 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
     The labels are part of a job's identity: a streaming job can be updated in place only while they stay.
     """
     read = pipeline | read_documents(config)
-    classified = read.documents | "ClassifyTokens" >> ClassifyTokens(config.handler())
+    classify = ClassifyTokens(config.handler()).with_resource_hints(**config.hints)
+    classified = read.documents | "ClassifyTokens" >> classify
     group = GroupEntities(
         config.aggregation_strategy,
         ignore_labels=config.ignore_labels,

@@ -191,10 +191,20 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="cpu, cuda:0, mps, or auto: a GPU if the worker has one.",
     )
     group.add_argument(
+        "--accelerator",
+        metavar="TYPE",
+        help="On Dataflow, the GPU that the model's workers have: nvidia-l4, nvidia-tesla-t4, …, or all that Dataflow"
+        " wants to know, as 'type:nvidia-l4;count:1;install-nvidia-driver' (default: none).",
+    )
+    group.add_argument(
         "--precision", choices=PRECISIONS, default="auto", help="Of the model's arithmetic; auto is fp32."
     )
     group.add_argument(
-        "--threads", metavar="N", type=int, help="Threads a process on a CPU (default: the engine's choice)."
+        "--threads",
+        metavar="N",
+        type=int,
+        help="Threads a process on a CPU (default: the engine's choice, or a process's part of the machine's cores"
+        " where the runner starts several).",
     )
     _add_switch(
         group,

@@ -6,20 +6,27 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import apache_beam as beam
+import grpc
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, parse
+from pipeline.command_line import PROGRAM, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
+from pipeline.runners import batch_runner, runs_in_this_process
 from pipeline.sinks import written_files
 from pipeline.sources.direct_pull import runs_direct
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary
+
+_NOISE = (
+    "Resource module is not available",  # wherever Beam's optional parts are not installed
+    "No semi_persistent_directory found",  # a worker's place for a pickled main session, which there is not
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -31,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None takes those of the process.
 
     Returns:
-        0 when the run has ended well (or was handed to a remote runner), 1 when it has not, 2 for a mistake in the
-        flags, which is told in one sentence before any worker starts.
+        0 when the run has ended well (or was handed to Dataflow), 1 when it has not, 2 for a mistake in the flags,
+        which is told in one sentence before any worker starts, 130 when it was ended by Ctrl-C.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger().handlers[0].addFilter(_is_worth_reading)
@@ -42,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(sys.argv[1:] if argv is None else argv)
         config = NerConfig.from_options(options.view_as(NerOptions))
         pipeline = _pipeline(options, config)
-        if _runs_in_this_process(options):
+        if runs_in_this_process(options):
             config.load_model()  # a broken model is known before the first worker, and loaded once
         config.prepare_tables()
     except ValueError as error:
@@ -51,15 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(pipeline, options, config)
 
 
-def _runs_in_this_process(options: PipelineOptions) -> bool:
-    mode = options.view_as(DirectOptions).direct_running_mode
-    return options.view_as(StandardOptions).runner in LOCAL_RUNNERS and mode in (None, "in_memory")
-
-
 def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
     from pipeline.graph import build  # loads PyTorch, for which a mistake in the flags need not wait
 
-    runner = streaming_runner(options) if config.streaming else None
+    runner = streaming_runner(options) if config.streaming else batch_runner(options)
     pipeline = beam.Pipeline(runner, options=options)
     build(pipeline, config)
     return pipeline
@@ -67,6 +69,7 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
 
 def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -> int:
     begin = time.monotonic()
+    result: PipelineResult | None = None
     try:
         _clear(config)
         with drained_by_signals() if runs_direct(pipeline) else nullcontext():
@@ -75,8 +78,11 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
                 print(f"{PROGRAM}: {_handed_over(result, options)}")
                 return 0
             state = result.wait_until_finish()
+    except KeyboardInterrupt:
+        return _interrupted(result)
     except Exception as error:  # the runner has logged the stack
-        print(f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
+        sentence = (str(error).splitlines() or [type(error).__name__])[-1]
+        print(f"{PROGRAM}: error: the run failed: {sentence}", file=sys.stderr)
         return 1
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)
@@ -93,6 +99,17 @@ def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
         return f"job {result.job_id()} is submitted"
     template = options.view_as(GoogleCloudOptions).template_location
     return f"the job is described in {template}" if template else "the job was built, and not submitted"
+
+
+def _interrupted(result: PipelineResult | None) -> int:
+    """Ends a run that was ended by Ctrl-C; where a job server has it, it would go on there."""
+    outcome = "interrupted"
+    if result is not None:
+        with suppress(NotImplementedError, RuntimeError, grpc.RpcError):
+            result.cancel()
+            outcome = "interrupted; the job is cancelled"
+    print(f"{PROGRAM}: {outcome}", file=sys.stderr)
+    return 130
 
 
 def _written_to(config: NerConfig) -> Iterator[str]:
@@ -116,5 +133,6 @@ def _clear(config: NerConfig) -> None:
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:
-    """False for a warning of Beam's that comes with every worker wherever its optional parts are not installed."""
-    return "Resource module is not available" not in record.getMessage()
+    """False for warnings of Beam's that come with every worker, and of things that this program does not use."""
+    message = record.getMessage()
+    return not any(noise in message for noise in _NOISE)

@@ -29,8 +29,14 @@ _logger = logging.getLogger(__name__)
 
 
 def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
-    """Switches the options to streaming, and gives the runner, where its name alone would not choose it."""
+    """Switches the options to streaming, and gives the runner, where its name alone would not choose it.
+
+    Raises:
+        ValueError: if the runner is known not to run splittable steps without an end (Beam's capability matrix).
+    """
     standard = options.view_as(StandardOptions)
+    if standard.runner == "SparkRunner":
+        raise ValueError("--runner=SparkRunner runs no steps without an end, which reading from Pub/Sub is")
     standard.streaming = True
     if standard.runner in STREAMING_RUNNERS:
         return BundleBasedDirectRunner()

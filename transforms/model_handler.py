@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,6 +52,7 @@ class _Settings:
     precision: str
     max_batch_tokens: int
     threads: int | None
+    processes: int
     allow_pickle_weights: bool
     model_refresh_seconds: float | None
 
@@ -79,6 +81,7 @@ class TokenClassificationModelHandler(
         max_batch_chars: int = DEFAULT_MAX_BATCH_CHARS,
         max_batch_wait_ms: int | None = None,
         threads: int | None = None,
+        processes: int = 1,
         allow_pickle_weights: bool = False,
         model_refresh_seconds: float | None = None,
         validate: bool = True,
@@ -98,7 +101,9 @@ class TokenClassificationModelHandler(
             max_batch_chars: Bound on the characters that are sorted into such calls together.
             max_batch_wait_ms: In streaming, how long a batch may wait for more documents, across bundles;
                 None ends a batch with its bundle.
-            threads: Threads on a CPU; None leaves the choice to the engine.
+            threads: Threads on a CPU; None leaves the choice to the engine, or where several processes share a
+                machine, is the part of its cores that one has.
+            processes: How many processes of a machine load the model; 0 is one for each core.
             allow_pickle_weights: Whether pickled weights may be loaded.
             model_refresh_seconds: How often each process looks whether the model's folder was replaced, and takes the
                 new version if that can be used. The model may then be a pattern of folders, of which the newest
@@ -115,6 +120,8 @@ class TokenClassificationModelHandler(
         for name, value in (("max_batch_tokens", max_batch_tokens), ("max_batch_chars", max_batch_chars)):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if processes < 0:
+            raise ValueError(f"processes={processes} must be at least 0")
         if model_refresh_seconds is not None:
             if not 0 < model_refresh_seconds < float("inf"):
                 raise ValueError(f"model_refresh_seconds={model_refresh_seconds} must be above 0")
@@ -139,6 +146,7 @@ class TokenClassificationModelHandler(
             precision=precision,
             max_batch_tokens=max_batch_tokens,
             threads=threads,
+            processes=processes,
             allow_pickle_weights=allow_pickle_weights,
             model_refresh_seconds=model_refresh_seconds,
         )
@@ -207,11 +215,27 @@ def _batch_size(example: Example | tuple[Any, Example]) -> int:
     return _CHARS_A_DOCUMENT + _length(example[1] if isinstance(example, tuple) else example)
 
 
+def threads_of_a_process(threads: int | None, processes: int) -> int | None:
+    """Threads of a process: those asked for, or its part of this machine's cores; None where it has them all.
+
+    Args:
+        threads: Those asked for.
+        processes: Processes that share the machine; 0 is one for each core.
+    """
+    if threads is not None or processes == 1:
+        return threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // (processes or cores))
+
+
 @functools.lru_cache(maxsize=2)
 def _load(settings: _Settings) -> TokenClassifier | RefreshingClassifier:
     begin = time.monotonic()
     arguments = dict(vars(settings))
     seconds = arguments.pop("model_refresh_seconds")
+    arguments["threads"] = threads_of_a_process(arguments.pop("threads"), arguments.pop("processes"))
+    if arguments["threads"] is not None:
+        os.environ.setdefault("RAYON_NUM_THREADS", str(arguments["threads"]))  # the tokenizers' threads
     loaded: TokenClassifier | RefreshingClassifier
     if seconds is None:
         loaded = classifier = TokenClassifier(**arguments)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,23 @@ from pipeline.options import NerOptions
 
 
 @pytest.mark.parametrize(
-    ("flags", "threads"),
+    ("flags", "processes"),
     [
-        ([], None),
-        (["--direct_num_workers=2"], None),  # threads of one process: the engine sees to that
-        (["--direct_num_workers=2", "--direct_running_mode=multi_processing"], 3),
-        (["--direct_num_workers=4", "--direct_running_mode=multi_processing"], 1),
-        (["--direct_num_workers=0", "--direct_running_mode=multi_processing"], 1),  # as many as there are cores
-        (["--direct_num_workers=9", "--direct_running_mode=multi_processing"], 1),
-        (["--direct_num_workers=2", "--direct_running_mode=multi_processing", "--threads=5"], 5),
-        (["--runner=DataflowRunner"], 1),  # a process a core
-        (["--runner=DataflowRunner", "--experiments=no_use_multiple_sdk_containers"], None),
+        ([], 1),
+        (["--direct_num_workers=2"], 1),  # no more than one is used
+        (["--direct_num_workers=2", "--direct_running_mode=multi_threading"], 1),
+        (["--direct_num_workers=2", "--direct_running_mode=multi_processing"], 2),
+        (["--direct_num_workers=0", "--direct_running_mode=multi_processing"], 0),  # as many as there are cores
+        (["--runner=DataflowRunner"], 0),  # a process a core
+        (["--runner=dataflow"], 0),
+        (["--runner=DataflowRunner", "--experiments=no_use_multiple_sdk_containers"], 1),
+        (["--runner=PortableRunner", "--job_endpoint=embed"], 1),
+        (["--runner=FlinkRunner", "--sdk_worker_parallelism=4"], 4),
+        (["--runner=SparkRunner", "--sdk_worker_parallelism=0"], 0),  # chosen by the runner
     ],
 )
-def test_processes_share_the_cores(
-    flags: list[str], threads: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+def test_processes_of_a_machine(flags: list[str], processes: int, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("Ann\n")
-    options = parse([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", *flags])
-    assert NerConfig.from_options(options.view_as(NerOptions)).model["threads"] == threads
+    options = parse([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", "--threads=5", *flags])
+    model = NerConfig.from_options(options.view_as(NerOptions)).model
+    assert (model["processes"], model["threads"]) == (processes, 5)

@@ -154,6 +154,50 @@ MISTAKES = {
     "a file without a flag": (["in.csv"], ["'in.csv'", "--input"]),
     "a wrong value of Beam's": (["--direct_num_workers=many"], ["--direct_num_workers", "many"]),
     "an unknown runner": (["--runner=NoSuchRunner"], ["NoSuchRunner"]),
+    # portable runners
+    "a misspelt flag for a job server": (
+        ["--runner=FlinkRunner", "--parallelism=2", "--checkpointing_interval=1000", "--agregation_strategy=first"],
+        ["--agregation_strategy", "did you mean --aggregation_strategy?"],
+    ),
+    "no job server": (["--runner=portable"], ["--runner=PortableRunner", "--job_endpoint=host:port"]),
+    "a job server of no place": (
+        ["--runner=PortableRunner", "--job_endpoint=here"],
+        ["--job_endpoint=here", "host:port"],
+    ),
+    "a machine that cannot be": (
+        ["--runner=PortableRunner", "--job_endpoint=job..server:8099"],
+        ["--job_endpoint=job..server:8099", "no job server answers"],
+    ),
+    "a port that cannot be": (
+        ["--runner=FlinkRunner", "--job_endpoint=localhost:80990"],
+        ["--job_endpoint=localhost:80990", "host:port"],
+    ),
+    "an unknown place for workers": (
+        ["--runner=FlinkRunner", "--environment_type=SHED"],
+        ["--environment_type=SHED", "DOCKER, PROCESS, EXTERNAL, LOOPBACK"],
+    ),
+    "workers by no command": (
+        ["--runner=FlinkRunner", "--environment_type=PROCESS", "--environment_config={'command': 'worker'}"],
+        ["--environment_config=", "{'command': 'worker'}", "beam-ner-worker"],
+    ),
+    "a pool of workers nowhere": (
+        ["--runner=FlinkRunner", "--environment_type=EXTERNAL"],
+        ["--environment_type=EXTERNAL", "--environment_config=host:port"],
+    ),
+    "half a process": (
+        ["--runner=FlinkRunner", "--sdk_worker_parallelism=0.5"],
+        ["--sdk_worker_parallelism=0.5", "number of processes"],
+    ),
+    # what Dataflow is asked for
+    "a GPU for nobody": (["--accelerator=nvidia-l4"], ["--accelerator='nvidia-l4'", "Dataflow"]),
+    "a device that no worker has": (
+        ["--runner=DataflowRunner", "--device=cuda:0"],
+        ["--device='cuda:0'", "--accelerator=nvidia-l4"],
+    ),
+    "two GPUs": (
+        ["--runner=DataflowRunner", "--accelerator=nvidia-l4", "--resource_hint=accelerator=type:nvidia-tesla-t4"],
+        ["--accelerator=nvidia-l4 and --resource_hint=accelerator=type:nvidia-tesla-t4", "one of them"],
+    ),
 }
 
 

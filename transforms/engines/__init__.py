@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,10 @@ from transforms.engines.errors import ConversionError
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+
+# OpenVINO tells Intel, through Google Analytics, that it was imported and what it converted, from a process that it
+# forks off in the midst of everything. Where the package for that cannot be imported, it does without.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _logger = logging.getLogger(__name__)
 

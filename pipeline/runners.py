@@ -1,0 +1,58 @@
+"""What the program has to know of runners: which one runs it, and how its workers share a machine."""
+
+from __future__ import annotations
+
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.runner import PipelineRunner
+
+from pipeline.command_line import LOCAL_RUNNERS
+from pipeline.options import NerOptions
+
+_SEVERAL_WORKERS = ("multi_threading", "multi_processing")
+
+
+def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
+    """The runner of a run that ends, where its name alone would not choose it.
+
+    Behind the name DirectRunner Beam tries Prism first, which knows nothing of `--direct_running_mode`: whoever asks
+    for several workers gets the runner that has them.
+    """
+    mode = options.view_as(DirectOptions).direct_running_mode
+    runner = options.view_as(StandardOptions).runner
+    if runner not in (None, "DirectRunner", "SwitchingDirectRunner") or mode not in _SEVERAL_WORKERS:
+        return None
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+    from apache_beam.runners.portability.portable_runner import JobServiceHandle
+
+    # The workers need none of the program's own flags, and would complain that they do not know them.
+    own = options.view_as(NerOptions).get_all_options(current_only=True)
+    given = options.get_all_options(drop_default=True)
+    encoded = JobServiceHandle.encode_pipeline_options({name: given[name] for name in given if name not in own})
+    info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+    return FnApiRunner(provision_info=ExtendedProvisionInfo(info))
+
+
+def runs_in_this_process(options: PipelineOptions) -> bool:
+    """Whether the steps run in this process, so that a model loaded here is theirs too."""
+    mode = options.view_as(DirectOptions).direct_running_mode
+    return options.view_as(StandardOptions).runner in LOCAL_RUNNERS and mode != "multi_processing"
+
+
+def processes_of_a_machine(options: PipelineOptions) -> int:
+    """How many worker processes share a machine, and so its cores; 0 is one for each core."""
+    runner = options.view_as(StandardOptions).runner
+    if runner == "DataflowRunner":
+        # A process for each core of a worker, unless it is told not to.
+        return 1 if options.view_as(DebugOptions).lookup_experiment("no_use_multiple_sdk_containers") else 0
+    if runner not in LOCAL_RUNNERS:
+        # Where 0 leaves the number to the runner, it is near to that of the cores (Flink: all but one).
+        return int(options.view_as(PortableOptions).sdk_worker_parallelism)
+    direct = options.view_as(DirectOptions)
+    return direct.direct_num_workers if direct.direct_running_mode == "multi_processing" else 1

@@ -1,0 +1,91 @@
+"""``python -m pipeline.worker``: a worker process for portable runners, from this environment as it is installed.
+
+A runner starts one where `--environment_type=PROCESS` names it as the command, and so does Beam's worker pool
+(`--container_executable`). It is called as Beam's containers call their boot program, whose place it takes: it asks the
+runner for the job's options and becomes Beam's worker. Unlike that program it installs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, endpoints_pb2
+from apache_beam.runners.worker import sdk_worker_main
+from google.protobuf import json_format, text_format
+
+_TIMEOUT_SECONDS = 60.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a worker until the runner has no more work for it.
+
+    Args:
+        argv: Arguments of Beam's container contract; None takes those of the process.
+
+    Returns:
+        0 when the runner has ended it, 2 if the runner cannot be asked for the job's options.
+    """
+    parser = argparse.ArgumentParser(prog="beam-ner-worker", description="A worker, to be started by a Beam runner.")
+    parser.add_argument("--id", required=True, help="The worker's id.")
+    parser.add_argument("--provision_endpoint", required=True, metavar="HOST:PORT", help="Where the job's options are.")
+    parser.add_argument("--control_endpoint", metavar="HOST:PORT", help="Where the work is.")
+    parser.add_argument("--logging_endpoint", metavar="HOST:PORT", help="Where the logs go.")
+    arguments, _ = parser.parse_known_args(argv)  # the contract has more than is needed here, and may get more yet
+    try:
+        info = provision_info(arguments.provision_endpoint, arguments.id)
+    except grpc.RpcError as error:
+        where = f"--provision_endpoint={arguments.provision_endpoint}"
+        print(f"beam-ner-worker: error: {where} gives no options: {error.code().name}", file=sys.stderr)
+        return 2
+    os.environ.update(worker_environment(arguments.id, info, arguments.control_endpoint, arguments.logging_endpoint))
+    sdk_worker_main.main([])
+    return 0
+
+
+def provision_info(endpoint: str, worker_id: str) -> Any:
+    """What a runner has to say to this worker: a `ProvisionInfo`.
+
+    Raises:
+        grpc.RpcError: if it does not answer within a minute.
+    """
+    with grpc.insecure_channel(endpoint) as channel:
+        service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
+        request = beam_provision_api_pb2.GetProvisionInfoRequest()
+        metadata = (("worker_id", worker_id),)
+        answer = service.GetProvisionInfo(request, metadata=metadata, timeout=_TIMEOUT_SECONDS, wait_for_ready=True)
+    return answer.info
+
+
+def worker_environment(worker_id: str, info: Any, control: str | None, logging: str | None) -> Mapping[str, str]:
+    """The variables that Beam's worker reads.
+
+    Args:
+        worker_id: By which the runner knows the worker.
+        info: The `ProvisionInfo`; the endpoints that it names go before the others.
+        control: Where the work is, if the info does not say so.
+        logging: Where the logs go, likewise.
+    """
+    variables = {
+        "WORKER_ID": worker_id,
+        "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
+        "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
+    }
+    endpoints = {
+        "CONTROL": info.control_endpoint.url or control,
+        "LOGGING": info.logging_endpoint.url or logging,
+        "STATUS": info.status_endpoint.url,
+    }
+    for name, url in endpoints.items():
+        if url:
+            descriptor = text_format.MessageToString(endpoints_pb2.ApiServiceDescriptor(url=url))
+            variables[f"{name}_API_SERVICE_DESCRIPTOR"] = descriptor
+    return variables
+
+
+if __name__ == "__main__":
+    sys.exit(main())
