@@ -76,7 +76,10 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
                 return 0
             state = result.wait_until_finish()
     except Exception as error:  # the runner has logged the stack
-        print(f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
+        print(
+            f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [type(error).__name__])[-1]}",
+            file=sys.stderr,
+        )
         return 1
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)

@@ -43,5 +43,6 @@ def test_hashed_requirements_are_the_pinned_ones() -> None:
     packages = re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", hashed, re.MULTILINE)
     assert len(packages) > 100
     assert hashed.count("--hash=") == len(packages)
-    assert set(packages) <= {(name, version) for name, version, _ in pins}
+    others = set(packages) - {(name, version) for name, version, _ in pins}
+    assert {name for name, _ in others} <= {"backports-tarfile", "setuptools"}  # which no pin was made for
     assert {"apache-beam", "transformers", "openvino"} <= {name for name, _ in packages}
