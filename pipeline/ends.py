@@ -61,8 +61,16 @@ def write_results(config: NerConfig) -> Any:
             config.window_seconds,
             config.allowed_lateness_seconds,
             max(1, config.num_shards),
+            escape_formulas=config.escape_formulas,
         )
-    return WriteResults(str(place), config.output_format, strategy, config.include_text, num_shards=config.num_shards)
+    return WriteResults(
+        str(place),
+        config.output_format,
+        strategy,
+        config.include_text,
+        config.num_shards,
+        escape_formulas=config.escape_formulas,
+    )
 
 
 def write_failures(config: NerConfig) -> Any:

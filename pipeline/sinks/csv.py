@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,16 +15,25 @@ from pipeline.schemas import csv_columns, entity_rows
 from pipeline.sinks.files import narrowed
 from transforms.documents import DocumentEntities
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = ("escape", "keep")
+"""What `--csv_formulas` can say."""
+
+_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
+"""The beginning of a cell that a spreadsheet might run, or of one that was escaped.
+
+From OWASP's page on CSV injection; some spreadsheets take the wide forms of East Asian scripts for the narrow ones.
+"""
 
 
 def escape_formula(value: Any) -> Any:
     """A string that a spreadsheet would run as a formula, with a quote that keeps it text; numbers as they are.
 
-    >>> escape_formula("=1+1"), escape_formula(-1), escape_formula("1-1")
-    ("'=1+1", -1, '1-1')
+    One that looks as if it was escaped gets another quote, so that what it was can be told.
+
+    >>> escape_formula("=1+1"), escape_formula(-1), escape_formula("1-1"), escape_formula("'=1")
+    ("'=1+1", -1, '1-1', "''=1")
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def csv_line(values: Iterable[Any]) -> str:

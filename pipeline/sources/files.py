@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import os
+import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import zstandard
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 SHARD_BYTES = 8 * 1024 * 1024
@@ -63,14 +66,47 @@ def match_files(pattern: str) -> list[FileMetadata]:
     Returns:
         Paths with their sizes; none if nothing matches.
     """
-    # Beam lists the folder before the first wildcard, and finds nothing in a folder without a name.
-    rooted = pattern if "/" in pattern or "\\" in pattern else f"./{pattern}"
-    found = FileSystems.match([rooted if any(wildcard in pattern for wildcard in "*?[") else pattern])[0]
+    found = FileSystems.match([_rooted(pattern) if _is_glob(pattern) else pattern])[0]
     files = sorted(found.metadata_list, key=_path)
     if not files and FileSystems.exists(pattern):
         # A name such as `report[1].csv` is a glob that does not match itself.
         files = [FileSystems.get_filesystem(pattern).metadata(pattern)]
     return files
+
+
+def left_out(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What a local glob matches and Beam passes over in silence, with what is wrong with it.
+
+    Args:
+        pattern: As for `match_files`.
+        endings: How names of files end, lower case; a folder of such a name stands where a file should be, unless
+            `**` goes into it.
+    """
+    if not _is_glob(pattern) or not _is_local(pattern):
+        return
+    rooted = _rooted(pattern)
+    matches = re.compile(FileSystem.translate_pattern(rooted)).match
+    first, _ = os.path.split(re.split(r"[*?[]", rooted, maxsplit=1)[0])
+    for folder, folders, names in os.walk(first):
+        for path in (f"{folder.rstrip('/')}/{name}" for name in names):
+            if Path(path).is_symlink() and not Path(path).exists() and matches(path):
+                yield path, "the link leads nowhere"
+        for path in (f"{folder.rstrip('/')}/{name}" for name in folders if "**" not in pattern):
+            if path.lower().removesuffix(compression_ending(path)).endswith(tuple(endings)) and matches(path):
+                yield path, "this is a folder; name the files in it"
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(wildcard in pattern for wildcard in "*?[")
+
+
+def _rooted(pattern: str) -> str:
+    """Beam lists the folder before the first wildcard, and finds nothing in a folder without a name."""
+    return pattern if "/" in pattern or "\\" in pattern else f"./{pattern}"
+
+
+def _is_local(path: str) -> bool:
+    return FileSystems.get_scheme(path) is None
 
 
 def _path(file: FileMetadata) -> str:
@@ -88,7 +124,13 @@ def split_file(path: str, size: int, shard_bytes: int = SHARD_BYTES) -> list[Sha
 
 
 def open_raw(path: str) -> BinaryIO:
-    """Opens a file's bytes as they are stored. Beam's own decompression takes a stream cut short for a whole one."""
+    """Opens a file's bytes as they are stored. Beam's own decompression takes a stream cut short for a whole one.
+
+    Raises:
+        UnreadableError: If it is a local pipe, socket or device, which might keep its reader waiting for ever.
+    """
+    if _is_local(path) and (file := Path(path)).exists() and not (file.is_file() or file.is_dir()):
+        raise UnreadableError("this is a pipe or a device, not a file")
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 

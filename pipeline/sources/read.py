@@ -12,7 +12,15 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.sources import coders  # noqa: F401, for Beam to know them
-from pipeline.sources.files import SHARD_BYTES, Shard, UnreadableError, compression_ending, match_files, split_file
+from pipeline.sources.files import (
+    SHARD_BYTES,
+    Shard,
+    UnreadableError,
+    compression_ending,
+    left_out,
+    match_files,
+    split_file,
+)
 from pipeline.sources.formats import FORMATS, INPUT_FORMATS
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
@@ -35,10 +43,14 @@ class ReadResult(NamedTuple):
 
 
 def find_shards(pattern: str, input_format: str, shard_bytes: int = SHARD_BYTES) -> Iterator[Shard | Failure]:
-    """The shards of all files that match a pattern, or a failure if none does."""
+    """The shards of all files that match a pattern; a failure for what only looks like one, or if none does."""
     files = match_files(pattern)
-    if not files:
+    passed_over = list(left_out(pattern, FORMATS[input_format].endings))
+    if not files and not passed_over:
         yield Failure(b"", f"{pattern}: no file matches", "read", {"source": pattern})
+    for path, problem in passed_over:
+        source = Shard(path).source
+        yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
     for file in files:
         if FORMATS[input_format].splits and not compression_ending(file.path):
             yield from split_file(file.path, file.size_in_bytes, shard_bytes)

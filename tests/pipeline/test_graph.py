@@ -9,6 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 import graphs
+import poison
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
@@ -19,6 +20,7 @@ from pipeline.config import NerConfig
 from pipeline.graph import build
 from pipeline.options import NerOptions
 from pipeline.places import Files, Subscription, Table, Topic
+from pipeline.run import main
 from pipeline.sinks import WriteWindowedFailures, WriteWindowedResults
 from pipeline.sources.files import Shard
 from transforms import ClassifyTokens, Document, DocumentEntities, Failure, GroupEntities, PreEntities
@@ -159,6 +161,35 @@ def test_nothing_is_pickled_in_batch(tmp_path: Path) -> None:
     (row,) = map(json.loads, (tmp_path / "out-00000-of-00001.jsonl").read_text().splitlines())
     assert row["id"] == "a"
     assert len((tmp_path / "out-failures-00000-of-00001.jsonl").read_text().splitlines()) == 2
+
+
+def _input(kind: str, folder: Path) -> Path:
+    """A file of one document, and of one record that is none where the kind can hold such."""
+    path = folder / f"in.{kind}"
+    if kind == "txt":
+        path.write_bytes(b"Ann lives in Paris.\n\xff\n")
+    elif kind == "csv":
+        path.write_bytes(b"id,text\na,Ann lives in Paris.\nb\n")
+    elif kind == "avro":
+        path.write_bytes(poison.avro_file({"a": "Ann lives in Paris.", "b": None}))
+    else:
+        path.write_bytes(poison.parquet_file({"a": b"Ann lives in Paris.", "b": None}))
+    return path
+
+
+@pytest.mark.usefixtures("unpicklable")
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("txt", ".csv"), ("csv", ".avro"), ("avro", ".parquet"), ("parquet", ".jsonl.gz")]
+)
+def test_nothing_is_pickled_in_the_program(kind: str, ending: str, tmp_path: Path) -> None:
+    """Whatever the formats; and the dead letter is read again."""
+    flags = ["--aggregation_strategy=first", "--num_shards=2"]
+    assert main([f"--input={_input(kind, tmp_path)}", f"--output={tmp_path}/out/x{ending}", *flags]) == 0
+    (dead,) = (tmp_path / "out").glob("x-failures-*")
+    assert len(dead.read_bytes().splitlines()) == 1
+    again = ["--input_format=jsonl", f"--output={tmp_path}/again/x", *flags]
+    assert main([f"--replay={dead}", *again]) == 0
+    assert len(list((tmp_path / "again").glob("x-failures-*"))) == 1
 
 
 @pytest.mark.usefixtures("unpicklable")

@@ -12,97 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from poison import GOOD, MARK, READ, REFUSED, raw, record
 
 from pipeline.run import main
 from transforms import PreEntities, ner
 from transforms.tokenization import Tokenization
-
-MARK = "zqxjkv"
-"""A word in the hostile texts that must not be found in a log, on the terminal or in the sentence of a failure."""
-
-
-def record(text: object, **fields: object) -> bytes:
-    """A line of JSON; what is no ASCII is escaped, lone surrogates too."""
-    return json.dumps({**fields, "text": text}).encode()
-
-
-def raw(text: str) -> bytes:
-    """A line of JSON with the text as it is."""
-    return json.dumps({"text": text}, ensure_ascii=False).encode()
-
-
-# Lines whose documents get a result.
-READ = {
-    "nul": record(f"{MARK} a\0b\0"),
-    "every control character": record(MARK + "".join(map(chr, range(32))) + "\x7f\x80\x9f"),
-    "terminal escapes": record(f"\x1b[31m{MARK}\x1b]0;title\x07\x1b[2J"),
-    "bidi": raw(f"\u202e{MARK}\u202c \u2066שלום\u2069 \u200f\u200e"),
-    "family emoji": raw(f"👩‍👩‍👧‍👦👍🏽🇩🇪 {MARK} " + "👩‍❤️‍💋‍👨" * 50),
-    "joiners alone": raw("\u200d\u200b\ufeff\u2060\u00ad" * 20),
-    "5,000 combining marks": raw(f"{MARK} e" + "\u0301" * 5000),
-    "astral letters": raw(f"𝕬𝖓𝖓 𝒮𝓂𝒾𝓉𝒽 {MARK} 𐍈 \U0010fffd"),
-    "noncharacters": raw(f"\ufffe\uffff\U0001ffff {MARK}"),
-    "private use": raw(f"\ue000\uf8ff {MARK}"),
-    "replacement characters": raw(f"\ufffd\ufffd {MARK} \ufffd"),
-    "line separators": raw(f"{MARK}\u2028\u2029\x85\x0b\x0c end"),
-    "escaped line ends": record(f"{MARK}\r\n\n\r\r\n"),
-    "200,000 characters without a space": record(MARK + "x" * 200_000),
-    "200,000 spaces": record(" " * 200_000),
-    "300 KB": record(f"{MARK} " + "supercalifragilistic" * 6 * 2500 + " " + ("y" * 120 + " ") * 400 + "I am Ann Smith"),
-    "2,000 full stops": record(MARK + "." * 2000),
-    "special tokens": record(f"[CLS] {MARK} [SEP] [MASK] [PAD] [UNK] [CLS][SEP]", id="special"),
-    "special tokens of others": record(f"<s> {MARK} </s> <pad> <|endoftext|> <unk> <mask>"),
-    "subword marks": record(f"##ing ▁{MARK} Ġthe @@ ##"),
-    "a formula": record(f"=cmd|' /C calc'!A0 {MARK}"),
-    "markup": record(f"<script>alert('{MARK}')</script> &amp; {{{{7*7}}}} %s %(x)s {{0}}"),
-    "a path": record(f"../../../../etc/passwd {MARK}"),
-    "empty": record(""),
-    "blank": record(" \t\r\n\u00a0\u3000 "),
-    "one character": record("x"),
-    "one surrogate pair": b'{"text": "\\ud83d\\ude42 ' + MARK.encode() + b'"}',
-    "duplicate id": record(f"{MARK} one", id="twice"),
-    "duplicate id again": record(f"{MARK} two", id="twice"),
-    "a huge id": record(MARK, id=10**400),
-    "an id of no number": b'{"id": NaN, "text": "' + MARK.encode() + b'"}',
-    "an id of spaces": record(MARK, id="  "),
-    "an id with line ends": record(MARK, id="a\r\nb"),
-    "a null id": record(MARK, id=None),
-    "an id of false": record(MARK, id=False),
-    "the text twice": b'{"text": "no", "text": "' + MARK.encode() + b'"}',
-    "huge numbers beside it": b'{"n": 1e999, "m": -Infinity, "text": "' + MARK.encode() + b'"}',
-    "deep but not too deep": b'{"n": ' + b"[" * 300 + b"]" * 300 + b', "text": "' + MARK.encode() + b'"}',
-    "spaces around": b" \t " + record(MARK) + b" \t ",
-    "crlf": record(MARK) + b"\r",
-}
-
-# Lines that are no documents, and what is said of them.
-REFUSED = {
-    "half a pair": (b'{"text": "\\ud83d ' + MARK.encode() + b'"}', "is not valid Unicode"),
-    "the other half": (b'{"text": "' + MARK.encode() + b' \\ude42"}', "is not valid Unicode"),
-    "half a pair in the id": (b'{"id": "\\udcff", "text": "' + MARK.encode() + b'"}', "is not valid Unicode"),
-    "a bomb of lists": (b"[" * 200_000, "nested too deeply"),
-    "a bomb of objects": (b'{"text":' * 100_000, "nested too deeply"),
-    "a huge integer": (b'{"n": ' + b"9" * 5000 + b', "text": "' + MARK.encode() + b'"}', "too many digits"),
-    "null": (record(None, other=MARK), "field 'text' is null"),
-    "no text": (b'{"txet": "' + MARK.encode() + b'"}', "no field 'text'"),
-    "a number": (record(12345.0), "holds float, not a string"),
-    "true": (record(True), "holds bool, not a string"),
-    "a list": (record([MARK]), "holds list, not a string"),
-    "an object": (record({MARK: MARK}), "holds dict, not a string"),
-    "a list as the id": (record(MARK, id=[MARK]), "holds list, which is no id"),
-    "a line that is a list": (f'["{MARK}"]'.encode(), "is list, not an object"),
-    "a line that is a string": (f'"{MARK}"'.encode(), "is str, not an object"),
-    "an empty object": (b"{}", "no field 'text'"),
-    "not utf-8": (b'{"text": "caf\xe9 ' + MARK.encode() + b'"}', "is not UTF-8"),
-    "utf-16": (f'{{"text": "{MARK}"}}'.encode("utf-16"), "is not UTF-8"),
-    "a byte order mark in the midst": (b"\xef\xbb\xbf" + record(MARK), "is not JSON"),
-    "half a line": (record(f"{MARK} and then")[:-9], "is not JSON"),
-}
-GOOD = {
-    "good 1": "My name is Ann Smith and I live at 12 Baker Street, London NW1 6XE.",
-    "good 2": "My name is Emily Clark, and my email is jane.doe@example.com",
-    "good 3": "Name: José Ñandú. Anschrift: Münchner Straße 5, 80331 München.",
-}
 
 
 def rows(folder: Path, pattern: str) -> list[dict[str, Any]]:

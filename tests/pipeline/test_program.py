@@ -177,6 +177,14 @@ def classify() -> TokenClassifier:
     return TokenClassifier("rampart")
 
 
+@pytest.mark.parametrize(("flags", "id"), [([], "'=id"), (["--csv_formulas=keep"], "=id")], ids=["escape", "keep"])
+def test_a_spreadsheet_runs_no_cell_unless_it_is_meant_to(flags: list[str], id: str, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in.jsonl", {"=id": TEXTS["address"]})
+    run(tmp_path / "in.jsonl", tmp_path / "out/x.csv", *flags)
+    with (tmp_path / "out/x-00000-of-00001.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["id"] for row in csv.DictReader(file)} == {id}
+
+
 @pytest.mark.parametrize("strategy", [strategy.value for strategy in AggregationStrategy])
 def test_results_are_those_of_the_classifier(
     strategy: str, classify: TokenClassifier, source: Path, tmp_path: Path

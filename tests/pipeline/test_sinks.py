@@ -9,6 +9,7 @@ import gzip
 import importlib
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from pipeline.sources.files import Shard
 from pipeline.sources.read import read_shard
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, DocumentEntities, Entity, Failure
+
+SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 
 
 def results(strategy: str) -> list[DocumentEntities]:
@@ -177,7 +180,11 @@ def test_failure_lines_take_any_bytes() -> None:
         ("\rx", "'\rx"),
         ("a=b", "a=b"),
         (" =1", " =1"),
-        ("'=1", "'=1"),
+        ("\nx", "'\nx"),
+        ("＝1＋1", "'＝1＋1"),
+        ("'=1", "''=1"),
+        ("''-x", "'''-x"),
+        ("'tis", "'tis"),
         ("", ""),
         (None, None),
         (-1, -1),
@@ -186,6 +193,16 @@ def test_failure_lines_take_any_bytes() -> None:
 )
 def test_formulas_are_escaped_in_strings_only(value: Any, expected: Any) -> None:
     assert escape_formula(value) == expected
+
+
+@given(st.lists(st.sampled_from("'=+-@\t\r\n＝a"), max_size=6).map("".join))
+def test_an_escaped_formula_can_be_read_back_as_documented(text: str) -> None:
+    escaped = escape_formula(text)
+    assert not escaped.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
+    names: dict[str, Any] = {}
+    (code,) = re.findall(r"```python\n(.*?)```", SECURITY.read_text("utf-8"), re.DOTALL)
+    exec(code, names)
+    assert names["unescape"](escaped) == text
 
 
 def test_formulas_are_escaped_in_every_string_of_a_row_unless_told_not_to() -> None:

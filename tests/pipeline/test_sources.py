@@ -35,7 +35,7 @@ from pipeline.sources import (
     peek_columns,
 )
 from pipeline.sources import csv as csv_source
-from pipeline.sources.files import Shard, UnreadableError, decompress, read_blocks, split_file
+from pipeline.sources.files import Shard, UnreadableError, decompress, left_out, read_blocks, split_file
 from pipeline.sources.lines import shard_lines, split_lines
 from pipeline.sources.read import find_shards, read_shard
 from pipeline.sources.records import DocumentFields
@@ -120,6 +120,30 @@ def test_patterns_match_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert matched(f"{tmp_path}/one[1].txt") == [f"{tmp_path}/one[1].txt"]
     assert matched(f"{tmp_path}/none-*.txt") == []
     assert matched(f"{tmp_path}/nowhere/*.txt") == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jsonl", ["link.jsonl", "part.jsonl"]),
+        ("**.jsonl", ["link.jsonl"]),  # what is in the folder is read
+        ("*", ["link.jsonl", "part.jsonl"]),  # of the folders only that which is named as a file
+        ("l*", ["link.jsonl"]),
+        ("?ink.jsonl", ["link.jsonl"]),
+        ("link.jsonl", []),  # which matches no file
+        ("*.csv", []),
+    ],
+)
+def test_what_only_looks_like_a_file(
+    pattern: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("part.jsonl", "other"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "part.jsonl" / "x.jsonl").write_text("{}\n")
+    (tmp_path / "link.jsonl").symlink_to("nowhere")
+    assert [path.removeprefix(f"{tmp_path}/") for path, _ in left_out(f"{tmp_path}/{pattern}", (".jsonl",))] == expected
+    monkeypatch.chdir(tmp_path)
+    assert [path for path, _ in left_out(pattern, (".jsonl",))] == [f"./{name}" for name in expected]
 
 
 def test_a_pattern_without_files_is_one_failure(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -69,6 +70,15 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
     return model.eval()
 
 
+def _unmap(model: Any) -> None:
+    """Copies the weights into memory of this process; safetensors maps them from their file.
+
+    What is written over the file would be computed with from then on, and the process would end where it was cut short.
+    """
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        tensor.data = tensor.data.clone()
+
+
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
     from transformers.utils import logging
@@ -116,6 +126,7 @@ class TorchEngine:
             torch.set_num_threads(threads)
         dtype = getattr(torch, _DTYPES[precision])
         model = load_model(checkpoint, dtype=dtype, allow_pickle_weights=allow_pickle_weights)
+        _unmap(model)
         return cls(model, device=device, precision=precision)
 
     def logits(

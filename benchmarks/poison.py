@@ -1,0 +1,121 @@
+"""Measures what 1 % of poison costs: ``make bench-poison``. With ``--large`` one document of 20 MB is among the others.
+
+The program reads the same number of lines twice, clean ones and such of which every hundredth is poison, turn about.
+What counts are the good documents a second. Every poisoned line must become a failure, and no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.machine import machine, peak_mib
+from benchmarks.texts import documents
+
+POISON = [
+    b'{"text": "caf\xe9 in latin-1, which is no UTF-8"}',
+    b'{"text": "half a pair \\ud83d"}',
+    b'{"text": 12345}',
+    b'{"text": null}',
+    b'{"body": "no text"}',
+    b'["a list"]',
+    b'{"text": "cut in the mid',
+    b'{"n": ' + b"9" * 5000 + b', "text": "a huge integer"}',
+    b"[" * 20_000,
+    b"\xff\xfe" + '{"text": "in UTF-16"}'.encode("utf-16-le").replace(b"\n", b""),
+]
+_EVERY = 100
+_LARGE_BYTES = 20_000_000
+
+
+def write_lines(
+    path: Path, count: int, *, poisoned: bool, large: bool = False, words: int | None = None, seed: int = 0
+) -> int:
+    """Writes so many lines of JSON, and gives how many of them are poison.
+
+    Args:
+        path: The file.
+        count: How many lines.
+        poisoned: Whether a line in each hundred, at a random place, is one of `POISON`.
+        large: Whether one text in the midst has 20 MB.
+        words: How many words of each text to keep; None keeps all.
+        seed: Of the texts and the places.
+    """
+    chance = random.Random(seed)
+    texts = [" ".join(text.split(" ")[:words]) for text in documents(count, seed)]
+    lines = [json.dumps({"id": str(number), "text": text}).encode() for number, text in enumerate(texts)]
+    places = [first + chance.randrange(_EVERY) for first in range(0, count - _EVERY + 1, _EVERY)] if poisoned else []
+    for number, place in enumerate(places):
+        lines[place] = POISON[number % len(POISON)]
+    if large:
+        prose = " ".join(texts)
+        text = (prose * (1 + _LARGE_BYTES // len(prose)))[:_LARGE_BYTES]
+        lines.insert(count // 2, json.dumps({"id": "large", "text": text}).encode())
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return len(places)
+
+
+def run(source: Path, precision: str) -> dict[str, float]:
+    """One run of the program as a process: what it counted, its seconds and its most memory."""
+    command = [sys.executable, "-m", "pipeline", f"--input={source}", f"--output={source.parent}/out/x"]
+    begin = time.perf_counter()
+    child = subprocess.Popen(
+        [*command, "--aggregation_strategy=first", f"--precision={precision}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    peak = 0.0
+    while child.poll() is None:
+        peak = max(peak, peak_mib(str(child.pid)))
+        time.sleep(0.05)
+    seconds = time.perf_counter() - begin
+    if child.returncode or child.stdout is None:
+        raise RuntimeError(f"the program failed with exit code {child.returncode}")
+    counts = dict(re.findall(r"^ *([\d,]+) (documents|results|failures)\b", child.stdout.read(), re.MULTILINE))
+    counted = {name: float(count.replace(",", "")) for count, name in counts.items()}
+    return {**counted, "seconds": seconds, "peak_mib": peak}
+
+
+def main() -> int:
+    """Measures and prints one line of JSON a run, and the ratio at the end."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.poison", description=main.__doc__)
+    parser.add_argument("--documents", type=int, default=100_000, help="lines of each file (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=2, help="runs of each (default: %(default)s)")
+    parser.add_argument("--precision", default="bf16", help="of the model (default: %(default)s)")
+    parser.add_argument("--large", action="store_true", help="one poisoned run alone, with a document of 20 MB")
+    arguments = parser.parse_args()
+    print(json.dumps(machine()))
+    rates: dict[str, list[float]] = {"clean": [], "poisoned": []}
+    with tempfile.TemporaryDirectory() as folder:
+        poisons = {}
+        for name in rates:
+            poisons[name] = write_lines(
+                Path(folder) / f"{name}.jsonl",
+                arguments.documents,
+                poisoned=name == "poisoned",
+                large=arguments.large and name == "poisoned",
+            )
+        for _ in range(1 if arguments.large else arguments.turns):
+            for name in ["poisoned"] if arguments.large else rates:
+                figures = run(Path(folder) / f"{name}.jsonl", arguments.precision)
+                print(json.dumps({"run": name, **figures}), flush=True)
+                if figures["failures"] != poisons[name]:
+                    raise RuntimeError(f"{figures['failures']:.0f} failures, where {poisons[name]} lines are poison")
+                rates[name].append(figures["results"] / figures["seconds"])
+    if not arguments.large:
+        clean, poisoned = (statistics.median(rates[name]) for name in rates)
+        print(f"{clean:.0f} good documents a second, with 1 % of poison {poisoned:.0f}: {poisoned / clean:.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

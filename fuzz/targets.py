@@ -1,0 +1,150 @@
+"""Parsers of input under any bytes, with what must hold of whatever they make of them.
+
+A target takes bytes and raises where something is wrong: an exception that the parser should have made a failure, a
+record that is lost or there twice, a document that UTF-8 cannot write, a sentence that quotes the record.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+
+from pipeline.pubsub.messages import Message, attribute_problem
+from pipeline.schemas import failure_json_row
+from pipeline.sinks.jsonl import json_line
+from pipeline.sources import csv, jsonl, text
+from pipeline.sources.files import COMPRESSION_ENDINGS, UnreadableError, decompress
+from pipeline.sources.lines import BOM, split_lines, strip_ending
+from pipeline.sources.pubsub import MESSAGE_FORMATS, document_of_message
+from pipeline.sources.records import BadRecordError, DocumentFields
+from pipeline.sources.replay import REPLAY_FORMATS, document_of_failure_row
+from transforms.coders import DocumentCoder, FailureCoder
+from transforms.documents import Document, Failure
+
+FIELDS = DocumentFields()
+_QUOTED = 16
+"""So many characters of a record in a sentence are a quotation: no sentence of ours has as many in common with one."""
+
+
+def _blocks(data: bytes) -> list[bytes]:
+    """The bytes in blocks, whose size the first byte tells."""
+    size = 1 + (data[0] if data else 0)
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def check(outcome: Document | Failure, record: bytes) -> None:
+    """What must hold of every outcome of a record."""
+    if isinstance(outcome, Document):
+        outcome.text.encode()
+        outcome.id.encode()
+        if DocumentCoder().decode(DocumentCoder().encode(outcome)) != outcome:
+            raise AssertionError("the document is another one after it was encoded")
+        return
+    if outcome.payload != record:
+        raise AssertionError("the failure has other bytes than the record")
+    line = json_line(failure_json_row(outcome))
+    if base64.b64decode(json.loads(line)["payloadBytes"]) != record:
+        raise AssertionError("the dead letter has other bytes than the record")
+    if FailureCoder().decode(FailureCoder().encode(outcome)) != outcome:
+        raise AssertionError("the failure is another one after it was encoded")
+    _check_quotes_nothing(outcome.error, record)
+
+
+def _check_quotes_nothing(sentence: str, record: bytes) -> None:
+    content = record.decode("utf-8", "replace")
+    told = sentence.replace("\ufffd", "")
+    for start in range(len(told) - _QUOTED + 1):
+        if told[start : start + _QUOTED] in content:
+            raise AssertionError(f"the sentence quotes the record from its character {start} on")
+
+
+def text_lines(data: bytes) -> None:
+    """Lines of text, in blocks of any size."""
+    lines = list(split_lines(_blocks(data)))
+    if b"".join(line for _, line in lines) != data.removeprefix(BOM):
+        raise AssertionError("the lines are not the bytes")
+    for offset, line in lines:
+        check(text.document_of_line(strip_ending(line), "f", offset), strip_ending(line))
+
+
+def json_lines(data: bytes) -> None:
+    """Lines of JSON."""
+    for offset, line in split_lines(_blocks(data)):
+        record = strip_ending(line)
+        check(jsonl.document_of_line(record, FIELDS, "f", offset), record)
+
+
+def csv_records(data: bytes) -> None:
+    """Records of CSV, below a header of two or of three fields."""
+    header = ["id", "text"] if data[:1] < b"\x80" else ["text", "other", "id"]
+    read = b""
+    for row in csv.read_rows(split_lines(_blocks(data))):
+        if row.raw not in data:
+            raise AssertionError("the record is not in the file")
+        read += row.raw
+        check(csv.document_of_row(row, header, FIELDS, "f"), row.raw)
+    if sorted(read.replace(b"\n", b"").replace(b"\r", b"")) != sorted(
+        data.removeprefix(BOM).replace(b"\n", b"").replace(b"\r", b"")
+    ):
+        raise AssertionError("the records are not the file")
+
+
+def messages(data: bytes) -> None:
+    """Pub/Sub messages of both formats, with attributes; the first byte says how much of the rest is one."""
+    length, rest = (data[0], data[1:]) if data else (0, b"")
+    value = rest[:length].decode("utf-8", "replace")
+    for input_format in MESSAGE_FORMATS:
+        message = Message(rest[length:], {"at": value, "key": value}, "7", 1.0)
+        outcome = document_of_message(
+            message, input_format, FIELDS, id_attribute="key", timestamp_attribute="at" if length % 2 else None
+        )
+        check(outcome, message.data)
+    attribute_problem({value: value})
+
+
+def dead_letter_rows(data: bytes) -> None:
+    """Rows of a dead letter, whole ones and such whose payload alone is anything."""
+    try:
+        rows = [jsonl.parse_object(data)]
+    except BadRecordError:
+        rows = []
+    rows.append(_row_of(data))
+    for row in rows:
+        for input_format in REPLAY_FORMATS:
+            outcome = document_of_failure_row(row, input_format, FIELDS)
+            payload = outcome.payload if isinstance(outcome, Failure) else b""
+            check(outcome, payload)
+
+
+def _row_of(data: bytes) -> dict[str, object]:
+    source = ["a.jsonl", "a.txt", "p-p:d.t", "a.csv", "projects/p/subscriptions/s", "", "query"][len(data) % 7]
+    attributes = [{"key": "source", "value": source}, {"key": "id", "value": data[:8].decode("utf-8", "replace")}]
+    return {"payloadBytes": base64.b64encode(data).decode(), "attributes": attributes, "stage": "parse"}
+
+
+def compressed(data: bytes) -> None:
+    """Compressed streams: whatever they are, they end in the one error that readers know, or at their end."""
+    for ending in COMPRESSION_ENDINGS:
+        try:
+            _drain(decompress(_blocks(data), ending))
+        except UnreadableError as problem:
+            _check_quotes_nothing(str(problem), data)
+
+
+def _drain(blocks: Iterator[bytes], most: int = 2**24) -> None:
+    size = 0
+    for block in blocks:
+        size += len(block)
+        if size > most:  # a bomb is not what is looked for here
+            return
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "text": text_lines,
+    "jsonl": json_lines,
+    "csv": csv_records,
+    "messages": messages,
+    "replay": dead_letter_rows,
+    "compressed": compressed,
+}

@@ -1,0 +1,345 @@
+"""What goes wrong around a batch run: kills, full disks, files that go away. All of it is there at the end, or nothing is.
+
+The runs are processes that a server forks which has loaded Beam and PyTorch already, so that ten kills take seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from poison import GOOD, MARK, record
+
+from pipeline import run
+from pipeline.run import main
+from transforms.checkpoints import resolve
+from transforms.engines.openvino_engine import OpenVinoEngine
+from transforms.tokenization import Tokenization
+
+KILLS = 10
+DOCUMENTS = {f"{number:05}": f"Ann Smith, {number} Elm Street, {MARK}" for number in range(600)}
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["pipeline.run", "pipeline.graph", "pipeline.sinks.parquet"])
+
+
+def _run(flags: Sequence[str], log: str, limits: dict[int, int], more_memory: int) -> None:
+    """The program in a process of its own, below some limits."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    if more_memory:
+        _limit_memory_when_loaded(more_memory)
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+    sys.exit(main(flags))
+
+
+def _limit_memory_when_loaded(more: int) -> None:
+    """Gives the process so many bytes more than it has when the model is loaded."""
+    clear = run._clear
+
+    def limited(config: Any) -> None:
+        status = Path("/proc/self/status").read_text()
+        size = int(re.findall(r"VmSize:\s+(\d+) kB", status)[0]) * 1024 + more
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        clear(config)
+
+    run._clear = limited
+
+
+class Child:
+    """A run of the program as a process."""
+
+    def __init__(self, folder: Path, *flags: str, limits: dict[int, int] | None = None, more_memory: int = 0) -> None:
+        self._log = folder / "program.log"
+        self.process = _processes.Process(target=_run, args=(flags, str(self._log), limits or {}, more_memory))
+        self.process.start()
+
+    def wait(self, seconds: float = 120) -> int:
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still runs after {seconds} s\n{self.said()}"
+        return self.process.exitcode
+
+    def said(self) -> str:
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(record(text, id=name) for name, text in DOCUMENTS.items()))
+    return tmp_path / "in.jsonl"
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    """Three short texts."""
+    (tmp_path / "good.jsonl").write_bytes(b"\n".join(record(text, id=name) for name, text in GOOD.items()))
+    return tmp_path / "good.jsonl"
+
+
+def finished(folder: Path) -> list[Path]:
+    """The files that look finished: all but Beam's temporary ones."""
+    return sorted(path for path in folder.glob("*") if not path.name.startswith("beam-temp-"))
+
+
+def rows(folder: Path) -> dict[str, bytes]:
+    lines = [line for path in sorted(folder.glob("x-0*")) for line in path.read_bytes().splitlines()]
+    found = {json.loads(line)["id"]: line for line in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def failures(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "x-failures-00000-of-00001.jsonl").read_bytes().splitlines()]
+
+
+# Kills
+
+
+def test_kills_at_any_moment_leave_nothing_that_looks_finished_and_is_not(source: Path, tmp_path: Path) -> None:
+    def child(output: str) -> Child:
+        return Child(tmp_path, f"--input={source}", f"--output={tmp_path}/{output}/x", "--num_shards=3")
+
+    whole = child("whole")
+    begin = time.monotonic()
+    assert whole.wait() == 0, whole.said()
+    seconds = time.monotonic() - begin
+    expected = rows(tmp_path / "whole")
+    assert list(expected) != []
+    assert set(expected) == set(DOCUMENTS)
+
+    chance, moments, begun = random.Random(7), [], 0
+    for number in range(KILLS):
+        killed = child("out")
+        # Half of them when files are being written, which is soon done.
+        if number % 2:
+            _await(lambda: list((tmp_path / "out").glob("beam-temp-x-*/*")), seconds + 20)
+        else:
+            time.sleep(chance.uniform(0, seconds))
+        time.sleep(chance.uniform(0, 0.2))
+        killed.process.kill()
+        moments.append(killed.wait())
+        left = finished(tmp_path / "out")
+        begun += bool(left or list((tmp_path / "out").glob("beam-temp-*")))
+        for path in left:
+            assert re.fullmatch(r"x-0000[0-2]-of-00003\.jsonl|x-failures-00000-of-00001\.jsonl", path.name)
+            if path.name.startswith("x-0"):
+                data = path.read_bytes()
+                assert data.endswith(b"\n")
+                assert len(data.splitlines()) == len(DOCUMENTS) / 3  # the sink deals them out
+                assert {json.loads(line)["id"]: line for line in data.splitlines()}.items() <= expected.items()
+    print(f"\n{KILLS} kills in runs of {seconds:.1f} s: {moments.count(-signal.SIGKILL)} hit, {begun} while it wrote")
+    assert moments.count(-signal.SIGKILL) >= KILLS / 2
+    assert begun >= KILLS / 4
+
+    again = child("out")
+    assert again.wait() == 0, again.said()
+    assert rows(tmp_path / "out") == expected
+
+
+def _await(condition: Callable[[], Any], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+# The disk
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".csv", ".avro", ".parquet"])
+def test_a_disk_that_is_full_ends_the_run_and_leaves_no_file(ending: str, source: Path, tmp_path: Path) -> None:
+    full = Child(
+        tmp_path,
+        f"--input={source}",
+        f"--output={tmp_path}/out/x{ending}",
+        "--aggregation_strategy=first",
+        limits={resource.RLIMIT_FSIZE: 10_000},
+    )
+    assert full.wait() == 1, full.said()
+    last = full.said().splitlines()[-1]
+    assert last.startswith("beam-ner: error: the run failed: ")
+    assert "File too large" in last  # what this kernel says where a limit stands in for the disk
+    assert MARK not in full.said()
+    assert finished(tmp_path / "out") == []
+
+
+def test_a_folder_that_goes_away_ends_the_run(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def take_away(config: Any) -> None:
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "out").write_text("a file in its place")
+
+    monkeypatch.setattr(run, "_clear", take_away)
+    assert main([f"--input={good}", f"--output={tmp_path}/out/x"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("beam-ner: error: the run failed: ")
+
+
+# The input
+
+
+def test_an_input_that_goes_away_is_a_failure(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between the listing and the reading, as files do that another program tidies up."""
+    from pipeline.sources import read
+
+    (tmp_path / "goes.jsonl").write_bytes(record(MARK))
+    listed = read.match_files
+
+    def list_and_take_away(pattern: str) -> Any:
+        found = listed(pattern)
+        (tmp_path / "goes.jsonl").unlink()
+        return found
+
+    monkeypatch.setattr(read, "match_files", list_and_take_away)
+    # Another runner process would not see the patch; the default runner reads in this one.
+    assert main([f"--input={tmp_path}/*.jsonl", f"--output={tmp_path}/out/x"]) == 0
+    assert set(rows(tmp_path / "out")) == set(GOOD)
+    (failure,) = failures(tmp_path / "out")
+    assert failure["errorMessage"] == f"{tmp_path}/goes.jsonl: reading stopped after 0 records: FileNotFoundError"
+    assert "1 failures, in " in capsys.readouterr().out
+
+
+# The model
+
+
+@pytest.mark.parametrize(
+    ("model", "harm"),
+    [
+        ("rampart", "cut short"),
+        ("rampart", "a byte changed"),
+        ("bert_cased", "cut short"),
+        ("bert_cased", "a byte changed"),
+        ("bert_cased", "gone"),
+    ],
+)
+def test_a_model_that_is_harmed_while_it_runs(
+    model: str, harm: str, good: Path, tmp_path: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    """Its weights are in memory when the first document is read, and its tokenizer when that is grouped."""
+    original = resolve("rampart").folder if model == "rampart" else checkpoint(model)
+    folder = Path(shutil.copytree(original, tmp_path / "model"))
+    flags = [f"--input={good}", f"--model={folder}", *(["--engine=torch"] if model != "rampart" else [])]
+    assert main([*flags, f"--output={tmp_path}/expected/x"]) == 0
+    harmed = _processes.Process(
+        target=_run_with_harm, args=([*flags, f"--output={tmp_path}/out/x"], str(tmp_path / "log"), str(folder), harm)
+    )
+    harmed.start()
+    harmed.join(60)
+    assert harmed.exitcode == 0, (tmp_path / "log").read_text()
+    if harm == "gone":
+        assert rows(tmp_path / "out") == {}
+        assert {failure["stage"] for failure in failures(tmp_path / "out")} == {"group"}
+        assert len(failures(tmp_path / "out")) == len(GOOD)
+    else:
+        assert rows(tmp_path / "out") == rows(tmp_path / "expected")
+
+
+def _run_with_harm(flags: Sequence[str], log: str, folder: str, harm: str) -> None:
+    clear = run._clear
+
+    def harming(config: Any) -> None:
+        clear(config)
+        weights = [*Path(folder).glob("*.safetensors"), *Path(folder).glob("onnx/*.onnx")]
+        assert weights
+        for path in weights:
+            if harm == "cut short":
+                os.truncate(path, 4096)
+            elif harm == "a byte changed":
+                with path.open("r+b") as file:
+                    file.seek(path.stat().st_size // 2)
+                    file.write(b"\xff" * 64)
+        if harm == "gone":
+            shutil.rmtree(folder)
+
+    run._clear = harming
+    _run(flags, log, {}, 0)
+
+
+# Memory
+
+
+def test_a_document_that_memory_does_not_hold_is_a_failure(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = Tokenization.encode
+
+    def encode_what_fits(self: Tokenization, texts: Sequence[str]) -> Any:
+        if any(len(text) > 100_000 for text in texts):
+            raise MemoryError
+        return encode(self, texts)
+
+    monkeypatch.setattr(Tokenization, "encode", encode_what_fits)
+    with good.open("ab") as file:
+        file.write(b"\n" + record(MARK * 50_000, id="large"))
+    assert main([f"--input={good}", f"--output={tmp_path}/out/x"]) == 0
+    assert set(rows(tmp_path / "out")) == set(GOOD)
+    (failure,) = failures(tmp_path / "out")
+    assert failure["errorMessage"] == "classify failed with MemoryError"
+
+
+def test_a_process_without_memory_ends_without_a_file(good: Path, tmp_path: Path) -> None:
+    """The tokenizer, in Rust, cannot give back the memory that it did not get: the process ends, with a signal."""
+    with good.open("ab") as file:
+        file.write(b"\n" + record(f"a b {MARK} " * 400_000, id="large"))
+    child = Child(tmp_path, f"--input={good}", f"--output={tmp_path}/out/x", more_memory=150_000_000)
+    code = child.wait()
+    said = child.said()
+    assert MARK not in said
+    if code:
+        assert finished(tmp_path / "out") == []
+        assert "memory" in said.lower()  # MemoryError, or what Rust says
+    else:  # an allocator that raises
+        assert set(rows(tmp_path / "out")) == set(GOOD)
+
+
+# The model's answers
+
+
+def _answers(monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    logits = OpenVinoEngine.logits
+    monkeypatch.setattr(OpenVinoEngine, "logits", lambda self, *inputs: change(logits(self, *inputs)))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda logits: logits[:-1], "classify failed with IndexError"),
+        (lambda logits: np.full_like(logits, np.nan), "the model's scores are not finite numbers"),
+        (lambda logits: logits[:, :1], "classify failed with IndexError"),
+    ],
+    ids=["a row too few", "no numbers", "a column too few"],
+)
+def test_answers_that_are_too_few_or_none_lose_nothing(
+    change: Callable[[np.ndarray], np.ndarray], told: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _answers(monkeypatch, change)
+    assert main([f"--input={good}", f"--output={tmp_path}/out/x"]) == 0
+    failed = failures(tmp_path / "out")
+    assert rows(tmp_path / "out") == {}
+    assert {next(pair["value"] for pair in each["attributes"] if pair["key"] == "id") for each in failed} == set(GOOD)
+    assert {failure["errorMessage"] for failure in failed} == {told}
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    yield
+    for child in multiprocessing.active_children():
+        child.kill()
