@@ -13,8 +13,9 @@ import numpy as np
 
 from transforms.documents import Document
 from transforms.engines import Engine
-from transforms.engines.errors import OutOfMemoryError
+from transforms.engines.errors import BatchTimeoutError, ModelHungError, OutOfMemoryError
 from transforms.labels import dense_labels
+from transforms.metrics import Counts
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import ModelInfo, PreEntities
 from transforms.tokenization import Encoded
@@ -22,6 +23,9 @@ from transforms.windows import plan_batches, truncated_bounds, window_bounds
 
 DEFAULT_MAX_BATCH_TOKENS = 2048
 """Tokens of a batch, padding counted: enough to keep a few cores busy, and little enough to stay in their caches."""
+
+DEFAULT_MAX_DOCUMENT_CHARS = 25_000_000
+"""Characters of a document that can be read in some 2 GB of memory."""
 
 # Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
 _SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
@@ -64,10 +68,12 @@ class Scorer:
 
     Attributes:
         engine: The loaded model.
+        counts: How often batches were split, took too long, or did not fit in memory.
     """
 
     def __init__(self, setup: ModelSetup, engine: Engine, *, max_batch_tokens: int) -> None:
         self.engine = engine
+        self.counts = Counts()
         self._setup = setup
         self._tokenization = setup.tokenization
         self._max_batch_tokens = max_batch_tokens
@@ -147,7 +153,7 @@ class Scorer:
             done: set[int] = set()
             with suppress(OutOfMemoryError):  # what is left is planned anew, in smaller batches
                 for batch in batches:
-                    of_batch = isolated(self._forward, [windows[number] for number in batch])
+                    of_batch = isolated(self._forward, [windows[number] for number in batch], self.counts)
                     for number, scores in zip(batch, of_batch, strict=True):
                         scored[number] = scores
                     done.update(batch)
@@ -168,6 +174,7 @@ class Scorer:
         try:
             logits = self.engine.logits(input_ids, attention_mask, token_type_ids)
         except OutOfMemoryError:
+            self.counts.add("batches_out_of_memory")
             self._lower_budget(len(windows) * shape[1])
             raise
         probabilities = softmax(logits)
@@ -243,29 +250,44 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def isolated(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | BaseException]:
+def isolated(
+    function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], counts: Counts | None = None
+) -> list[R | BaseException]:
     """``function(items)``, where an item that makes it raise costs its neighbours nothing but time.
 
-    The items are halved until the culprit stands alone; its place in the result holds the exception.
+    The items are halved until the culprit stands alone; its place in the result holds the exception. Items that
+    together take too long are tried one by one at once: each try that hangs leaves a thread behind.
+
+    Args:
+        function: Gives as many results as it is given items.
+        items: What it is to be given.
+        counts: Where to count ``batch_splits`` and ``batch_timeouts``.
 
     Raises:
         OutOfMemoryError: if several items do not fit together, for which none of them is to blame.
+        ModelHungError: if there is no use in trying any item.
     """
     if not items:
         return []
     try:
         return [*function(items)]
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, ModelHungError):
         raise
     except OutOfMemoryError as error:
         if len(items) == 1:
             return [error]
         raise
     except BaseException as error:  # Rust's panics are no Exceptions
+        late = isinstance(error, BatchTimeoutError)
+        if late and counts:
+            counts.add("batch_timeouts")
         if len(items) == 1:
             return [error]
-    half = len(items) // 2
-    return isolated(function, items[:half]) + isolated(function, items[half:])
+    if counts:
+        counts.add("batch_splits")
+    size = 1 if late else -(-len(items) // 2)
+    parts = [items[first : first + size] for first in range(0, len(items), size)]
+    return [result for part in parts for result in isolated(function, part, counts)]
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
