@@ -129,6 +129,8 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"model={name!r} has a config.json that holds no JSON object")
     architectures = config.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
+        raise ValueError(f"model={name!r} has a config.json whose architectures are no list of names")
     if architectures and not any("ForTokenClassification" in architecture for architecture in architectures):
         raise ValueError(
             f"model={name!r} is a {architectures[0]}, which has no token-classification labels;"
@@ -170,7 +172,7 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
 def content_hash(folder: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
     digest = hashlib.sha256()
-    patterns = [*TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.bin"]
+    patterns = [*TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.onnx_data", "onnx/*.onnx_data", "*.bin"]
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:

@@ -11,6 +11,7 @@ from transforms.model_checks import LARGEST_WEIGHT
 _GROUP = 128
 """Weights that share a scale; larger groups are hardly faster, and lose labels."""
 
+_FLOATS = ("f16", "f32", "f64")  # those that numpy knows
 _LARGE = 16
 """Numbers of a constant that is more likely a weight than a setting."""
 
@@ -39,7 +40,7 @@ def check_constants(model: Any) -> None:
         ValueError: if there are weights that are not numbers or beyond all bounds.
     """
     for node in model.get_ops():
-        if node.get_type_name() != "Constant" or not node.get_element_type().is_real():
+        if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() not in _FLOATS:
             continue
         values = node.data
         if values.size >= _LARGE and not values.max() <= LARGEST_WEIGHT:
