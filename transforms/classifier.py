@@ -135,7 +135,7 @@ class TokenClassifier:
         self._watch = Watch(batch_timeout_seconds) if batch_timeout_seconds else None
         loaded = WatchedEngine(load, self._watch) if self._watch else load()
         self.scorer = Scorer(setup, loaded, max_batch_tokens=max_batch_tokens)
-        check_answers(self, setup.checkpoint.name, setup.config.num_labels)
+        check_answers(self, setup.checkpoint.name)
 
     def __call__(
         self,

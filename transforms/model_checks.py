@@ -28,7 +28,7 @@ _BLOCK = 1 << 20  # bytes
 
 _CANARIES = [
     Document("canary-1", "My name is Ann Smith and I live at 12 Baker Street, London."),
-    Document("canary-2", "Write to José Ñandú, Münchner Straße 5, 80331 München. " * 20),
+    Document("canary-2", "Write to José Ñandú, Münchner Straße 5, 80331 München. " * 3),
 ]
 
 
@@ -105,24 +105,18 @@ def check_parameters(name: str, model: Any) -> None:
                 raise ValueError(f"model={name!r} has weights of {worst:.3g} in {parameter}: they are corrupt")
 
 
-def check_answers(classifier: TokenClassifier, name: str, num_labels: int) -> None:
+def check_answers(classifier: TokenClassifier, name: str) -> None:
     """Has the model read a short and a long text.
 
     Args:
         classifier: The model.
         name: Its name.
-        num_labels: Labels that its configuration names.
 
     Raises:
-        ValueError: if it cannot, or its scores are no probabilities of its labels.
+        ValueError: if it cannot, or its scores are no probabilities.
     """
     for outcome in classifier.classify(_CANARIES):
         if isinstance(outcome, Failure):
             raise ValueError(f"model={name!r} cannot read a test sentence: {outcome.error}")
-        if outcome.scores.shape[-1] != num_labels:
-            raise ValueError(
-                f"model={name!r} gives a token {outcome.scores.shape[-1]} scores, and its config.json names"
-                f" {num_labels} labels"
-            )
         if not len(outcome) or not np.allclose(outcome.scores.sum(axis=-1), 1, atol=1e-3):
             raise ValueError(f"model={name!r} gives a test sentence scores that are no probabilities")

@@ -164,6 +164,8 @@ def external(location: str) -> Callable[[TensorProto, Path], None]:
         for key, value in (("location", location), ("offset", "0"), ("length", str(len(data)))):
             tensor.external_data.add(key=key, value=value)
 
+    return build
+
 
 def not_numbers(tensor: TensorProto, folder: Path) -> None:
     values = numpy_helper.to_array(tensor).copy()
@@ -254,7 +256,7 @@ ONNX: dict[str, tuple[Change, str]] = {
     "not a number": (onnx_weights(not_numbers), "has a model_q4.onnx with weights of nan: they are corrupt"),
     "noise": (onnx_weights(random_bytes), "has a model_q4.onnx with weights of .*: they are corrupt"),
     "data elsewhere": (onnx_weights(external("../../data.bin")), "has a model_q4.onnx that OpenVINO cannot read"),
-    "other labels": (config(id2label={"0": "O", "1": "X"}, label2id={"O": 0, "X": 1}), "gives a token 35 scores, and its config.json names 2 labels"),
+    "other labels": (config(id2label={"0": "O", "1": "X"}, label2id={"O": 0, "X": 1}), "cannot read a test sentence: the model gives a token 35 scores, and its config.json names 2 labels"),
 }  # fmt: skip
 
 
@@ -295,7 +297,9 @@ def test_the_engine_of_choice_makes_no_difference(problem: str, folder: Path) ->
 # Whole ones
 
 
-@pytest.mark.parametrize("name", sorted(RANDOM_CHECKPOINTS))
+@pytest.mark.parametrize(
+    "name", sorted(set(RANDOM_CHECKPOINTS) - {"canine"})
+)  # CANINE is loaded in test_special_tokens
 def test_whole_ones_of_every_kind_are_taken(name: str, checkpoint: Callable[[str], Path]) -> None:
     assert TokenClassifier(checkpoint(name), engine="torch")("Ann in Paris", ignore_labels=[])
 

@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transforms import TokenClassifier
 from transforms.model_setup import ModelSetup
 from transforms.special_tokens import special_ids
-from transforms.tokenization import Encoded, Tokenization
+from transforms.tokenization import Encoded, Tokenization, own_tokenization
 
 FAST = [*sorted(set(RANDOM_CHECKPOINTS) - set(SLOW)), "rampart_torch"]
 TYPED = ["[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "<s>", "</s>", "<mask>", "<pad>", "<unk>"]
@@ -31,6 +31,8 @@ KEPT = [text for text in ODD_TEXTS if not any(typed in text for typed in TYPED) 
 @pytest.fixture(scope="module")
 def tokenization(checkpoint: Callable[[str], Path]) -> Callable[..., Tokenization]:
     def load(name: str, special_tokens: str = "text") -> Tokenization:
+        if name in SLOW and special_tokens == "special":  # loading CANINE twice would take seconds
+            return own_tokenization(load(name).tokenizer, special_tokens)
         return ModelSetup.load(checkpoint(name), special_tokens=special_tokens, weights=False).tokenization
 
     return load
