@@ -306,6 +306,8 @@ def isolated(
 
 def _places(windows: Sequence[_Window], room: np.ndarray) -> list[np.ndarray]:
     """The part of a text's scores that is each window's."""
+    if len(windows) == 1:
+        return [room]
     stops = np.cumsum([len(window.kept) for window in windows]).tolist()
     return [room[start:stop] for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
 

@@ -75,6 +75,11 @@ def test_the_other_tokens_are_those_beside_any_word(tokenization: Callable[..., 
     for typed in {*TYPED, *own_tokens(text_mode.tokenizer)}:
         first = len("Ann ")
         given, other = text_mode.encode([f"Ann {typed} lives in Paris", "Ann {x} lives in Paris"])
+        assert given.start is not None
+        assert given.end is not None
+        spans = zip(given.start.tolist(), given.end.tolist(), strict=True)
+        if typed != text_mode.tokenizer.unk_token:  # which means no more than that a word is unknown
+            assert (first, first + len(typed)) not in spans, typed
         assert outside(given, first, first + len(typed)) == outside(other, first, first + 3), typed
 
 
