@@ -23,6 +23,7 @@ from pipeline.sinks.bigquery_tables import failure_layout, prepare_table, result
 from transforms.aggregation import AggregationStrategy
 from transforms.model_refresh import check_watchable, newest_version
 from transforms.model_setup import ModelSetup
+from transforms.watch import check_timeout
 
 if TYPE_CHECKING:
     from transforms.model_handler import TokenClassificationModelHandler
@@ -198,12 +199,13 @@ def _flags_named(flags: Collection[str]) -> Iterator[None]:
 def _check_numbers(options: NerOptions) -> None:
     least_values = {
         "num_shards": 0, "window_seconds": 1, "allowed_lateness_seconds": 0, "max_batch_tokens": 1, "threads": 1,
-        "max_batch_wait_ms": 1,
+        "max_batch_wait_ms": 1, "max_document_chars": 1,
     }  # fmt: skip
     for name, least in least_values.items():
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"{name}={value} must be at least {least}")
+    check_timeout(options.batch_timeout_seconds)
     if not 0 <= options.min_score <= 1:
         raise ValueError(f"min_score={options.min_score} must be between 0 and 1")
 
@@ -220,6 +222,7 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy) -> ModelSet
         model,
         model_revision=options.model_revision,
         tokenizer=options.tokenizer,
+        special_tokens=options.special_tokens,
         weights=False,
         allow_pickle_weights=options.allow_pickle_weights,
     )
@@ -232,8 +235,9 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy) -> ModelSet
 
 def _handler_arguments(options: NerOptions, *, streaming: bool) -> dict[str, Any]:
     names = (
-        "model", "model_revision", "tokenizer", "stride", "long_text", "engine", "device", "precision",
-        "max_batch_tokens", "threads", "allow_pickle_weights", "model_refresh_seconds",
+        "model", "model_revision", "tokenizer", "stride", "long_text", "special_tokens", "engine", "device",
+        "precision", "max_batch_tokens", "max_document_chars", "batch_timeout_seconds", "threads",
+        "allow_pickle_weights", "model_refresh_seconds",
     )  # fmt: skip
     return {
         **{name: getattr(options, name) for name in names},

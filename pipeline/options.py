@@ -10,7 +10,9 @@ from pipeline.sinks.csv import FORMULAS
 from transforms.aggregation import WINDOW_JOINS, AggregationStrategy
 from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.engines import ENGINES, PRECISIONS
-from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS
+from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS, DEFAULT_MAX_DOCUMENT_CHARS
+from transforms.special_tokens import SPECIAL_TOKENS
+from transforms.watch import DEFAULT_BATCH_TIMEOUT_SECONDS
 from transforms.windows import LONG_TEXT
 
 
@@ -245,6 +247,13 @@ def _add_entities(group: argparse._ArgumentGroup) -> None:
         " truncate it as Hugging Face does.",
     )
     group.add_argument(
+        "--special_tokens",
+        choices=SPECIAL_TOKENS,
+        default="text",
+        help="What a special token of the model is that somebody typed in a text, [SEP] for example: text like any"
+        " other, or special, as in Hugging Face, where it can change what all other tokens get.",
+    )
+    group.add_argument(
         "--stride",
         metavar="TOKENS",
         type=int,
@@ -273,6 +282,20 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
         type=int,
         help="In streaming, how long a document may wait for others to be read with it (default: 100; on the"
         " DirectRunner none, where what has come meanwhile is a batch).",
+    )
+    group.add_argument(
+        "--max_document_chars",
+        metavar="N",
+        type=int,
+        default=DEFAULT_MAX_DOCUMENT_CHARS,
+        help="Most characters of a document; a longer one is a failure. A million takes some 160 MB of memory.",
+    )
+    group.add_argument(
+        "--batch_timeout_seconds",
+        metavar="S",
+        type=float,
+        default=DEFAULT_BATCH_TIMEOUT_SECONDS,
+        help="How long the model may take for a batch; a document that takes longer alone is a failure. 0 is no limit.",
     )
 
 

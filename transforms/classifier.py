@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import types
@@ -16,11 +17,16 @@ from transforms.arguments import Offsets, TokenClassificationArgumentHandler, re
 from transforms.checkpoints import EMBEDDED_MODEL, Checkpoint
 from transforms.documents import Document, Entity, Failure
 from transforms.engines import check_choice, load_engine
+from transforms.engines.errors import BatchTimeoutError
+from transforms.engines.watched import WatchedEngine
 from transforms.labels import LabelScheme, dense_labels, get_tag
+from transforms.model_checks import check_answers
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import PreEntities
 from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS, Scorer, TokenizedText, isolated
+from transforms.special_tokens import SPECIAL_TOKENS
 from transforms.tokenization import Encoded
+from transforms.watch import Watch, check_timeout
 from transforms.windows import LONG_TEXT
 
 _STREAM_CHUNK = 1024  # texts taken at a time from a generator
@@ -52,10 +58,12 @@ class TokenClassifier:
         stride: int | None = None,
         long_text: str = "window",
         window_join: str = "entities",
+        special_tokens: str = "special",
         engine: str = "auto",
         device: Any = "auto",
         precision: str = "auto",
         max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS,
+        batch_timeout_seconds: float = 0,
         threads: int | None = None,
         allow_pickle_weights: bool = False,
         grouped_entities: bool | None = None,
@@ -73,10 +81,15 @@ class TokenClassifier:
             long_text: ``window`` reads all of a long text; ``truncate`` does what Hugging Face does: it stops at the
                 model's length, unless there is a `stride`.
             window_join: How overlapping windows are joined; see `transforms.aggregation.find_entities`.
+            special_tokens: What a special token (``[SEP]``, ``</s>``) is that somebody typed in a text: ``special``, as
+                in Hugging Face, where it can change what all other tokens get; or ``text``, as is the default of the
+                Beam transforms.
             engine: ``auto``, ``torch`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
             precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
             max_batch_tokens: Bound on the tokens of a batch, padding counted.
+            batch_timeout_seconds: How long a batch may take; a text that takes longer alone raises, and in `classify`
+                is a `Failure`. 0 is no limit.
             threads: Threads on a CPU; None leaves the choice to the engine.
             allow_pickle_weights: Whether pickled weights may be loaded.
             grouped_entities: Deprecated; True means ``simple``.
@@ -87,11 +100,17 @@ class TokenClassifier:
         """
         check_choice("long_text", long_text, LONG_TEXT)
         check_choice("window_join", window_join, aggregation.WINDOW_JOINS)
+        check_choice("special_tokens", special_tokens, SPECIAL_TOKENS)
+        check_timeout(batch_timeout_seconds)
         if max_batch_tokens < 1:
             raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
         strategy = resolve_strategy(aggregation_strategy, grouped_entities, ignore_subwords)
         setup = ModelSetup.load(
-            model, model_revision=model_revision, tokenizer=tokenizer, allow_pickle_weights=allow_pickle_weights
+            model,
+            model_revision=model_revision,
+            tokenizer=tokenizer,
+            special_tokens=special_tokens,
+            allow_pickle_weights=allow_pickle_weights,
         )
         setup.check_strategy(strategy)
         self._setup = setup
@@ -104,7 +123,8 @@ class TokenClassifier:
         self.tokenization = setup.tokenization
         self.window = setup.window
         self.id2label: Mapping[int, str] = dict(setup.config.id2label)
-        loaded = load_engine(
+        load = functools.partial(
+            load_engine,
             setup.checkpoint,
             engine=engine,
             device=_device_name(device),
@@ -112,7 +132,10 @@ class TokenClassifier:
             threads=threads,
             allow_pickle_weights=allow_pickle_weights,
         )
+        self._watch = Watch(batch_timeout_seconds) if batch_timeout_seconds else None
+        loaded = WatchedEngine(load, self._watch) if self._watch else load()
         self.scorer = Scorer(setup, loaded, max_batch_tokens=max_batch_tokens)
+        check_answers(self, setup.checkpoint.name)
 
     def __call__(
         self,
@@ -187,7 +210,7 @@ class TokenClassifier:
 
         A document that cannot be classified is a `Failure`; the others are not affected by it.
         """
-        encoded = isolated(self.tokenization.encode, [document.text for document in documents])
+        encoded = isolated(self._encoded, [document.text for document in documents], self.scorer.counts)
         texts = [
             TokenizedText(document, tokens)
             for document, tokens in zip(documents, encoded, strict=True)
@@ -201,6 +224,10 @@ class TokenClassifier:
             else Failure.of_document(document, _reason(outcome, document.text), stage="classify")
             for document, outcome in zip(documents, outcomes, strict=True)
         ]
+
+    def take_counts(self) -> dict[str, int]:
+        """What happened to batches since the last call: ``batch_splits`` and the like; see `transforms.scorer`."""
+        return self.scorer.counts.take()
 
     # Hugging Face's methods, for those who call or override a single step. They take and give lists of dicts.
 
@@ -342,6 +369,12 @@ class TokenClassifier:
             window_join=self._window_join,
         )
 
+    def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
+        # A slow tokenizer is not watched: what it holds while it hangs, no other text could get.
+        if self._watch and self.tokenization.is_fast:
+            return self._watch.call(self.tokenization.encode, texts)
+        return self.tokenization.encode(texts)
+
     def _tokenized(self, texts: Sequence[Any], offsets: Sequence[Offsets] | None = None) -> list[TokenizedText]:
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("When `is_split_into_words=False`, `sentence` must be an untokenized string.")
@@ -370,6 +403,8 @@ class TokenClassifier:
 
 def _reason(error: BaseException, text: str) -> str | BaseException:
     """What to tell of an error: a sentence of ours where we know the cause, else the error."""
+    if isinstance(error, BatchTimeoutError):
+        return str(error)
     try:
         text.encode()
     except UnicodeEncodeError as surrogate:

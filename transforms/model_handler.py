@@ -23,7 +23,9 @@ from transforms.metrics import NAMESPACE
 from transforms.model_refresh import RefreshingClassifier, check_watchable, newest_version
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import PreEntities
-from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS
+from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS, DEFAULT_MAX_DOCUMENT_CHARS
+from transforms.special_tokens import SPECIAL_TOKENS
+from transforms.watch import DEFAULT_BATCH_TIMEOUT_SECONDS, check_timeout
 from transforms.windows import LONG_TEXT
 
 DEFAULT_MAX_BATCH_CHARS = 1_000_000
@@ -47,10 +49,12 @@ class _Settings:
     tokenizer: str | None
     stride: int | None
     long_text: str
+    special_tokens: str
     engine: str
     device: str
     precision: str
     max_batch_tokens: int
+    batch_timeout_seconds: float
     threads: int | None
     processes: int
     allow_pickle_weights: bool
@@ -74,12 +78,15 @@ class TokenClassificationModelHandler(
         tokenizer: str | None = None,
         stride: int | None = None,
         long_text: str = "window",
+        special_tokens: str = "text",
         engine: str = "auto",
         device: str = "auto",
         precision: str = "auto",
         max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS,
         max_batch_chars: int = DEFAULT_MAX_BATCH_CHARS,
         max_batch_wait_ms: int | None = None,
+        max_document_chars: int = DEFAULT_MAX_DOCUMENT_CHARS,
+        batch_timeout_seconds: float = DEFAULT_BATCH_TIMEOUT_SECONDS,
         threads: int | None = None,
         processes: int = 1,
         allow_pickle_weights: bool = False,
@@ -94,6 +101,8 @@ class TokenClassificationModelHandler(
             tokenizer: Name or folder of another tokenizer than the model's.
             stride: Tokens that two windows of a long text share; None is a quarter of a window.
             long_text: ``window`` reads all of a long text; ``truncate`` stops at the model's length.
+            special_tokens: What a special token (``[SEP]``, ``</s>``) is that somebody typed in a text: ``text``, so
+                that it changes nothing in what other tokens get; or ``special``, as in Hugging Face.
             engine: ``auto``, ``torch`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; as the worker has it.
             precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
@@ -101,6 +110,9 @@ class TokenClassificationModelHandler(
             max_batch_chars: Bound on the characters that are sorted into such calls together.
             max_batch_wait_ms: In streaming, how long a batch may wait for more documents, across bundles;
                 None ends a batch with its bundle.
+            max_document_chars: Characters of a text beyond which its document is a failure.
+            batch_timeout_seconds: How long one call of the model may take; a document that takes longer alone is a
+                failure. 0 is no limit. See `transforms.watch` for what becomes of a call that hangs.
             threads: Threads on a CPU; None leaves the choice to the engine, or where several processes share a
                 machine, is the part of its cores that one has.
             processes: How many processes of a machine load the model; 0 is one for each core.
@@ -117,7 +129,14 @@ class TokenClassificationModelHandler(
         check_choice("long_text", long_text, LONG_TEXT)
         check_choice("engine", engine, ENGINES)
         check_choice("precision", precision, PRECISIONS)
-        for name, value in (("max_batch_tokens", max_batch_tokens), ("max_batch_chars", max_batch_chars)):
+        check_choice("special_tokens", special_tokens, SPECIAL_TOKENS)
+        check_timeout(batch_timeout_seconds)
+        least_one = {
+            "max_batch_tokens": max_batch_tokens,
+            "max_batch_chars": max_batch_chars,
+            "max_document_chars": max_document_chars,
+        }
+        for name, value in least_one.items():
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
         if processes < 0:
@@ -131,6 +150,7 @@ class TokenClassificationModelHandler(
                 model if model_refresh_seconds is None else newest_version(model).name,
                 model_revision=model_revision,
                 tokenizer=tokenizer,
+                special_tokens=special_tokens,
                 weights=False,
                 allow_pickle_weights=allow_pickle_weights,
             )
@@ -141,10 +161,12 @@ class TokenClassificationModelHandler(
             tokenizer=tokenizer,
             stride=stride,
             long_text=long_text,
+            special_tokens=special_tokens,
             engine=engine,
             device=device,
             precision=precision,
             max_batch_tokens=max_batch_tokens,
+            batch_timeout_seconds=batch_timeout_seconds,
             threads=threads,
             processes=processes,
             allow_pickle_weights=allow_pickle_weights,
@@ -152,6 +174,7 @@ class TokenClassificationModelHandler(
         )
         self._max_batch_chars = max_batch_chars
         self._max_batch_wait_ms = max_batch_wait_ms
+        self._max_document_chars = max_document_chars
 
     def load_model(self) -> TokenClassifier | RefreshingClassifier:
         """The classifier, loaded unless this process has it already."""
@@ -166,11 +189,22 @@ class TokenClassificationModelHandler(
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PreEntities | Failure]:
         """Scores a batch of documents; texts are taken too, and what `encoded` made of either."""
-        outcomes = model.classify([_document(example) for example in batch])
-        if isinstance(model, RefreshingClassifier):
-            for name, count in model.take_counts().items():
-                Metrics.counter(NAMESPACE, name).inc(count)
-        return outcomes
+        documents = [_document(example) for example in batch]
+        refused = [self._refused(document) for document in documents]
+        fine = [document for document, failure in zip(documents, refused, strict=True) if failure is None]
+        classified = iter(model.classify(fine))
+        for name, count in model.take_counts().items():
+            Metrics.counter(NAMESPACE, name).inc(count)
+        return [next(classified) if failure is None else failure for failure in refused]
+
+    def _refused(self, document: Document) -> Failure | None:
+        """The failure of a document that is too long to be read; None of any other."""
+        length, limit = len(document.text), self._max_document_chars
+        if length <= limit:
+            return None
+        return Failure.of_document(
+            document, f"the text has {length} characters, and max_document_chars={limit} is the limit", "classify"
+        )
 
     def get_num_bytes(self, batch: Sequence[Example]) -> int:
         """Characters of the batch's texts, which is near to their bytes."""

@@ -14,30 +14,20 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from transforms.checkpoints import Checkpoint, is_checkpoint_file, resolve
 from transforms.classifier import TokenClassifier
 from transforms.documents import Document, Failure
+from transforms.metrics import Counts
 from transforms.pre_entities import PreEntities
 from transforms.snapshots import pin_tokenizer, snapshot
 
 _SETTLES = 1.0
 """Seconds for which a folder must not change before it is read, at the most."""
-
-_LARGEST_WEIGHT = 1e5
-"""No trained weight is near to it; a few random bytes in a float are likely to be far above."""
-
-_CANARIES = [
-    Document("canary-1", "My name is Ann Smith and I live at 12 Baker Street, London."),
-    Document("canary-2", "Write to José Ñandú, Münchner Straße 5, 80331 München. " * 20),
-]
 
 _logger = logging.getLogger(__name__)
 
@@ -148,8 +138,7 @@ class RefreshingClassifier:
         """
         self._model = model
         self._settings = dict(settings)
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
+        self._counts = Counts()
         self._unlisted = False
         self._seen = newest_version(model)
         self._current = self._loaded(self._seen)
@@ -171,15 +160,11 @@ class RefreshingClassifier:
         return self._current.classify(documents)
 
     def take_counts(self) -> dict[str, int]:
-        """What happened since the last call: ``model_refreshes`` and ``model_refresh_failures``.
+        """What happened since the last call: ``model_refreshes``, ``model_refresh_failures``, and what batches did.
 
         The thread cannot count with Beam, whose counters belong to the bundle that a worker's thread is at.
         """
-        if not self._counts:
-            return {}
-        with self._lock:
-            counts, self._counts = self._counts, Counter()
-        return dict(counts)
+        return self._counts.take()
 
     def refresh(self, pause: Callable[[float], Any], settles: float = _SETTLES) -> bool:
         """Looks for a newer version, and takes it if there is one that can be used; whether it did.
@@ -220,14 +205,14 @@ class RefreshingClassifier:
         former, self._current = self._current.model_revision, classifier
         if former == classifier.model_revision:
             return False  # touched, not changed
-        self._counted("model_refreshes")
+        self._counts.add("model_refreshes")
         _logger.info("model %r: revision %s takes the place of %s", self._model, classifier.model_revision, former)
         return True
 
     def _fails(self, problem: str, *, again: bool = False) -> None:
         if again:
             return
-        self._counted("model_refresh_failures")
+        self._counts.add("model_refresh_failures")
         _logger.error(
             "model %r: a new version cannot be used, and revision %s stays: %s",
             self._model,
@@ -235,18 +220,13 @@ class RefreshingClassifier:
             problem,
         )
 
-    def _counted(self, name: str) -> None:
-        with self._lock:
-            self._counts[name] += 1
-
     def _loaded(self, version: Version) -> TokenClassifier:
         name = version.name if _is_pattern(self._model) else self._model
         checkpoint = _own_copy(
             name, self._settings.get("model_revision"), self._settings.get("allow_pickle_weights", False)
         )
-        check_weight_values(checkpoint)
         classifier = TokenClassifier(checkpoint, **self._settings)
-        check_answers(classifier)
+        classifier.scorer.counts = self._counts
         return classifier
 
 
@@ -257,43 +237,6 @@ def _own_copy(name: str, revision: str | None, allow_pickle_weights: bool) -> Ch
         folder = snapshot(checkpoint.folder)
         checkpoint = Checkpoint(name, folder.name, folder)
     return replace(checkpoint, tokenizer_revision=pin_tokenizer(checkpoint.folder))
-
-
-def check_weight_values(checkpoint: Checkpoint) -> None:
-    """Looks at all weights of safetensors files.
-
-    Raises:
-        ValueError: if a file is not whole, or a weight is not finite or beyond all bounds.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    for path in checkpoint.safetensors:
-        try:
-            with safe_open(path, framework="pt") as tensors:
-                largest = {
-                    name: tensor.float().abs().max().item()
-                    for name in tensors.keys()  # noqa: SIM118, it is no dict
-                    if (tensor := tensors.get_tensor(name)).is_floating_point() and tensor.numel()
-                }
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"model={checkpoint.name!r} has a {path.name} that is not whole") from error
-        for name, value in largest.items():
-            if not value <= _LARGEST_WEIGHT:
-                raise ValueError(f"model={checkpoint.name!r} has weights of {value:.3g} in {name}: they are corrupt")
-
-
-def check_answers(classifier: TokenClassifier) -> None:
-    """Has the model read a short and a long text.
-
-    Raises:
-        ValueError: if it cannot, or its scores are no probabilities.
-    """
-    for outcome in classifier.classify(_CANARIES):
-        if isinstance(outcome, Failure):
-            raise ValueError(f"it cannot read a test sentence: {outcome.error}")
-        sums = outcome.scores.sum(axis=-1)
-        if not len(outcome) or not np.allclose(sums, 1, atol=1e-3):
-            raise ValueError("its scores for a test sentence are no probabilities")
 
 
 def _look(reference: weakref.ref[RefreshingClassifier], stop: threading.Event, seconds: float) -> None:

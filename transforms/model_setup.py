@@ -17,6 +17,7 @@ from transforms.checkpoints import (
     tokenizer_folder,
     window_length,
 )
+from transforms.model_checks import check_manifest, check_vocabulary
 from transforms.tokenization import Tokenization, load_tokenization, own_tokenization
 
 
@@ -47,6 +48,7 @@ class ModelSetup:
         *,
         model_revision: str | None = None,
         tokenizer: Any = None,
+        special_tokens: str = "text",
         weights: bool = True,
         allow_pickle_weights: bool = False,
     ) -> ModelSetup:
@@ -56,6 +58,7 @@ class ModelSetup:
             model: ``rampart``, a folder, a remote folder or a hub id; or a checkpoint that is found already.
             model_revision: Branch, tag or commit of a hub id.
             tokenizer: Name or folder of another tokenizer, or a tokenizer of transformers; None is the model's own.
+            special_tokens: What a special token in a text is; see `transforms.tokenization.Tokenization`.
             weights: Whether the weights are downloaded too.
             allow_pickle_weights: Whether pickled weights will do.
 
@@ -68,19 +71,21 @@ class ModelSetup:
             checkpoint = resolve(
                 os.fspath(model), model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights
             )
+        check_manifest(checkpoint, weights=weights)
         read_config(checkpoint)
         if weights or Path(checkpoint.name).is_dir():
             check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
         config = _load_config(checkpoint)
         if tokenizer is None:
             name, revision = checkpoint.name, checkpoint.tokenizer_revision or model_revision
-            tokenization = _load_tokenization("model", name, checkpoint.folder)
+            tokenization = _load_tokenization("model", name, checkpoint.folder, special_tokens)
         elif isinstance(tokenizer, (str, os.PathLike)):
             name, revision = os.fspath(tokenizer), None
-            tokenization = _load_tokenization("tokenizer", name, tokenizer_folder(name, None))
+            tokenization = _load_tokenization("tokenizer", name, tokenizer_folder(name, None), special_tokens)
         else:
             name, revision = tokenizer.name_or_path, None
-            tokenization = own_tokenization(tokenizer)
+            tokenization = own_tokenization(tokenizer, special_tokens)
+        check_vocabulary(checkpoint, config, tokenization)
         window = window_length(config, tokenization.model_max_length)
         return cls(checkpoint, config, tokenization, name, revision, window)
 
@@ -128,9 +133,9 @@ class ModelSetup:
             warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=3)
 
 
-def _load_tokenization(argument: str, name: str, folder: Path) -> Tokenization:
+def _load_tokenization(argument: str, name: str, folder: Path, special_tokens: str) -> Tokenization:
     try:
-        return load_tokenization(folder)
+        return load_tokenization(folder, special_tokens)
     except ValueError as error:
         raise ValueError(f"{argument}={name!r} {error}") from error
 

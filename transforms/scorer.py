@@ -13,8 +13,9 @@ import numpy as np
 
 from transforms.documents import Document
 from transforms.engines import Engine
-from transforms.engines.errors import OutOfMemoryError
+from transforms.engines.errors import BatchTimeoutError, ModelHungError, OutOfMemoryError
 from transforms.labels import dense_labels
+from transforms.metrics import Counts
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import ModelInfo, PreEntities
 from transforms.tokenization import Encoded
@@ -22,6 +23,9 @@ from transforms.windows import plan_batches, truncated_bounds, window_bounds
 
 DEFAULT_MAX_BATCH_TOKENS = 2048
 """Tokens of a batch, padding counted: enough to keep a few cores busy, and little enough to stay in their caches."""
+
+DEFAULT_MAX_DOCUMENT_CHARS = 10_000_000
+"""Characters of a document that takes some 2 GB of memory: 160 MB a million, and what the process has anyway."""
 
 # Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
 _SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
@@ -64,10 +68,12 @@ class Scorer:
 
     Attributes:
         engine: The loaded model.
+        counts: How often batches were split, took too long, or did not fit in memory.
     """
 
     def __init__(self, setup: ModelSetup, engine: Engine, *, max_batch_tokens: int) -> None:
         self.engine = engine
+        self.counts = Counts()
         self._setup = setup
         self._tokenization = setup.tokenization
         self._max_batch_tokens = max_batch_tokens
@@ -92,16 +98,21 @@ class Scorer:
         """
         keys = [text.encoded.ids.tobytes() for text in texts]
         windows = {key: self._windows(text.encoded.ids, stride) for key, text in zip(keys, texts, strict=True)}
-        scores = iter(self._scores([window for of_text in windows.values() for window in of_text]))
-        scored = {key: list(itertools.islice(scores, len(of_text))) for key, of_text in windows.items()}
+        # Of a large text, the scores are most of the memory: they are written where they are to stay.
+        scores = {key: self._room(of_text) for key, of_text in windows.items()}
+        places = [place for key, of_text in windows.items() for place in _places(of_text, scores[key])]
+        problems = iter(self._score([window for of_text in windows.values() for window in of_text], places))
+        problem = {
+            key: next(filter(None, [*itertools.islice(problems, len(of_text))]), None)
+            for key, of_text in windows.items()
+        }
         model = self._model_info(id2label)
 
-        def assembled(numbers: Sequence[int]) -> list[PreEntities | BaseException]:
-            return [
-                self._assembled(texts[number], windows[keys[number]], scored[keys[number]], model) for number in numbers
-            ]
+        def outcome(number: int) -> PreEntities | BaseException:
+            key = keys[number]
+            return problem[key] or self._assembled(texts[number], windows[key], scores[key], model)
 
-        return isolated(assembled, range(len(texts)))
+        return isolated(lambda numbers: [outcome(number) for number in numbers], range(len(texts)))
 
     def _model_info(self, id2label: Mapping[int, str]) -> ModelInfo:
         return ModelInfo(
@@ -136,9 +147,17 @@ class Scorer:
         """The length that a window of this length is padded to, where that does not matter to the model."""
         return length if self._sees_padding else min(self._setup.window, padded_length(length))
 
-    def _scores(self, windows: Sequence[_Window]) -> list[np.ndarray | BaseException]:
-        """Probabilities of the kept tokens of each window: float32[n_kept, n_labels]."""
-        scored: list[np.ndarray | BaseException] = [np.zeros((0, self._num_labels), np.float32)] * len(windows)
+    def _room(self, windows: Sequence[_Window]) -> np.ndarray:
+        """Where the scores of all windows of a text go, one behind the other."""
+        return np.empty((sum(len(window.kept) for window in windows), self._num_labels), np.float32)
+
+    def _score(self, windows: Sequence[_Window], places: Sequence[np.ndarray]) -> list[BaseException | None]:
+        """Writes the probabilities of the kept tokens of each window to its place: float32[n_kept, n_labels].
+
+        Returns:
+            For each window what it has raised, if anything.
+        """
+        problems: list[BaseException | None] = [None] * len(windows)
         pending = [number for number, window in enumerate(windows) if len(window.kept)]
         while pending:
             lengths = [windows[number].length for number in pending]
@@ -147,12 +166,15 @@ class Scorer:
             done: set[int] = set()
             with suppress(OutOfMemoryError):  # what is left is planned anew, in smaller batches
                 for batch in batches:
-                    of_batch = isolated(self._forward, [windows[number] for number in batch])
+                    of_batch = isolated(self._forward, [windows[number] for number in batch], self.counts)
                     for number, scores in zip(batch, of_batch, strict=True):
-                        scored[number] = scores
+                        if isinstance(scores, BaseException):
+                            problems[number] = scores
+                        else:
+                            places[number][:] = scores
                     done.update(batch)
             pending = [number for number in pending if number not in done]
-        return scored
+        return problems
 
     def _forward(self, windows: Sequence[_Window]) -> list[np.ndarray]:
         shape = len(windows), max(window.length for window in windows)
@@ -168,8 +190,12 @@ class Scorer:
         try:
             logits = self.engine.logits(input_ids, attention_mask, token_type_ids)
         except OutOfMemoryError:
+            self.counts.add("batches_out_of_memory")
             self._lower_budget(len(windows) * shape[1])
             raise
+        if logits.shape[-1] != self._num_labels:
+            given, named = logits.shape[-1], self._num_labels
+            raise ArithmeticError(f"the model gives a token {given} scores, and its config.json names {named} labels")
         probabilities = softmax(logits)
         scores = [probabilities[row, window.kept] for row, window in enumerate(windows)]
         if not all(np.isfinite(of_window).all() for of_window in scores):
@@ -186,21 +212,16 @@ class Scorer:
         self,
         text: TokenizedText,
         windows: Sequence[_Window],
-        scores: Sequence[np.ndarray | BaseException],
+        scores: np.ndarray,
         model: ModelInfo,
-    ) -> PreEntities | BaseException:
-        """The windows of one text as its pre-entities, or what one of them has raised."""
-        arrays: list[np.ndarray] = []
-        for of_window in scores:
-            if isinstance(of_window, BaseException):
-                return of_window
-            arrays.append(of_window)
+    ) -> PreEntities:
+        """The windows of one text as its pre-entities."""
         ids = _joined([window.input_ids[window.kept] for window in windows])
         start, end = self._offsets(text.encoded, windows)
         words, is_subword = self._tokenization.words_and_subwords(text.document.text, ids, start, end)
         first, stop = windows[0].bounds
         return PreEntities(
-            scores=_joined(arrays),
+            scores=scores,
             words=words,
             start=start,
             end=end,
@@ -243,29 +264,52 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def isolated(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | BaseException]:
+def isolated(
+    function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], counts: Counts | None = None
+) -> list[R | BaseException]:
     """``function(items)``, where an item that makes it raise costs its neighbours nothing but time.
 
-    The items are halved until the culprit stands alone; its place in the result holds the exception.
+    The items are halved until the culprit stands alone; its place in the result holds the exception. Items that
+    together take too long are tried one by one at once: each try that hangs leaves a thread behind.
+
+    Args:
+        function: Gives as many results as it is given items.
+        items: What it is to be given.
+        counts: Where to count ``batch_splits`` and ``batch_timeouts``.
 
     Raises:
         OutOfMemoryError: if several items do not fit together, for which none of them is to blame.
+        ModelHungError: if there is no use in trying any item.
     """
     if not items:
         return []
     try:
         return [*function(items)]
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, ModelHungError):
         raise
     except OutOfMemoryError as error:
         if len(items) == 1:
             return [error]
         raise
     except BaseException as error:  # Rust's panics are no Exceptions
+        late = isinstance(error, BatchTimeoutError)
+        if late and counts:
+            counts.add("batch_timeouts")
         if len(items) == 1:
             return [error]
-    half = len(items) // 2
-    return isolated(function, items[:half]) + isolated(function, items[half:])
+    if counts:
+        counts.add("batch_splits")
+    size = 1 if late else -(-len(items) // 2)
+    parts = [items[first : first + size] for first in range(0, len(items), size)]
+    return [result for part in parts for result in isolated(function, part, counts)]
+
+
+def _places(windows: Sequence[_Window], room: np.ndarray) -> list[np.ndarray]:
+    """The part of a text's scores that is each window's."""
+    if len(windows) == 1:
+        return [room]
+    stops = np.cumsum([len(window.kept) for window in windows]).tolist()
+    return [room[start:stop] for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from transforms.pre_entities import object_column
+from transforms.special_tokens import special_ids, without_pieces
 
 USABLE_LENGTH = 10**9
 """A `model_max_length` above this is transformers' way of saying that the tokenizer names none."""
@@ -80,7 +81,15 @@ class Tokenization:
         to_string: The tokenizer's rendering of some tokens.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, special_tokens: str = "text") -> None:
+        """Sets the tokenizer up.
+
+        Args:
+            tokenizer: A tokenizer of transformers, which nobody else may change from now on.
+            special_tokens: What a special token is that stands in a text. ``text``: the characters that it is
+                written in, or an unknown word where the tokenizer cannot but match it, as slow ones do.
+                ``special``: what Hugging Face makes of it, which is the special token itself.
+        """
         from transformers import PreTrainedTokenizerFast
 
         self.tokenizer = tokenizer
@@ -90,11 +99,13 @@ class Tokenization:
         self._unk_id: int | None = tokenizer.unk_token_id
         self._slow_lock = threading.Lock()
         self.to_string: Callable[[list[str]], str] = tokenizer.convert_tokens_to_string
+        self._reads_as_text = special_tokens == "text"
+        self._special_ids = np.array(sorted(special_ids(tokenizer)), np.int64)
         if self.is_fast:
             backend = tokenizer.backend_tokenizer
             backend.no_truncation()
             backend.no_padding()
-            backend.encode_special_tokens = tokenizer.split_special_tokens
+            backend.encode_special_tokens = self._reads_as_text or tokenizer.split_special_tokens
             self._backend = backend
             if type(tokenizer).convert_tokens_to_string is PreTrainedTokenizerFast.convert_tokens_to_string:
                 # What that method does, without its looking for the decoder each time.
@@ -106,6 +117,7 @@ class Tokenization:
             self._words = object_column(words)
             self._word_lengths = np.array([len(word) for word in words], np.int64)
             self._spaced = np.array([word[:1] == "Ġ" or word[:1].isspace() for word in words], bool)
+            self._is_special = np.isin(np.arange(size), self._special_ids)
             self._spares_first_space = _spares_first_space(backend.post_processor)
             self.template = self._fast_template()
         else:
@@ -119,12 +131,24 @@ class Tokenization:
         length = self.tokenizer.model_max_length
         return int(length) if length and 0 < length < USABLE_LENGTH else None
 
+    @property
+    def largest_id(self) -> int:
+        """The largest id that a model is given: that of a special token counts only if the template has it."""
+        around = [*self.template.prefix.tolist(), *self.template.suffix.tolist()]
+        if not self.is_fast:
+            return max(len(self.tokenizer) - 1, *around)
+        return max(0, *np.flatnonzero(~self._is_special)[-1:].tolist(), *around)
+
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """The tokens of each text, however long it is."""
         if not self.is_fast:
             with self._slow_lock:
                 return [self._encode_slowly(text) for text in texts]
-        return [_columns(encoding) for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            self._as_text(_columns(encoding), _encode_text, text)
+            for encoding, text in zip(encodings, texts, strict=True)
+        ]
 
     def encode_words(self, words: Sequence[str], delimiter: str) -> tuple[str, Encoded]:
         """The tokens of a text that is given as words.
@@ -137,12 +161,8 @@ class Tokenization:
         """
         if not self.is_fast:
             raise ValueError("is_split_into_words=True is only supported with fast tokenizers.")
-        encoding = self._backend.encode(list(words), is_pretokenized=True, add_special_tokens=False)
-        lengths = [len(word) + len(delimiter) for word in words]
-        word_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        word = np.array(encoding.word_ids, np.int64)
-        encoded = _columns(encoding, word_starts[word])
-        return delimiter.join(words), replace(encoded, opens_word=np.diff(word, prepend=-1) != 0)
+        encoded = _encode_words(self._backend, words, delimiter)
+        return delimiter.join(words), self._as_text(encoded, _encode_words, words, delimiter)
 
     def window(self, encoded: Encoded, first: int, stop: int) -> Encoded:
         """The tokens of one window, as the tokenizer would give them had it cut the text itself.
@@ -165,10 +185,10 @@ class Tokenization:
     def kept_positions(self, ids: np.ndarray) -> np.ndarray:
         """int64[n]: positions in ``template.input_ids(ids)`` that are no special tokens.
 
-        A special token that is written in the text counts as text for a fast tokenizer; what a slow one makes of
-        it is its own affair.
+        A special token that is written in the text counts as text, except for what a slow tokenizer makes of it
+        where it is to be special.
         """
-        if self.is_fast:
+        if self.is_fast or self._reads_as_text:
             return len(self.template.prefix) + np.arange(len(ids))
         mask = self.tokenizer.get_special_tokens_mask(ids.tolist())
         return np.flatnonzero(np.array(mask, np.int64) == 0)
@@ -204,9 +224,32 @@ class Tokenization:
             return self._words[ids]
         return object_column(self.tokenizer.convert_ids_to_tokens(ids.tolist()))
 
+    def _as_text(self, encoded: Encoded, again: Callable[..., Encoded], *source: Any) -> Encoded:
+        """The same tokens; where special ones are among them, those of ``again(tokenizer, *source)``."""
+        if not self._reads_as_text or not self._is_special[encoded.ids].any():
+            return encoded
+        if self._plain_backend is not None:
+            encoded = again(self._plain_backend, *source)
+        return replace(encoded, ids=self._without_special(encoded.ids))
+
+    @functools.cached_property
+    def _plain_backend(self) -> Any:
+        """Made for the first text that needs it, since it takes a second with a large vocabulary."""
+        return without_pieces(self._backend, frozenset(self._special_ids.tolist()))
+
+    @functools.cached_property
+    def _stand_in(self) -> int | None:
+        """The id that a special token gets where it was matched all the same."""
+        return self.tokenizer.convert_tokens_to_ids("\ufffd") if self._unk_id is None else self._unk_id
+
+    def _without_special(self, ids: np.ndarray) -> np.ndarray:
+        special = np.isin(ids, self._special_ids)
+        return np.where(special, self._stand_in, ids) if special.any() and self._stand_in is not None else ids
+
     def _encode_slowly(self, text: str) -> Encoded:
         ids = self.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        return Encoded(np.array(ids, np.int64), None, None)
+        ids = np.array(ids, np.int64)
+        return Encoded(self._without_special(ids) if self._reads_as_text else ids, None, None)
 
     def _fast_template(self) -> Template:
         for probe in _PROBES:
@@ -244,6 +287,18 @@ def _columns(encoding: Any, shift: np.ndarray | int = 0) -> Encoded:
     return Encoded(np.array(encoding.ids, np.int64), offsets[:, 0] + shift, offsets[:, 1] + shift)
 
 
+def _encode_text(backend: Any, text: str) -> Encoded:
+    return _columns(backend.encode(text, add_special_tokens=False))
+
+
+def _encode_words(backend: Any, words: Sequence[str], delimiter: str) -> Encoded:
+    encoding = backend.encode(list(words), is_pretokenized=True, add_special_tokens=False)
+    lengths = [len(word) + len(delimiter) for word in words]
+    word_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    word = np.array(encoding.word_ids, np.int64)
+    return replace(_columns(encoding, word_starts[word]), opens_word=np.diff(word, prepend=-1) != 0)
+
+
 def _spares_first_space(post_processor: Any) -> bool:
     """Whether offsets are trimmed of spaces, all but the one that the tokenizer itself put before the text."""
     if post_processor is None:
@@ -263,13 +318,21 @@ def _touches_no_space(text: str, start: np.ndarray) -> np.ndarray:
     return (start > 0) & ~(is_space[at] | is_space[np.minimum(start, len(text) + 2) - 1])
 
 
-@functools.lru_cache(maxsize=8)
-def load_tokenization(folder: Path) -> Tokenization:
+def load_tokenization(folder: Path, special_tokens: str = "text") -> Tokenization:
     """The tokenizer in this folder, loaded once a process.
+
+    Args:
+        folder: Where it is.
+        special_tokens: As for `Tokenization`.
 
     Raises:
         ValueError: if there is none, or it cannot be read; the sentence wants the folder's name before it.
     """
+    return _load(folder, special_tokens)
+
+
+@functools.lru_cache(maxsize=8)
+def _load(folder: Path, special_tokens: str) -> Tokenization:
     from transformers import AutoTokenizer
 
     try:
@@ -278,9 +341,9 @@ def load_tokenization(folder: Path) -> Tokenization:
         raise ValueError(f"has no tokenizer that transformers can load ({type(error).__name__})") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ValueError("has a tokenizer without a vocabulary, of which files are missing")
-    return Tokenization(tokenizer)
+    return Tokenization(tokenizer, special_tokens)
 
 
-def own_tokenization(tokenizer: Any) -> Tokenization:
+def own_tokenization(tokenizer: Any, special_tokens: str = "text") -> Tokenization:
     """The tokenization of a tokenizer that belongs to someone else, who may go on to set it up otherwise."""
-    return Tokenization(copy.deepcopy(tokenizer))
+    return Tokenization(copy.deepcopy(tokenizer), special_tokens)

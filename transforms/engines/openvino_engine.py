@@ -10,7 +10,7 @@ import numpy as np
 
 from transforms.checkpoints import Checkpoint
 from transforms.engines.conversion import converted_model
-from transforms.engines.weights import round_weights, unpack_weights
+from transforms.engines.weights import check_constants, round_weights, unpack_weights
 
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _ACTIVATION_GROUP = 64  # activations that share a scale where they are rounded to 8 bits
@@ -38,6 +38,7 @@ class OpenVinoEngine:
         core = openvino.Core()
         model = core.read_model(path)
         unpack_weights(model)
+        check_constants(model)
         if precision == "int8":
             round_weights(model)
         self._takes = {port.get_any_name() for port in model.inputs}
@@ -63,6 +64,8 @@ class OpenVinoEngine:
             return cls(path, precision=precision, threads=threads)
         except RuntimeError as error:
             raise ValueError(f"model={checkpoint.name!r} has a {path.name} that OpenVINO cannot read") from error
+        except ValueError as error:
+            raise ValueError(f"model={checkpoint.name!r} has a {path.name} with {error}") from error
 
     def logits(
         self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: np.ndarray | None

@@ -13,6 +13,7 @@ import numpy as np
 
 from transforms.checkpoints import Checkpoint
 from transforms.engines.errors import OutOfMemoryError
+from transforms.model_checks import check_parameters
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -44,7 +45,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
     """The checkpoint as a PyTorch module in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: if it cannot be loaded, or has no weights for its classifier.
+        ValueError: if it cannot be loaded, or has weights that are missing or corrupt.
     """
     from transformers import AutoModelForTokenClassification
 
@@ -67,6 +68,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
             f"model={checkpoint.name!r} lacks {len(missing)} of its weights ({missing[0]}, …):"
             " it would answer at random"
         )
+    check_parameters(checkpoint.name, model)
     return model.eval()
 
 

@@ -1,4 +1,4 @@
-"""The weights of a model in OpenVINO: unpacked to numbers of full width, or rounded to 8 bits."""
+"""The weights of a model in OpenVINO: unpacked to numbers of full width, rounded to 8 bits, or found corrupt."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from transforms.model_checks import LARGEST_WEIGHT
+
 _GROUP = 128
 """Weights that share a scale; larger groups are hardly faster, and lose labels."""
+
+_FLOATS = ("f16", "f32", "f64")  # those that numpy knows
+_LARGE = 16
+"""Numbers of a constant that is more likely a weight than a setting."""
 
 
 def unpack_weights(model: Any) -> None:
@@ -22,6 +28,23 @@ def unpack_weights(model: Any) -> None:
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)
+
+
+def check_constants(model: Any) -> None:
+    """Looks at all weights of a model in OpenVINO.
+
+    Small constants and negative ones are let be: they may be what masks scores, which is as near to minus infinity as
+    the exporter could get.
+
+    Raises:
+        ValueError: if there are weights that are not numbers or beyond all bounds.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() not in _FLOATS:
+            continue
+        values = node.data
+        if values.size >= _LARGE and not values.max() <= LARGEST_WEIGHT:
+            raise ValueError(f"weights of {values.max():.3g}: they are corrupt")
 
 
 def round_weights(model: Any) -> None:

@@ -1,0 +1,334 @@
+"""Broken model folders, each refused with one line that says why; and whole ones, which are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from checkpoint_factory import RANDOM_CHECKPOINTS
+from onnx import TensorProto, numpy_helper
+from safetensors.numpy import load_file, save_file
+
+from transforms import TokenClassifier
+from transforms.checkpoints import resolve
+
+Change = Callable[[Path], Any]
+
+
+# What is done to a folder
+
+
+def weights(change: Callable[[dict[str, np.ndarray]], Any]) -> Change:
+    """Changes tensors by their name."""
+
+    def build(folder: Path) -> None:
+        tensors = {name: tensor.copy() for name, tensor in load_file(folder / "model.safetensors").items()}
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    return build
+
+
+def content(name: str, change: Callable[[bytearray], Any]) -> Change:
+    """Changes the bytes of a file."""
+
+    def build(folder: Path) -> None:
+        data = bytearray((folder / name).read_bytes())
+        changed = change(data)
+        (folder / name).write_bytes(data if changed is None else changed)
+
+    return build
+
+
+def config(**changes: Any) -> Change:
+    return lambda folder: (folder / "config.json").write_text(json.dumps({**json.loads((folder / "config.json").read_text()), **changes}))  # fmt: skip
+
+
+def onnx_weights(change: Callable[[TensorProto, Path], Any]) -> Change:
+    """Changes the largest tensor of floats."""
+
+    def build(folder: Path) -> None:
+        path = folder / "onnx" / "model_q4.onnx"
+        model = onnx.load(path)
+        floats = [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT]
+        change(max(floats, key=lambda tensor: np.prod(tensor.dims)), folder)
+        path.write_bytes(model.SerializeToString())
+
+    return build
+
+
+def link(name: str, target: str | None = None) -> Change:
+    """Puts a link in a file's place: to where the file is moved, which is outside, or to `target`."""
+
+    def build(folder: Path) -> None:
+        outside = folder.parent / f"outside-{name}"
+        (folder / name).rename(outside)
+        (folder / name).symlink_to(target or outside)
+
+    return build
+
+
+def instead(name: str, make: Callable[[Path], Any]) -> Change:
+    def build(folder: Path) -> None:
+        (folder / name).unlink()
+        make(folder / name)
+
+    return build
+
+
+def manifest(folder: Path) -> None:
+    """As the program itself writes it."""
+    names = sorted(path.name for path in folder.iterdir())
+    sums = subprocess.run(["sha256sum", *names], cwd=folder, capture_output=True, check=True).stdout
+    (folder / "SHA256SUMS").write_bytes(sums)
+
+
+def listed(change: Change, lines: Callable[[list[str]], list[str]] = list) -> Change:
+    """A list of checksums, of which some lines are changed, and then a change that it does not know of."""
+
+    def build(folder: Path) -> None:
+        manifest(folder)
+        path = folder / "SHA256SUMS"
+        path.write_text("".join(lines(path.read_text().splitlines(keepends=True))))
+        change(folder)
+
+    return build
+
+
+def no_change(folder: Path) -> None:
+    """The list alone is wrong."""
+
+
+def flip(data: bytearray) -> None:
+    data[-20_000] ^= 1  # the last bit of a float
+
+
+def noise(data: bytearray) -> None:
+    data[-40_000:-36_000] = np.random.default_rng(0).bytes(4000)
+
+
+def other_tokenizer(folder: Path) -> None:
+    """One with more tokens than the model."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary |= {f"more{number}": len(vocabulary) + number for number in range(50)}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def remote_code(folder: Path) -> None:
+    config(model_type="mine", auto_map={"AutoModelForTokenClassification": "mine.Model"})(folder)
+    (folder / "mine.py").write_text("raise SystemExit('code of the checkpoint was run')")
+
+
+def pickled(folder: Path) -> None:
+    import torch
+
+    torch.save({}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def torch_saved(path: Path) -> None:
+    import torch
+
+    torch.save({}, path)
+
+
+def large(tensors: dict[str, np.ndarray]) -> None:
+    """The highest bit of an exponent."""
+    values = tensors["bert.embeddings.word_embeddings.weight"].view(np.uint32)
+    values[5, 5] |= 1 << 30
+
+
+def filled(name: str, value: float) -> Callable[[dict[str, np.ndarray]], None]:
+    return lambda tensors: tensors[name].__setitem__(3, value)
+
+
+def external(location: str) -> Callable[[TensorProto, Path], None]:
+    """Keeps the tensor in a file of its own, which is all right but for where it may stand."""
+
+    def build(tensor: TensorProto, folder: Path) -> None:
+        data = numpy_helper.to_array(tensor).tobytes()
+        (folder / "onnx" / location).write_bytes(data)
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", "0"), ("length", str(len(data)))):
+            tensor.external_data.add(key=key, value=value)
+
+    return build
+
+
+def not_numbers(tensor: TensorProto, folder: Path) -> None:
+    values = numpy_helper.to_array(tensor).copy()
+    values.flat[7] = np.nan
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def random_bytes(tensor: TensorProto, folder: Path) -> None:
+    noisy = np.frombuffer(np.random.default_rng(0).bytes(4 * int(np.prod(tensor.dims))), np.float32)
+    tensor.CopyFrom(numpy_helper.from_array(np.nan_to_num(noisy, nan=1).reshape(tensor.dims), tensor.name))
+
+
+def half(data: bytearray) -> bytes:
+    return bytes(data[: len(data) // 2])
+
+
+def nothing(data: bytearray) -> bytes:
+    return b""
+
+
+def nested(data: bytearray) -> bytes:
+    return b'{"id2label":' * 100_000
+
+
+WORDS = "bert.embeddings.word_embeddings.weight"
+BROKEN: dict[str, tuple[Change, str]] = {
+    # Weights
+    "noise": (content("model.safetensors", noise), r"has weights of .* in .*: they are corrupt"),
+    "a flipped exponent": (weights(large), r"has weights of .*e\+3\d in bert.embeddings"),
+    "not a number": (weights(filled(WORDS, np.nan)), "has weights of nan in bert.embeddings"),
+    "infinite": (weights(filled("classifier.weight", np.inf)), "has weights of inf in classifier.weight"),
+    "minus infinite": (weights(filled("classifier.bias", -np.inf)), "has weights of -inf in classifier.bias"),
+    "cut": (content("model.safetensors", half), "cannot be loaded: SafetensorError"),
+    "empty": (content("model.safetensors", nothing), "cannot be loaded: SafetensorError"),
+    "a header out of bounds": (content("model.safetensors", lambda data: struct.pack("<Q", 1 << 60) + data[8:]), "cannot be loaded"),
+    "a header that is no JSON": (content("model.safetensors", lambda data: data.__setitem__(slice(8, 40), b"x" * 32)), "cannot be loaded"),
+    "a pickle by another name": (instead("model.safetensors", torch_saved), "cannot be loaded: SafetensorError"),
+    "pickles alone": (pickled, "has only pickled weights"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has neither safetensors nor ONNX weights"),
+    "no head": (weights(lambda tensors: [tensors.pop(name) for name in ("classifier.weight", "classifier.bias")]), "lacks 2 of its weights"),
+    "a missing layer": (weights(lambda tensors: [tensors.pop(name) for name in list(tensors) if "layer.1" in name]), "lacks 16 of its weights"),
+    "other sizes": (config(hidden_size=64), "cannot be loaded"),
+    # Checksums
+    "a flipped bit, and a list": (listed(content("model.safetensors", flip)), "SHA256SUMS with another checksum for model.safetensors"),
+    "another configuration, and a list": (listed(config(layer_norm_eps=0.1)), "SHA256SUMS with another checksum for config.json"),
+    "a listed file that is not here": (listed(lambda folder: (folder / "tokenizer.json").unlink()), "SHA256SUMS that names tokenizer.json, which is not here"),
+    "weights that are not listed": (listed(no_change, lambda lines: [line for line in lines if "safetensors" not in line]), "SHA256SUMS that does not name model.safetensors"),
+    "a list that is none": (listed(no_change, lambda lines: ["\x00\n", *lines]), "SHA256SUMS with a line that is no checksum"),
+    # Labels
+    "fewer labels than the head": (config(id2label={"0": "O", "1": "X"}, label2id={"O": 0, "X": 1}), "cannot be loaded"),
+    "a gap in the labels": (config(id2label={str(number): f"B-{number}" for number in (0, 1, 2, 3, 4, 5, 7)}), "does not count its 7 classes from 0"),
+    "labels that are no names": (config(id2label={str(number): number for number in range(7)}), "does not give each class a name"),
+    "a list of labels": (config(id2label=["O", "B-PER"]), "does not give each class a name"),
+    "another task": (config(architectures=["BertForMaskedLM"]), "is a BertForMaskedLM, which has no token-classification labels"),
+    # The configuration
+    "no configuration": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
+    "no JSON": (content("config.json", lambda data: b"{"), "config.json that cannot be read: JSONDecodeError"),
+    "an empty configuration": (content("config.json", nothing), "config.json that cannot be read"),
+    "a JSON bomb": (content("config.json", nested), "config.json that cannot be read: RecursionError"),
+    "a large configuration": (content("config.json", lambda data: data + b" " * (1 << 25)), "config.json that cannot be read"),
+    "not UTF-8": (content("config.json", lambda data: b"\xff\xfe" + data), "config.json that cannot be read: UnicodeDecodeError"),
+    "an array": (content("config.json", lambda data: b"[]"), "config.json that holds no JSON object"),
+    "architectures that are none": (config(architectures=7), "config.json whose architectures are no list of names"),
+    "code of its own": (remote_code, "has a configuration that transformers does not understand"),
+    "arithmetic that gives no numbers": (config(layer_norm_eps=-1e9), "cannot read a test sentence: the model's scores are not finite numbers"),
+    "no room in a window": (config(max_position_embeddings=1), "leaves no room beside 2 special tokens"),
+    # The tokenizer
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer that transformers can load"),
+    "half a tokenizer": (content("tokenizer.json", half), "has no tokenizer that transformers can load"),
+    "an empty tokenizer": (content("tokenizer.json", nothing), "has no tokenizer that transformers can load"),
+    "a bomb of a tokenizer": (content("tokenizer.json", nested), "has no tokenizer that transformers can load"),
+    "a tokenizer with more tokens": (other_tokenizer, "they are not made for each other"),
+    "fewer tokens than the tokenizer": (config(vocab_size=100), "they are not made for each other"),
+    # Files that are none, or are elsewhere
+    "weights elsewhere": (link("model.safetensors"), "has a model.safetensors that is a link out of the folder"),
+    "a configuration elsewhere": (link("config.json", "/etc/passwd"), "has a config.json that is a link out of the folder"),
+    "a link to nothing": (link("tokenizer.json", "nothing.json"), "has files that cannot be read: FileNotFoundError"),
+    "a link to itself": (link("tokenizer.json", "tokenizer.json"), "has files that cannot be read"),
+    "a pipe": (instead("tokenizer.json", os.mkfifo), "has a tokenizer.json that is no file"),
+    "a folder": (instead("model.safetensors", Path.mkdir), "has a model.safetensors that is no file"),
+    "nothing": (shutil.rmtree, "is neither a folder nor the id of a model"),
+    "a file": (lambda folder: (shutil.rmtree(folder), folder.write_text("{}")), "is neither a folder nor the id of a model"),
+}  # fmt: skip
+ONNX: dict[str, tuple[Change, str]] = {
+    "cut": (content("onnx/model_q4.onnx", half), "has a model_q4.onnx that OpenVINO cannot read"),
+    "empty": (content("onnx/model_q4.onnx", nothing), "has a model_q4.onnx that OpenVINO cannot read"),
+    "text": (content("onnx/model_q4.onnx", lambda data: b"version https://git-lfs.github.com/spec/v1\n"), "has a model_q4.onnx that OpenVINO cannot read"),
+    "not a number": (onnx_weights(not_numbers), "has a model_q4.onnx with weights of nan: they are corrupt"),
+    "noise": (onnx_weights(random_bytes), "has a model_q4.onnx with weights of .*: they are corrupt"),
+    "data elsewhere": (onnx_weights(external("../../data.bin")), "has a model_q4.onnx that OpenVINO cannot read"),
+    "other labels": (config(id2label={"0": "O", "1": "X"}, label2id={"O": 0, "X": 1}), "cannot read a test sentence: the model gives a token 35 scores, and its config.json names 2 labels"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint("bert_cased"), tmp_path / "model"))
+
+
+def refuses(folder: Path, sentence: str, **arguments: Any) -> None:
+    with pytest.raises(ValueError, match=f"^model={str(folder)!r} .*{sentence}") as caught:
+        TokenClassifier(folder, **arguments)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("problem", BROKEN)
+def test_broken(problem: str, folder: Path) -> None:
+    build, sentence = BROKEN[problem]
+    build(folder)
+    refuses(folder, sentence, engine="torch")
+
+
+@pytest.mark.parametrize("problem", ONNX)
+def test_broken_onnx(problem: str, tmp_path: Path) -> None:
+    build, sentence = ONNX[problem]
+    folder = Path(shutil.copytree(resolve("rampart").folder, tmp_path / "model"))
+    build(folder)
+    refuses(folder, sentence)
+
+
+@pytest.mark.parametrize("problem", ["not a number", "cut", "no head", "fewer labels than the head"])
+def test_the_engine_of_choice_makes_no_difference(problem: str, folder: Path) -> None:
+    build, sentence = BROKEN[problem]
+    build(folder)
+    refuses(folder, sentence)
+
+
+# Whole ones
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(RANDOM_CHECKPOINTS) - {"canine"})
+)  # CANINE is loaded in test_special_tokens
+def test_whole_ones_of_every_kind_are_taken(name: str, checkpoint: Callable[[str], Path]) -> None:
+    assert TokenClassifier(checkpoint(name), engine="torch")("Ann in Paris", ignore_labels=[])
+
+
+def test_a_list_of_the_right_checksums(folder: Path) -> None:
+    (folder / "README.md").write_text("Listed, but not a part of the model.")
+    manifest(folder)
+    (folder / "README.md").write_text("Changed.")
+    assert TokenClassifier(folder, engine="torch")("Ann in Paris", ignore_labels=[])
+
+
+def test_links_of_the_hubs_cache_and_within_the_folder(folder: Path, tmp_path: Path) -> None:
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "abc", tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in folder.iterdir():
+        shutil.copyfile(path, blobs / f"hash-of-{path.name}")
+        (snapshot / path.name).symlink_to(f"../../blobs/hash-of-{path.name}")
+    mounted = tmp_path / "mounted"
+    shutil.copytree(folder, mounted / "..data")
+    for path in folder.iterdir():
+        (mounted / path.name).symlink_to(f"..data/{path.name}")
+    (tmp_path / "latest").symlink_to(mounted)
+    for whole in (snapshot, mounted, tmp_path / "latest"):
+        assert TokenClassifier(whole, engine="torch")("Ann in Paris", ignore_labels=[])
+
+
+def test_onnx_data_in_the_folder(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(resolve("rampart").folder, tmp_path / "model"))
+    onnx_weights(external("data.bin"))(folder)
+    text = "My name is Ann Smith"
+    assert TokenClassifier(folder)(text) == TokenClassifier()(text)
