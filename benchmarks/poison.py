@@ -108,7 +108,7 @@ def main() -> int:
             for name in ["poisoned"] if arguments.large else rates:
                 figures = run(Path(folder) / f"{name}.jsonl", arguments.precision)
                 print(json.dumps({"run": name, **figures}), flush=True)
-                if figures["failures"] != poisons[name]:
+                if figures["failures"] - poisons[name] not in ((0, 1) if arguments.large else (0,)):
                     raise RuntimeError(f"{figures['failures']:.0f} failures, where {poisons[name]} lines are poison")
                 rates[name].append(figures["results"] / figures["seconds"])
     if not arguments.large:

