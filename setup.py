@@ -40,9 +40,10 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
+    package_data={"pipeline.plan": ["catalogue.json"]},
     install_requires=BASE,
     extras_require={"test": TEST, "bench": BENCH, "dev": DEV},
-    entry_points={"console_scripts": ["beam-ner=pipeline.run:main"]},
+    entry_points={"console_scripts": ["beam-ner=pipeline.run:main", "beam-ner-plan=pipeline.plan.command:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
