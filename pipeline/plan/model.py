@@ -53,7 +53,7 @@ class Assumptions:
         startup_minutes: From the submission of a job until its workers read, paid for.
         efficiency: Share of the workers' time in which they read: what is lost at the end, when some have nothing
             left, and to workers that are lost.
-        beam_us: Microseconds of a core that Beam takes for each document; benchmarks/results/overhead.md.
+        beam_us: Microseconds of a core that Beam takes for each document; docs/scale.md has where it comes from.
         memory_share: Share of a worker's memory that processes may take; the rest is the system's and Dataflow's.
         thread_efficiency: What one process with a thread a core does, as a share of a process a core.
         disk_gib: Disk of a worker.
@@ -62,7 +62,7 @@ class Assumptions:
 
     startup_minutes: float = 5.0
     efficiency: float = 0.85
-    beam_us: float = 50.0
+    beam_us: float = 140.0
     memory_share: float = 0.8
     thread_efficiency: float = 0.8
     disk_gib: float = 25.0
