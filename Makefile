@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test services lint format bench bench-latency bench-spacy trials clean
+.PHONY: setup run test services lint format bench bench-latency bench-overhead bench-spacy trials clean
 
 setup: $(VENV)/.installed
 
@@ -38,6 +38,9 @@ bench: setup  ## Measures against transformers on this machine; takes half an ho
 
 bench-latency: setup  ## Measures how long messages take through a stream, at several rates; takes four minutes.
 	$(BIN)/python -m benchmarks.latency
+
+bench-overhead: setup  ## Measures what a document costs beside the model, up to a million of them; takes ten minutes.
+	$(BIN)/python -m benchmarks.overhead
 
 bench-spacy:  ## Makes the environment for the benchmark's optional rows of spaCy.
 	$(PYTHON) -m venv .venv-spacy
