@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test services lint audit sbom hashes fuzz format bench bench-latency bench-poison bench-spacy trials templates clean
+.PHONY: setup run test services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -59,6 +59,9 @@ bench-latency: setup  ## Measures how long messages take through a stream, at se
 
 bench-poison: setup  ## Measures what 1 % of poison in 100,000 documents costs; takes a quarter of an hour.
 	$(BIN)/python -m benchmarks.poison
+
+bench-overhead: setup  ## Measures what a document costs beside the model, up to a million of them; takes ten minutes.
+	$(BIN)/python -m benchmarks.overhead
 
 bench-spacy:  ## Makes the environment for the benchmark's optional rows of spaCy.
 	$(PYTHON) -m venv .venv-spacy

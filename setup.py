@@ -49,9 +49,16 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
+    package_data={"pipeline.plan": ["catalogue.json"]},
     install_requires=BASE,
     extras_require={"test": TEST, "bench": BENCH, "dev": DEV, "fuzz": FUZZ},
-    entry_points={"console_scripts": ["beam-ner=pipeline.run:main", "beam-ner-worker=pipeline.worker:main"]},
+    entry_points={
+        "console_scripts": [
+            "beam-ner=pipeline.run:main",
+            "beam-ner-plan=pipeline.plan.command:main",
+            "beam-ner-worker=pipeline.worker:main",
+        ]
+    },
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",

@@ -13,13 +13,14 @@ from apache_beam.options.pipeline_options import StandardOptions
 from pipeline.checks.places import check_dead_letter, check_input, check_output
 from pipeline.checks.runners import check_runner
 from pipeline.checks.tables import TableSettings, check_tables
-from pipeline.command_line import STREAMING_RUNNERS
+from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
 from pipeline.options import NerOptions
 from pipeline.places import Files, Place, Source, Table, is_stream
 from pipeline.resources import accelerator_hint, memory_hint
 from pipeline.runners import processes_of_a_machine
 from pipeline.sinks import output_files
 from pipeline.sinks.bigquery_tables import failure_layout, prepare_table, result_layout
+from pipeline.sources.formats import can_split
 from transforms.aggregation import AggregationStrategy
 from transforms.model_refresh import check_watchable, newest_version
 from transforms.model_setup import ModelSetup
@@ -38,6 +39,7 @@ class NerConfig:
     Attributes:
         input: What is read.
         input_format: The format of the files or the messages.
+        balance: Whether documents are dealt out to all workers after reading.
         text_field: Field of the text.
         id_field: Field of the id.
         id_attribute: Attribute of a message with the id.
@@ -63,6 +65,7 @@ class NerConfig:
 
     input: Source
     input_format: str
+    balance: bool
     text_field: str
     id_field: str
     id_attribute: str | None
@@ -106,6 +109,7 @@ class NerConfig:
         return cls(
             input=source,
             input_format=input_format,
+            balance=_balances(options, source, input_format),
             text_field=options.text_field,
             id_field=options.id_field,
             id_attribute=options.id_attribute,
@@ -244,6 +248,15 @@ def _handler_arguments(options: NerOptions, *, streaming: bool) -> dict[str, Any
         "processes": processes_of_a_machine(options),
         "max_batch_wait_ms": _max_batch_wait_ms(options) if streaming else None,
     }
+
+
+def _balances(options: NerOptions, source: Source, input_format: str) -> bool:
+    """Whether one worker might have to read what many could classify: a file that has to be read from its beginning.
+
+    On one machine there are no others, and the DirectRunner would hold all documents in memory.
+    """
+    local = options.view_as(StandardOptions).runner in LOCAL_RUNNERS
+    return not local and isinstance(source, Files) and not can_split(source.path, input_format)
 
 
 def _max_batch_wait_ms(options: NerOptions) -> int | None:

@@ -33,7 +33,7 @@ def read_documents(config: NerConfig) -> Any:
         return "ReadQuery" >> ReadTable(query=source.sql, **fields, method=config.read_method)
     if isinstance(source, Replay):
         return "ReadFailures" >> ReadFailures(source.place, config.input_format, **fields)
-    return "ReadDocuments" >> ReadDocuments(str(source), config.input_format, **fields)
+    return "ReadDocuments" >> ReadDocuments(str(source), config.input_format, **fields, balance=config.balance)
 
 
 def write_results(config: NerConfig) -> Any:

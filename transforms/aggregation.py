@@ -103,6 +103,8 @@ def find_entities(
     Returns:
         Entities in order of their start (of their place among the tokens without offsets).
     """
+    if not len(pre_entities):
+        return []
     if pre_entities.num_windows > 1 and (
         window_join == "tokens" or strategy is AggregationStrategy.NONE or pre_entities.start is None
     ):

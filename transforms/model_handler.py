@@ -224,7 +224,7 @@ class TokenClassificationModelHandler(
         bounds: dict[str, Any] = {
             "min_batch_size": self._max_batch_chars,
             "max_batch_size": self._max_batch_chars,
-            "element_size_fn": _batch_size,
+            "element_size_fn": batch_size,
         }
         if self._max_batch_wait_ms is not None:
             bounds["max_batch_duration_secs"] = self._max_batch_wait_ms / 1000
@@ -244,7 +244,7 @@ def _length(example: Example) -> int:
     return len(example) if isinstance(example, (str, bytes)) else len(example.text)
 
 
-def _batch_size(example: Example | tuple[Any, Example]) -> int:
+def batch_size(example: Example | tuple[Any, Example]) -> int:
     """What an example adds to a batch; a `KeyedModelHandler` asks with the key."""
     return _CHARS_A_DOCUMENT + _length(example[1] if isinstance(example, tuple) else example)
 

@@ -12,6 +12,9 @@ from pipeline.schemas import failure_json_row, result_row
 from pipeline.sinks.files import narrowed
 from transforms.documents import DocumentEntities, Failure
 
+# Made once: `json.dumps` makes one for each row.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 
 def json_line(row: dict[str, Any]) -> str:
     """A row as one line of JSON, in the row's order and its own script.
@@ -19,7 +22,7 @@ def json_line(row: dict[str, Any]) -> str:
     Raises:
         ValueError: If a number is not finite: JSON has no name for it.
     """
-    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+    return _encode(row)
 
 
 def result_line(result: DocumentEntities, include_text: bool) -> str:

@@ -66,6 +66,19 @@ def guess_input_format(path: str) -> str:
     )
 
 
+def can_split(path: str, input_format: str) -> bool:
+    """Whether a worker can begin in the midst of a file.
+
+    >>> can_split("x-*.jsonl", "jsonl"), can_split("x-*.jsonl.gz", "jsonl"), can_split("x.csv", "csv")
+    (True, False, False)
+
+    Args:
+        path: A file, or a pattern whose ending says how its files are compressed.
+        input_format: One of `INPUT_FORMATS`.
+    """
+    return FORMATS[input_format].splits and not compression_ending(path)
+
+
 def peek_columns(path: str, input_format: str) -> list[str] | None:
     """The columns of one file, for checks before any worker starts.
 

@@ -12,16 +12,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.sources import coders  # noqa: F401, for Beam to know them
-from pipeline.sources.files import (
-    SHARD_BYTES,
-    Shard,
-    UnreadableError,
-    compression_ending,
-    left_out,
-    match_files,
-    split_file,
-)
-from pipeline.sources.formats import FORMATS, INPUT_FORMATS
+from pipeline.sources.files import SHARD_BYTES, Shard, UnreadableError, left_out, match_files, split_file
+from pipeline.sources.formats import FORMATS, INPUT_FORMATS, can_split
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 from transforms.metrics import NAMESPACE
@@ -52,7 +44,7 @@ def find_shards(pattern: str, input_format: str, shard_bytes: int = SHARD_BYTES)
         source = Shard(path).source
         yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
     for file in files:
-        if FORMATS[input_format].splits and not compression_ending(file.path):
+        if can_split(file.path, input_format):
             yield from split_file(file.path, file.size_in_bytes, shard_bytes)
         else:
             yield Shard(file.path)
@@ -143,6 +135,8 @@ class ReadDocuments(beam.PTransform):
         text_field: Field or column with the text; not used for text files.
         id_field: Field or column with the id. A record without one is named `path:position`.
         shard_bytes: Bytes that one worker reads at a time of files that can be split.
+        balance: Whether documents are dealt out to all workers once they are read. It costs a shuffle of the documents,
+            but else the worker that reads a file classifies all of it.
 
     Raises:
         ValueError: If the format is unknown.
@@ -156,6 +150,7 @@ class ReadDocuments(beam.PTransform):
         id_field: str = "id",
         *,
         shard_bytes: int = SHARD_BYTES,
+        balance: bool = False,
     ) -> None:
         super().__init__()
         if input_format not in FORMATS:
@@ -164,10 +159,14 @@ class ReadDocuments(beam.PTransform):
         self._input_format = input_format
         self._fields = DocumentFields(text_field, id_field)
         self._shard_bytes = shard_bytes
+        self._balance = balance
 
     def expand(self, pbegin: Any) -> ReadResult:
         read = partial(read_shard, input_format=self._input_format, fields=self._fields)
-        return read_files(pbegin, self._pattern, self._input_format, read, self._shard_bytes)
+        result = read_files(pbegin, self._pattern, self._input_format, read, self._shard_bytes)
+        if not self._balance:
+            return result
+        return ReadResult(result.documents | "Balance" >> beam.Reshuffle(), result.failures)
 
 
 def read_files(

@@ -63,6 +63,28 @@ def test_labels_of_batch_files(tmp_path: Path) -> None:
     graphs.check_labels(batch(tmp_path), "batch_files")
 
 
+@pytest.mark.parametrize(
+    ("name", "runner", "balanced"),
+    [
+        ("in.csv", "FlinkRunner", True),
+        ("in.jsonl.gz", "FlinkRunner", True),
+        ("in.jsonl", "FlinkRunner", False),  # is read in parts, by all workers
+        ("in.csv", "DirectRunner", False),
+    ],
+)
+def test_documents_of_files_that_one_worker_reads_are_dealt_out(
+    name: str, runner: str, balanced: bool, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"")
+    options = PipelineOptions([f"--input={tmp_path}/{name}", f"--output={tmp_path}/out", f"--runner={runner}"])
+    pipeline = beam.Pipeline("DirectRunner")
+    build(pipeline, NerConfig.from_options(options.view_as(NerOptions)))
+    found = dict(graphs.shuffled_coders(pipeline))
+    coder = found.get("ReadDocuments/Balance/ReshufflePerKey/GroupByKey")
+    assert (coder is not None) == balanced
+    assert coder is None or coder.startswith("kv(varint, tuple(DocumentCoder, ")
+
+
 ENDS = {
     "pubsub_to_pubsub": (Subscription("p", "s"), Topic("p", "t"), Topic("p", "dead")),
     "pubsub_to_bigquery": (Subscription("p", "s"), Table("p", "d", "t"), Table("p", "d", "dead")),

@@ -1,0 +1,194 @@
+"""The command line of the plan."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import warnings as python_warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from pipeline.command_line import parse
+from pipeline.config import NerConfig
+from pipeline.options import NerOptions
+from pipeline.plan.catalogue import Catalogue, number, read_object, read_rates
+from pipeline.plan.measure import measure, read_sample
+from pipeline.plan.model import Assumptions, Job, Measured, estimate
+from pipeline.plan.report import as_json, as_tables
+from pipeline.sources.files import SHARD_BYTES
+from pipeline.sources.formats import can_split
+
+PROGRAM = "beam-ner-plan"
+_DOCUMENTS = (10**6, 10**9, 10**12)
+_TYPES = "e2-standard-8,n2-standard-8,c3-standard-8,c4-standard-8,g2-standard-4"
+_DESCRIPTION = """Measures this machine on a sample of the input, and says how many workers, hours and dollars a large
+run takes on Dataflow. Nothing is written, and no text is shown."""
+_EPILOG = """All other flags are those of the program (python -m pipeline --help), --input, --model and --precision
+above all; --output may be left out."""
+
+T = TypeVar("T", int, float)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the plan.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Returns:
+        0, or 2 for a mistake in the flags, which is told in one sentence.
+    """
+    logging.basicConfig(level=logging.ERROR)
+    python_warnings.simplefilter("ignore")
+    try:
+        arguments, rest = _parser().parse_known_args(argv)
+        catalogue = Catalogue.load(arguments.prices)
+        types = catalogue.types(arguments.worker_types)
+        ratios = _ratios(arguments.core_ratio)
+        rates = read_rates(arguments.rates) if arguments.rates else {}
+        for name in rates:
+            catalogue.types(name)
+        jobs = _jobs(arguments)
+        measured, splits, warnings = _measured(arguments, rest)
+        assumptions = Assumptions(
+            startup_minutes=arguments.startup_minutes,
+            efficiency=arguments.efficiency,
+            beam_us=arguments.beam_us,
+            part_bytes=SHARD_BYTES if splits else None,
+        )
+        planned = [
+            (job, [estimate(job, kind, measured, catalogue, assumptions, ratios=ratios, rates=rates) for kind in types])
+            for job in jobs
+        ]
+    except ValueError as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        estimates = [one for _, of_job in planned for one in of_job]
+        json.dump(as_json(measured, assumptions, catalogue.prices, estimates, warnings), sys.stdout, indent=1)
+        print()
+    else:
+        tables = as_tables(measured, assumptions, catalogue.prices, planned, warnings)
+        Console(highlight=False, soft_wrap=True).print(tables)
+    return 0
+
+
+def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured, bool, list[str]]:
+    """What a core does, whether the input can be split, and what is doubtful about it."""
+    if arguments.measured:
+        if rest:
+            raise ValueError(f"{rest[0]} goes with measuring, and --measured={arguments.measured} has measured already")
+        return read_measured(arguments.measured)
+    with tempfile.TemporaryDirectory() as folder:
+        # The program checks where it would write; a plan writes nothing.
+        given = any(flag == "--output" or flag.startswith("--output=") for flag in rest)
+        flags = rest if given else [*rest, f"--output={folder}/entities"]
+        config = NerConfig.from_options(parse(flags).view_as(NerOptions))
+    sample = read_sample(config, arguments.sample_documents)
+    found = []
+    if len(sample.documents) < arguments.sample_documents:
+        found.append(
+            f"the input holds {len(sample.documents):,} documents, and --sample_documents="
+            f"{arguments.sample_documents:,} were wanted; the figures are the rougher for it"
+        )
+    if sample.failures:
+        found.append(f"{sample.failures:,} records cannot be read; they would go to the dead letter")
+
+    measured = measure(config, sample.documents, seconds=arguments.sample_seconds)
+    return measured, can_split(str(config.input), config.input_format), found
+
+
+def read_measured(path: Path) -> tuple[Measured, bool, list[str]]:
+    """What an earlier plan has measured, here or on another machine, from its JSON.
+
+    Raises:
+        ValueError: if the file is none, in one sentence with the flag `--measured`.
+    """
+    try:
+        plan = read_object(path)
+        values = plan.get("measured")
+        known: dict[str, Any] = {one.name: one.type for one in fields(Measured)}
+        if not isinstance(values, dict) or set(values) != set(known):
+            raise ValueError("it is not what --json writes")
+        for name in ("documents", "processes", "documents_per_second", "process_mib", "bytes_in", "bytes_out"):
+            number(values[name], f"{name} in it")
+        assumptions = plan.get("assumptions", {})
+        return Measured(**values), assumptions.get("part_bytes") is not None, list(plan.get("warnings", []))
+    except ValueError as error:
+        raise ValueError(f"--measured={path}: {error}") from None
+
+
+def _jobs(arguments: argparse.Namespace) -> list[Job]:
+    if arguments.workers is not None and arguments.hours is not None:
+        raise ValueError("--hours and --workers: give one of them, and the plan says the other")
+    hours = 24.0 if arguments.hours is None else arguments.hours
+    return [Job(documents, hours, arguments.workers) for documents in arguments.documents or _DOCUMENTS]
+
+
+def _ratios(given: Sequence[str]) -> dict[str, float]:
+    """The speeds of other cores: ``["c3=1.2"]`` to ``{"c3": 1.2}``."""
+    ratios = {}
+    for item in given:
+        name, _, value = item.partition("=")
+        try:
+            ratios[name] = number(float(value), "")
+        except ValueError:
+            raise ValueError(f"--core_ratio={item} must be like n2=0.8, a core's speed against one here") from None
+    return ratios
+
+
+def _positive(kind: type[T], least: float, most: float = float("inf")) -> Any:
+    def convert(text: str) -> T:
+        try:
+            value = kind(float(text))  # a million may be written 1e6
+        except (ValueError, OverflowError):
+            value = kind(0)
+        if not least <= value <= most or value == float("inf"):
+            bound = f"between {least:g} and {most:g}" if most < float("inf") else f"of at least {least:g}"
+            raise argparse.ArgumentTypeError(f"{text} must be a number {bound}")
+        return value
+
+    return convert
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise ValueError(message.removeprefix("argument ").replace(": ", "=", 1) if "must be" in message else message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    add = parser.add_argument
+    add("--documents", metavar="N", type=_positive(int, 1), action="append",
+        help="how many documents are to be read; may be repeated (default: 1e6, 1e9 and 1e12)")  # fmt: skip
+    add("--hours", metavar="H", type=_positive(float, 1e-6), help="by when (default: 24)")
+    add("--workers", metavar="N", type=_positive(int, 1), help="with how many workers, in place of --hours")
+    add("--worker_types", metavar="TYPES", default=_TYPES, help="separated by commas (default: %(default)s)")
+    add("--sample_documents", metavar="N", type=_positive(int, 1), default=1000,
+        help="documents of the input to measure with (default: %(default)s)")  # fmt: skip
+    add("--sample_seconds", metavar="S", type=_positive(float, 0), default=5.0,
+        help="how long to measure, at least (default: %(default)s)")  # fmt: skip
+    add("--core_ratio", metavar="TYPE=X", action="append", default=[],
+        help="speed of a core of a family or type against one of this machine: n2=0.8; may be repeated")  # fmt: skip
+    add("--rates", metavar="FILE", type=Path,
+        help='JSON with the documents a second of whole workers, measured there: {"g2-standard-4": 1200}')  # fmt: skip
+    add("--prices", metavar="FILE", type=Path, help="JSON with prices and worker types, in place of the package's")
+    add("--startup_minutes", metavar="M", type=_positive(float, 0), default=Assumptions.startup_minutes,
+        help="until workers read (default: %(default)s)")  # fmt: skip
+    add("--efficiency", metavar="X", type=_positive(float, 0.01, 1), default=Assumptions.efficiency,
+        help="share of their time in which workers read (default: %(default)s)")  # fmt: skip
+    add("--beam_us", metavar="US", type=_positive(float, 0), default=Assumptions.beam_us,
+        help="microseconds of a core that Beam takes for a document (default: %(default)s)")  # fmt: skip
+    add("--measured", metavar="FILE", type=Path,
+        help="in place of measuring: what --json wrote, here or on a machine like the workers")  # fmt: skip
+    add("--json", action="store_true", help="print JSON")
+    return parser

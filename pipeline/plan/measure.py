@@ -1,0 +1,264 @@
+"""Timing this machine on a sample of the input: the program's own readers, model, grouping and lines of JSON.
+
+A process of one thread on each core, all at the same time, as Dataflow runs them: cores share memory, caches and
+clock, so that one alone would be too fast. Nothing is written, and nothing of a text leaves the processes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import NerConfig
+from pipeline.places import Files
+from pipeline.plan.model import Measured
+from pipeline.sinks.jsonl import result_line
+from pipeline.sources.files import Shard
+from pipeline.sources.read import find_shards, read_shard
+from pipeline.sources.records import DocumentFields
+from transforms.documents import Document, Failure
+
+_OPEN_SHARDS = 16  # files that the sample is taken from at a time
+
+_WARM_UP = 32  # documents before that
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Documents to measure with.
+
+    Attributes:
+        documents: As they were read, from all over the input.
+        failures: Records that were read before them and are no documents.
+    """
+
+    documents: list[Document]
+    failures: int
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """What one process did."""
+
+    documents: int
+    seconds: float
+    failures: int
+    tokens: int
+    bytes_out: int
+    peak_mib: float
+
+
+def read_sample(config: NerConfig, count: int) -> Sample:
+    """Some documents of the input, in turns from shards all over it.
+
+    Args:
+        config: The run that is planned.
+        count: How many; there may be fewer.
+
+    Raises:
+        ValueError: if the input is not files, or holds no document.
+    """
+    if not isinstance(config.input, Files):
+        raise ValueError(f"--input={str(config.input)!r} is not files; export some of it to a file, and measure that")
+    found = find_shards(config.input.path, config.input_format)
+    shards = _spread([shard for shard in found if isinstance(shard, Shard)])
+    fields = DocumentFields(config.text_field, config.id_field)
+    sample, failures = [], 0
+    for outcome in _in_turns(read_shard(shard, config.input_format, fields) for shard in shards):
+        if isinstance(outcome, Failure):
+            failures += 1
+        else:
+            sample.append(outcome)
+        if len(sample) == count:
+            break
+    if not sample:
+        raise ValueError(f"--input={str(config.input)!r} holds no document that can be read ({failures} failures)")
+    return Sample(sample, failures)
+
+
+def _spread(shards: list[Shard]) -> list[Shard]:
+    """The same shards, the first of them from all over the input."""
+    step = max(1, -(-len(shards) // _OPEN_SHARDS))
+    return [shard for first in range(step) for shard in shards[first::step]]
+
+
+def _in_turns(readers: Iterator[Iterator[Any]]) -> Iterator[Any]:
+    """One of each reader in turn, of some at a time; where one ends, the next takes its place."""
+    open_readers: deque[Iterator[Any]] = deque()
+    while True:
+        while len(open_readers) < _OPEN_SHARDS and (reader := next(readers, None)) is not None:
+            open_readers.append(reader)
+        if not open_readers:
+            return
+        reader = open_readers.popleft()
+        with suppress(StopIteration):
+            yield next(reader)
+            open_readers.append(reader)
+
+
+def measure(config: NerConfig, sample: Sequence[Document], *, seconds: float, processes: int | None = None) -> Measured:
+    """Runs the model over the sample on every core of this machine.
+
+    Args:
+        config: The run that is planned; on a CPU.
+        sample: What is read.
+        seconds: How long it is read, again and again; once at the least.
+        processes: How many processes; None is one for each core that this process may use.
+
+    Raises:
+        ValueError: if the device is none of this machine's cores, or a process ends.
+    """
+    device = config.model["device"]
+    if device not in ("auto", "cpu"):
+        raise ValueError(f"--device={device!r} is no processor; give the measured rate of such a worker with --rates")
+    config = replace(config, model={**config.model, "device": "cpu", "threads": 1})
+    processes = min(processes or _cores(), len(sample))
+    parts = [list(sample[number::processes]) for number in range(processes)]
+    context = multiprocessing.get_context("spawn")  # a fork would count this process's memory in
+    workers = []
+    try:
+        for part in parts:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(config, part, seconds, theirs), daemon=True)
+            process.start()
+            theirs.close()  # so that the end of the process is noticed
+            workers.append((process, ours))
+        ready = [_answer(connection) for _, connection in workers]
+        for _, connection in workers:
+            connection.send("go")
+        timed: list[_Timed] = [_answer(connection) for _, connection in workers]
+    finally:
+        for process, connection in workers:
+            connection.close()
+            process.join(10)
+            process.terminate()
+    return _measured(config, sample, timed, ready)
+
+
+def _measured(config: NerConfig, sample: Sequence[Document], timed: Sequence[_Timed], ready: Sequence[Any]) -> Measured:
+    seconds, engine, precision = max(ready)
+    read = sum(one.documents for one in timed)
+    return Measured(
+        documents=len(sample),
+        failures=sum(one.failures for one in timed),
+        processes=len(timed),
+        documents_per_second=sum(one.documents / one.seconds for one in timed) / len(timed),
+        process_mib=max(one.peak_mib for one in timed),
+        load_seconds=seconds,
+        tokens=sum(one.tokens for one in timed) / read,
+        bytes_in=sum(map(_bytes, sample)) / len(sample),
+        bytes_out=sum(one.bytes_out for one in timed) / read,
+        model=config.model["model"],
+        engine=engine,
+        precision=precision,
+    )
+
+
+def _bytes(document: Document) -> int:
+    return len(document.text.encode("utf-8", "surrogatepass") if document.payload is None else document.payload)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _answer(connection: Connection) -> Any:
+    try:
+        answer = connection.recv()
+    except EOFError:
+        raise ValueError(
+            "a measuring process was ended, most likely since this machine's memory does not hold the model once a core"
+        ) from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _serve(config: NerConfig, documents: Sequence[Document], seconds: float, connection: Connection) -> None:
+    """Loads the model, waits for the others, and reads the documents."""
+    begin = time.monotonic()
+    try:
+        classifier: Any = config.handler().load_model()
+        _read(config, classifier, documents[:_WARM_UP])
+        engine = classifier.scorer.engine
+        connection.send((time.monotonic() - begin, engine.name, engine.precision))
+        connection.recv()
+        connection.send(_time(config, classifier, documents, seconds))
+    except (EOFError, BrokenPipeError):
+        return
+    except Exception as error:
+        # A message of ours is a sentence about a flag; another's could quote a text.
+        ours = isinstance(error, ValueError)
+        connection.send(error if ours else ValueError(f"measuring failed: {type(error).__name__}"))
+
+
+def _time(config: NerConfig, classifier: Any, documents: Sequence[Document], seconds: float) -> _Timed:
+    begin = time.perf_counter()
+    read = tokens = size = failures = 0
+    while not read or time.perf_counter() - begin < seconds:
+        tokens_of_pass, size_of_pass, failures = _read(config, classifier, documents)
+        read, tokens, size = read + len(documents), tokens + tokens_of_pass, size + size_of_pass
+    return _Timed(read, time.perf_counter() - begin, failures, tokens, size, peak_mib())
+
+
+def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> tuple[int, int, int]:
+    """Tokens, bytes of the results, and failures."""
+    # Here, for it loads PyTorch, which the command line need not wait for.
+    from transforms.ner import group_document
+
+    tokens = size = failures = 0
+    batches = _batches(documents)
+    for outcome in itertools.chain.from_iterable(map(classifier.classify, batches)):
+        if isinstance(outcome, Failure):
+            failures += 1
+            continue
+        result = group_document(
+            outcome,
+            config.aggregation_strategy,
+            ignore_labels=config.ignore_labels,
+            min_score=config.min_score,
+            window_join=config.window_join,
+        )
+        tokens += outcome.num_tokens
+        size += len(result_line(result, config.include_text).encode()) + 1
+    return tokens, size, failures
+
+
+def _batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
+    """Batches of the size that the model handler asks Beam for."""
+    from transforms.model_handler import DEFAULT_MAX_BATCH_CHARS, batch_size
+
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        if batch and size + batch_size(document) > DEFAULT_MAX_BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+        batch.append(document)
+        size += batch_size(document)
+    yield batch
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # The system's own peak, which `getrusage` mixes with that of the process that started this one.
+        lines = status.read_text().splitlines()
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

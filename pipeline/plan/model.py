@@ -1,0 +1,289 @@
+"""The arithmetic from a measured core to a job: pure functions of numbers. docs/scale.md explains the formulae."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.plan.catalogue import Catalogue, Prices, WorkerType
+
+_GIB = 1024**3
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a machine did with a sample, a process of one thread on each of its cores.
+
+    Attributes:
+        documents: Documents of the sample.
+        failures: Those of them that became no result.
+        processes: Processes beside each other.
+        documents_per_second: Of one process, from record to line of JSON, without Beam.
+        process_mib: The most memory that one of them had, in MiB.
+        load_seconds: From the start of a process to its model's first answer.
+        tokens: Of a document, on average.
+        bytes_in: Of a document's record, on average.
+        bytes_out: Of a result as JSON, on average.
+        model: The model's name.
+        engine: What ran it.
+        precision: Of the model's arithmetic.
+    """
+
+    documents: int
+    failures: int
+    processes: int
+    documents_per_second: float
+    process_mib: float
+    load_seconds: float
+    tokens: float
+    bytes_in: float
+    bytes_out: float
+    model: str
+    engine: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What was not measured here, and can be set.
+
+    Attributes:
+        startup_minutes: From the submission of a job until its workers read, paid for.
+        efficiency: Share of the workers' time in which they read: what is lost at the end, when some have nothing
+            left, and to workers that are lost.
+        beam_us: Microseconds of a core that Beam takes for each document; docs/scale.md has where it comes from.
+        memory_share: Share of a worker's memory that processes may take; the rest is the system's and Dataflow's.
+        thread_efficiency: What one process with a thread a core does, as a share of a process a core.
+        disk_gib: Disk of a worker.
+        part_bytes: Bytes of input that a process takes at a time; None where documents are spread one by one.
+    """
+
+    startup_minutes: float = 5.0
+    efficiency: float = 0.85
+    beam_us: float = 140.0
+    memory_share: float = 0.8
+    thread_efficiency: float = 0.8
+    disk_gib: float = 25.0
+    part_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done: a number of documents, by a deadline or with a number of workers.
+
+    Attributes:
+        documents: How many.
+        hours: By when, from the submission on.
+        workers: How many workers there are; None leaves that to `hours`.
+    """
+
+    documents: int
+    hours: float
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one worker does.
+
+    Attributes:
+        documents_per_second: Of the whole worker; None where that is not known, or the model does not fit.
+        processes: Processes of a worker; 0 where the rate was given for the whole worker.
+        threads: Threads of each.
+        note: What there is to say about it.
+    """
+
+    documents_per_second: float | None
+    processes: int = 0
+    threads: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A job on one worker type.
+
+    Attributes:
+        worker: The worker type.
+        documents: Documents of the job.
+        speed: What one worker does.
+        workers: How many; None with the rest where the speed is not known.
+        hours: From the submission to the end.
+        dollars: For the workers, and for what is shuffled.
+        bytes_in: Of the input, as records.
+        bytes_out: Of the results, as JSON.
+        notes: What limits the job.
+    """
+
+    worker: str
+    documents: int
+    speed: Speed
+    workers: int | None
+    hours: float | None
+    dollars: float | None
+    bytes_in: float
+    bytes_out: float
+    notes: tuple[str, ...] = field(default=())
+
+
+def processes_that_fit(worker: WorkerType, process_mib: float, memory_share: float) -> tuple[int, int]:
+    """Processes of a worker and threads of each, of the two ways that Dataflow has: one a core, or one in all.
+
+    >>> processes_that_fit(WorkerType("x", 8, 32), 1000, 0.8), processes_that_fit(WorkerType("x", 8, 8), 1000, 0.8)
+    ((8, 1), (1, 8))
+
+    Returns:
+        (0, 0) where the model does not fit at all.
+    """
+    room_mib = worker.memory_gib * 1024 * memory_share
+    if worker.vcpus * process_mib <= room_mib:
+        return worker.vcpus, 1
+    return (1, worker.vcpus) if process_mib <= room_mib else (0, 0)
+
+
+def speed_of(
+    worker: WorkerType,
+    measured: Measured,
+    assumptions: Assumptions,
+    catalogue: Catalogue,
+    *,
+    ratios: Mapping[str, float],
+    rates: Mapping[str, float],
+) -> Speed:
+    """What a worker does, from what a core of this machine does or from its own measured rate.
+
+    Args:
+        worker: Its type.
+        measured: What a core here does.
+        assumptions: What was not measured.
+        catalogue: Where larger types are looked for.
+        ratios: Speed of a core against one of this machine, by worker type or family.
+        rates: Documents a second of whole workers, by worker type.
+    """
+    if worker.name in rates:
+        return Speed(rates[worker.name], note="at the rate that was given")
+    if worker.accelerator:
+        return Speed(None, note="a GPU's rate cannot be had from a core's; measure it there and give it with --rates")
+    ratio = ratios.get(worker.name, ratios.get(worker.family))
+    if ratio is None and measured.precision == "bf16" and not worker.bf16:
+        # A core without such units may be several times slower, or not.
+        way = f"measure it there, or give --core_ratio {worker.family}=…"
+        return Speed(
+            None,
+            note=f"its speed in bf16 cannot be had from here; {way}",
+        )
+    processes, threads = processes_that_fit(worker, measured.process_mib, assumptions.memory_share)
+    if not processes:
+        return Speed(None, note=_too_small(measured.process_mib, assumptions.memory_share, catalogue))
+    core = (ratio or 1.0) / (1 / measured.documents_per_second + assumptions.beam_us / 1e6)
+    note = "" if ratio else "a core as fast as one here"
+    if threads == 1:
+        return Speed(processes * core, processes, threads, note)
+    alone = "a process a core does not fit; with --experiments=no_use_multiple_sdk_containers"
+    rate = threads * core * assumptions.thread_efficiency
+    return Speed(rate, processes, threads, "; ".join(filter(None, [alone, note])))
+
+
+def _too_small(process_mib: float, memory_share: float, catalogue: Catalogue) -> str:
+    fitting = [
+        worker
+        for worker in catalogue.workers.values()
+        if not worker.accelerator and processes_that_fit(worker, process_mib, memory_share)[0]
+    ]
+    needed = process_mib / 1024 / memory_share
+    larger = f"{min(fitting, key=_size).name} has room" if fitting else f"a type with {needed:.0f} GiB would have room"
+    return f"the model does not fit: a process takes {process_mib / 1024:.1f} GiB; {larger}"
+
+
+def _size(worker: WorkerType) -> tuple[float, str]:
+    return worker.memory_gib, worker.name
+
+
+def useful_workers(documents: int, bytes_in: float, processes: int, part_bytes: int | None) -> int:
+    """The most workers that find work: the input is handed out in parts, or document by document.
+
+    >>> useful_workers(1_000_000, 400, 8, 8 * 1024 * 1024)
+    6
+    """
+    parts = documents if part_bytes is None else math.ceil(documents * bytes_in / part_bytes)
+    return max(1, math.ceil(min(documents, parts) / max(1, processes)))
+
+
+def hours_of(documents: int, workers: int, documents_per_second: float, assumptions: Assumptions) -> float:
+    """Hours from the submission to the end: the start, and the documents at what all workers do."""
+    reading = documents / (workers * documents_per_second * assumptions.efficiency) / _HOUR
+    return assumptions.startup_minutes / 60 + reading
+
+
+def workers_of(documents: int, hours: float, documents_per_second: float, assumptions: Assumptions) -> int:
+    """The fewest workers that are done within the hours.
+
+    Raises:
+        ValueError: if the hours are over before the workers have started.
+    """
+    reading = hours - assumptions.startup_minutes / 60
+    if reading <= 0:
+        raise ValueError(
+            f"--hours={hours:g} must be longer than the start of workers, which is"
+            f" --startup_minutes={assumptions.startup_minutes:g}"
+        )
+    return max(1, math.ceil(documents / (documents_per_second * assumptions.efficiency * reading * _HOUR)))
+
+
+def dollars_an_hour(worker: WorkerType, prices: Prices, disk_gib: float) -> float:
+    """What a worker costs in an hour.
+
+    Raises:
+        ValueError: if its accelerator has no price.
+    """
+    dollars = worker.vcpus * prices.vcpu_hour + worker.memory_gib * prices.memory_gib_hour
+    dollars += disk_gib * prices.disk_gib_hour
+    if worker.accelerator is None:
+        return dollars
+    if worker.accelerator not in prices.accelerator_hour:
+        raise ValueError(f"--prices: there is no price of {worker.accelerator!r}, which {worker.name} has")
+    return dollars + prices.accelerator_hour[worker.accelerator]
+
+
+def estimate(
+    job: Job,
+    worker: WorkerType,
+    measured: Measured,
+    catalogue: Catalogue,
+    assumptions: Assumptions,
+    *,
+    ratios: Mapping[str, float],
+    rates: Mapping[str, float],
+) -> Estimate:
+    """A job on workers of one type.
+
+    Raises:
+        ValueError: if the deadline cannot be, or a price is missing.
+    """
+    speed = speed_of(worker, measured, assumptions, catalogue, ratios=ratios, rates=rates)
+    bytes_in, bytes_out = job.documents * measured.bytes_in, job.documents * measured.bytes_out
+    rate = speed.documents_per_second
+    if rate is None:
+        return Estimate(worker.name, job.documents, speed, None, None, None, bytes_in, bytes_out)
+    wanted = job.workers or workers_of(job.documents, job.hours, rate, assumptions)
+    useful = useful_workers(job.documents, measured.bytes_in, speed.processes, assumptions.part_bytes)
+    workers = min(wanted, useful)
+    hours = hours_of(job.documents, workers, rate, assumptions)
+    dollars = workers * hours * dollars_an_hour(worker, catalogue.prices, assumptions.disk_gib)
+    if assumptions.part_bytes is None:
+        dollars += bytes_in / _GIB * catalogue.prices.shuffle_gib
+    notes = _notes(job, wanted, useful, hours, catalogue)
+    return Estimate(worker.name, job.documents, speed, workers, hours, dollars, bytes_in, bytes_out, notes)
+
+
+def _notes(job: Job, wanted: int, useful: int, hours: float, catalogue: Catalogue) -> tuple[str, ...]:
+    notes = []
+    if wanted > useful:
+        late = "" if job.workers else f", so {job.hours:g} hours are too few"
+        notes.append(f"{wanted:,} workers are more than find work: the input is parts for {useful:,}{late}")
+    if min(wanted, useful) > catalogue.workers_a_job:
+        jobs = math.ceil(min(wanted, useful) / catalogue.workers_a_job)
+        notes.append(f"a job may have {catalogue.workers_a_job:,} workers; split the input over {jobs:,} jobs")
+    return tuple(notes)
