@@ -43,7 +43,8 @@ def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
     if standard.runner != "DataflowRunner":
         print(
             f"{PROGRAM}: {standard.runner}: each message is acknowledged after its result is written, but losing"
-            " nothing was shown only on the DirectRunner; an end by SIGTERM is up to the runner",
+            " nothing was shown only on the DirectRunner (and Beam's own job server in Python never comes to"
+            " acknowledging); an end by SIGTERM is up to the runner",
             file=sys.stderr,
         )
     return None
