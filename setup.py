@@ -42,7 +42,7 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
     install_requires=BASE,
     extras_require={"test": TEST, "bench": BENCH, "dev": DEV},
-    entry_points={"console_scripts": ["beam-ner=pipeline.run:main"]},
+    entry_points={"console_scripts": ["beam-ner=pipeline.__main__:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",

@@ -16,8 +16,10 @@ from apache_beam.runners.runner import PipelineState
 from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
+from pipeline.run_errors import sentence_of
 from pipeline.sinks import written_files
 from pipeline.sources.direct_pull import runs_direct
+from pipeline.start_signals import run_begins
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary
 
@@ -68,15 +70,16 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
 def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -> int:
     begin = time.monotonic()
     try:
-        _clear(config)
         with drained_by_signals() if runs_direct(pipeline) else nullcontext():
+            run_begins()  # only here: no moment is left without anyone to take a signal
+            _clear(config)
             result = pipeline.run()
             if options.view_as(StandardOptions).runner == "DataflowRunner":
                 print(f"{PROGRAM}: job {result.job_id()} is submitted")
                 return 0
             state = result.wait_until_finish()
     except Exception as error:  # the runner has logged the stack
-        print(f"{PROGRAM}: error: the run failed: {(str(error).splitlines() or [''])[-1]}", file=sys.stderr)
+        print(f"{PROGRAM}: error: the run failed: {sentence_of(error)}", file=sys.stderr)
         return 1
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)

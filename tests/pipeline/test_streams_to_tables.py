@@ -102,15 +102,16 @@ def test_bad_days_lose_nothing(
             return statuses.pop(), {"error": {"message": "secret", "errors": [{"reason": "backendError"}]}}
         return refusal(insert, "letter-77")
 
-    letters = {f"letter-{number}" for number in range(600)}
+    count = 10_000 if LONG else 600
+    letters = {f"letter-{number}" for number in range(count)}
     with (
         proxy(bigquery_server.url, answer) as (url, _),
         TableStream(tmp_path, table, url, FIRST, deliver_times=3) as stream,
     ):
-        stream.publish(letter(number) for number in range(600))
+        stream.publish(letter(number) for number in range(count))
         stream.publish([letter(5), letter(6)])  # other messages, by the same ids
         stream.start()
-        stream.wait_for_results(599, START_SECONDS + 20)
+        stream.wait_for_results(count - 1, START_SECONDS + 20)
         stream.wait_for_acknowledgements(30)
         assert stream.terminate()[0] == 0
         log = stream.log()
