@@ -152,7 +152,7 @@ class Stream:
             finally:
                 over.set()
         letters = flow.result()
-        self.wait_for_results(letters, START_SECONDS + 20)
+        self.wait_for_results(letters, START_SECONDS + 20 + letters / 40)
         self.wait_for_acknowledgements(30)
         return letters
 

@@ -148,7 +148,7 @@ def test_kills_lose_nothing(tmp_path: Path, dataset: str, bigquery_server: BigQu
         proxy(bigquery_server.url, forget, linger) as (url, _),
         TableStream(tmp_path, table, url) as stream,
     ):
-        letters = stream.outlive_kills(10_000 if LONG else 1_500, kills, a_second=80)
+        letters = stream.outlive_kills(10_000 if LONG else 1_500, kills, a_second=40 if LONG else 80)
         assert stream.terminate()[0] == 0
         expired = stream.broker.counts(SUBSCRIPTION).expired
     ids = stream.ids()
