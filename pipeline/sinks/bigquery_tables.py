@@ -137,7 +137,7 @@ def empty_table(table: Table) -> None:
         create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
     )
     client = client_of(table.project)
-    client.load_table_from_file(io.BytesIO(), standard_name(table), size=0, job_config=settings).result()
+    client.load_table_from_file(io.BytesIO(), standard_name(table), job_config=settings).result()
 
 
 def schema_of(fields: Sequence[Field]) -> list[dict]:

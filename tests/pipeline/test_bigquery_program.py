@@ -175,7 +175,7 @@ def test_loads_and_what_becomes_of_the_rows_that_are_there(
 
     def flags(begin: int, end: int, *more: str) -> list[str]:
         lines = [json.dumps({"id": id, "text": body}) + "\n" for id, body in list(LETTERS.items())[begin:end]]
-        poison = f'{{"id": "poison-{begin}"}}\n'
+        poison = json.dumps({"id": f"poison-{begin}", "text": None}) + "\n"
         (tmp_path / "in.jsonl").write_text("".join([*lines, poison]), "utf-8")
         return [f"--input={tmp_path}/in.jsonl", f"--output={output}", f"--temp_location={bucket}/temp", *more]
 

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import apache_beam as beam
 import pytest
@@ -508,6 +508,13 @@ def test_a_java_program_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch, 
         _ = beam.Pipeline() | beam.Create([a_result("a")]) | write
 
 
+class RefusedRow(NamedTuple):
+    """What Java gives for a row that is refused."""
+
+    failed_row: Any
+    error_message: str
+
+
 class Java(beam.PTransform):
     """In the place of the step in Java: takes rows, and refuses one."""
 
@@ -521,7 +528,7 @@ class Java(beam.PTransform):
     def expand(self, rows: Any) -> dict[str, Any]:
         collect(rows, self.rows, "Rows")
         refused = rows | beam.Filter(lambda row: row.id == "d1")
-        output = refused | beam.Map(lambda row: beam.Row(failed_row=row, error_message="no such field: secret"))
+        output = refused | beam.Map(lambda row: RefusedRow(row, "no such field: secret"))
         return {self.made["error_handling"]["output"]: output}
 
 

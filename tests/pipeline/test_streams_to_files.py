@@ -63,7 +63,8 @@ def test_a_backlog_of_an_hour_goes_to_the_files_of_its_windows(tmp_path: Path) -
         code, seconds = stream.terminate()
         assert code == 0
         assert seconds < 30
-        assert stream.broker.unacknowledged(SUBSCRIPTION) == 0
+        left = stream.broker.unacknowledged(SUBSCRIPTION)
+        assert left == 0, f"{stream.broker.counts(SUBSCRIPTION)}\n{stream.log()}"
         assert f"{letters:,} results, in " in stream.log()
 
     assert {path.name: Counter(row["id"] for row in rows_in(path)) for path in stream.files()} == {
