@@ -54,7 +54,7 @@ setup(
     extras_require={"test": TEST, "bench": BENCH, "dev": DEV, "fuzz": FUZZ},
     entry_points={
         "console_scripts": [
-            "beam-ner=pipeline.run:main",
+            "beam-ner=pipeline.__main__:main",
             "beam-ner-plan=pipeline.plan.command:main",
             "beam-ner-worker=pipeline.worker:main",
         ]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, _BeamArgumentParser
 
+from pipeline import PROGRAM
 from pipeline.options import NerOptions
 
-PROGRAM = "beam-ner"
 LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner", "FnApiRunner")
 STREAMING_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
 """Names under which the BundleBasedDirectRunner is meant where the input has no end."""

@@ -46,8 +46,9 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--replay",
         metavar="PLACE",
-        help="In place of --input: a dead letter whose records are read again, as files (a glob) or as a table."
-        " --input_format says what the records are; auto goes by where each came from.",
+        help="In place of --input: a dead letter whose records are read again, as files (a glob), as a table or"
+        " by a subscription of its topic, which is read until the program is stopped. --input_format says what the"
+        " records are; auto goes by where each came from.",
     )
     group.add_argument(
         "--read_method",

@@ -71,7 +71,7 @@ class Query:
 class Replay:
     """A dead letter whose records are read again."""
 
-    place: Files | Table
+    place: Files | Table | Subscription
 
     def __str__(self) -> str:
         return str(self.place)
@@ -98,4 +98,4 @@ def place_of(path: str) -> Place:
 
 def is_stream(source: Source) -> bool:
     """Whether what is read has no end."""
-    return isinstance(source, Subscription | Topic)
+    return isinstance(source.place if isinstance(source, Replay) else source, Subscription | Topic)

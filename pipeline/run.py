@@ -17,9 +17,11 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from pipeline.command_line import PROGRAM, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
+from pipeline.run_errors import sentence_of
 from pipeline.runners import batch_runner, runs_in_this_process
 from pipeline.sinks import written_files
 from pipeline.sources.direct_pull import runs_direct
+from pipeline.start_signals import run_begins
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary
 
@@ -71,8 +73,9 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     begin = time.monotonic()
     result: PipelineResult | None = None
     try:
-        _clear(config)
         with drained_by_signals() if runs_direct(pipeline) else nullcontext():
+            run_begins()  # only here: no moment is left without anyone to take a signal
+            _clear(config)
             result = pipeline.run()
             if options.view_as(StandardOptions).runner == "DataflowRunner":
                 print(f"{PROGRAM}: {_handed_over(result, options)}")
@@ -81,8 +84,7 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     except KeyboardInterrupt:
         return _interrupted(result)
     except Exception as error:  # the runner has logged the stack
-        sentence = (str(error).splitlines() or [type(error).__name__])[-1]
-        print(f"{PROGRAM}: error: the run failed: {sentence}", file=sys.stderr)
+        print(f"{PROGRAM}: error: the run failed: {sentence_of(error)}", file=sys.stderr)
         return 1
     if state not in (None, PipelineState.DONE):
         print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)

@@ -37,7 +37,7 @@ def check_input(options: NerOptions, output: Place, output_format: str, dead_let
         return _check_replay(options, output, output_format, dead_letter)
     place = place_of(options.input)
     if isinstance(place, Subscription | Topic):
-        return place, _check_messages(options, place)
+        return place, _check_messages(options, place, output, dead_letter)
     for name in ("id_attribute", "timestamp_attribute"):
         if value := getattr(options, name):
             raise ValueError(f"{name}={value!r} is for messages, and --input={options.input!r} has none")
@@ -64,6 +64,9 @@ def _check_no_format(options: NerOptions, name: str) -> None:
 
 def _check_replay(options: NerOptions, output: Place, output_format: str, dead_letter: Place) -> tuple[Source, str]:
     check_replay_format(options.input_format)
+    for name in ("id_attribute", "timestamp_attribute"):
+        if value := getattr(options, name):
+            raise ValueError(f"{name}={value!r} does not go with --replay: a record that failed keeps its id")
     place = place_of(options.replay)
     if place in (output, dead_letter):
         raise ValueError(f"replay={options.replay!r} is where this run writes; name another --dead_letter")
@@ -72,8 +75,13 @@ def _check_replay(options: NerOptions, output: Place, output_format: str, dead_l
     elif isinstance(place, Files):
         files = match_files_of("replay", options.replay)
         check_apart("replay", options.replay, files, *_written(output, output_format, dead_letter))
+    elif isinstance(place, Subscription):
+        check_subscription("replay", place, output, dead_letter)
     else:
-        raise ValueError(f"replay={options.replay!r} is neither files nor a table of failures")
+        raise ValueError(
+            f"replay={options.replay!r} is a topic, which holds no messages; make a subscription of it and name that:"
+            f" --replay=projects/{place.project}/subscriptions/…"
+        )
     return Replay(place), options.input_format
 
 
@@ -96,16 +104,18 @@ def _written(output: Place, output_format: str, dead_letter: Place) -> list[tupl
     return [*results, *failures]
 
 
-def _check_messages(options: NerOptions, place: Subscription | Topic) -> str:
+def _check_messages(options: NerOptions, place: Subscription | Topic, *written: Place) -> str:
     check_choice("input_format", options.input_format, ("auto", *MESSAGE_FORMATS))
     if isinstance(place, Subscription):
-        check_subscription("input", place)
+        check_subscription("input", place, *written)
     elif options.view_as(StandardOptions).runner != "DataflowRunner":
         # A subscription made for the run would lose what is published before it, after it, and when it is killed.
         raise ValueError(
             f"input={options.input!r} is a topic, which only Dataflow reads; make a subscription of it and name that:"
             f" --input=projects/{place.project}/subscriptions/…"
         )
+    elif place in written:
+        raise ValueError(f"input={options.input!r} is where this run writes")
     else:
         check_topic("input", place)
     return "text" if options.input_format == "auto" else options.input_format

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 
-from pipeline.places import Subscription, Topic
+from pipeline.places import Place, Subscription, Topic
 from pipeline.pubsub.clients import publisher, subscriber
 
 _SECONDS = 10.0
 
 
-def check_subscription(name: str, place: Subscription) -> None:
-    """A subscription must exist."""
-    _ask(name, place, lambda: subscriber().get_subscription(subscription=str(place), timeout=_SECONDS, retry=None))
+def check_subscription(name: str, place: Subscription, *written: Place) -> None:
+    """A subscription must exist, and what the run writes must not come in again by it.
+
+    Args:
+        name: The argument that names it.
+        place: The subscription.
+        *written: Where results and failures go.
+    """
+    call = partial(subscriber().get_subscription, subscription=str(place), timeout=_SECONDS, retry=None)
+    found = _ask(name, place, call)
+    if found is not None and found.topic in map(str, written):
+        raise ValueError(f"{name}={str(place)!r} is a subscription of {found.topic}, where this run writes")
 
 
 def check_topic(name: str, place: Topic) -> None:
     """A topic must exist."""
-    _ask(name, place, lambda: publisher().get_topic(topic=str(place), timeout=_SECONDS, retry=None))
+    _ask(name, place, partial(publisher().get_topic, topic=str(place), timeout=_SECONDS, retry=None))
 
 
-def _ask(name: str, place: Subscription | Topic, call: Callable[[], Any]) -> None:
+def _ask(name: str, place: Subscription | Topic, call: Callable[[], Any]) -> Any:
+    """What a call gives; None where it is not allowed."""
     kind = "subscription" if isinstance(place, Subscription) else "topic"
     try:
-        call()
+        return call()
     except exceptions.NotFound:
         raise ValueError(f"{name}={str(place)!r}: there is no such {kind}") from None
     except exceptions.PermissionDenied:
-        return  # who may read or publish need not be allowed to look
+        return None  # who may read or publish need not be allowed to look
     except exceptions.InvalidArgument:
         raise ValueError(f"{name}={str(place)!r} is no name of a {kind}") from None
     except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:

@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 
 from pipeline.places import Table
+from pipeline.pubsub.messages import Receipt
 from pipeline.schemas import (
     FAILURE_FIELDS,
     GRANULARITIES,
@@ -25,7 +26,7 @@ from pipeline.schemas import (
 from pipeline.sinks.bigquery_inserts import RETRY_SECONDS, Row
 from pipeline.sinks.bigquery_storage import StorageWrite, check_java
 from pipeline.sinks.bigquery_stream import FAILURES, InsertFailuresFn, InsertResultsFn
-from pipeline.sinks.bigquery_tables import WRITE_DISPOSITIONS
+from pipeline.sinks.bigquery_tables import WRITE_DISPOSITIONS, empty_table
 from pipeline.sinks.written import Written
 from transforms.documents import DocumentEntities, Failure
 
@@ -201,9 +202,15 @@ def insert_id(result: DocumentEntities, number: int) -> str:
 
 
 def failure_insert_rows(failure: Failure) -> list[Row]:
-    """The row of a failure; its id hashes what failed and why, but not when."""
+    """The row of a failure; its id hashes what failed and why, but not when.
+
+    Of a message it hashes also which one it was, but not which delivery of it: another message that fails in the same
+    way has a row of its own, the same message delivered again has not. Records of files and tables have no such
+    name; of those `InsertFailuresFn` tells like ones of a bundle apart.
+    """
     attributes = json.dumps(sorted(failure.attributes.items()))
-    name = _hash(failure.payload.hex(), attributes, failure.stage, failure.error)
+    message = Receipt.parse(failure.receipt).key if failure.receipt else ""
+    name = _hash(failure.payload.hex(), attributes, failure.stage, failure.error, message)
     return [Row.of(failure_json_row(failure), name)]
 
 
@@ -220,7 +227,15 @@ def _load(rows: Any, table: Table, fields: tuple[Field, ...], disposition: str) 
         create_disposition=BigQueryDisposition.CREATE_NEVER,
         write_disposition=disposition,
     )
+    if disposition == "WRITE_TRUNCATE":
+        # Without a row Beam loads nothing, and the table would keep those that it has.
+        _ = rows | "Count" >> beam.combiners.Count.Globally() | "EmptyIfNone" >> beam.Map(_empty_if_none, table)
     return Written(_nothing(rows, "NoReceipts"), _nothing(rows, "NoFailures"))
+
+
+def _empty_if_none(count: int, table: Table) -> None:
+    if not count:
+        empty_table(table)
 
 
 def _nothing(beside: Any, label: str) -> Any:

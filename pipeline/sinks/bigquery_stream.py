@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -63,7 +64,7 @@ class _InsertFn(beam.DoFn):
         self, element: Any, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
     ) -> Iterator[Any]:
         try:
-            rows = self._rows_of(element)
+            rows = self._rows_of_element(element)
         except Exception as error:
             yield self._refused(_Waiting(element, (), timestamp, window), error)
             return
@@ -75,6 +76,9 @@ class _InsertFn(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from self._flush()
+
+    def _rows_of_element(self, element: Any) -> Sequence[Row]:
+        return self._rows_of(element)
 
     def _flush(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, []
@@ -128,7 +132,27 @@ class InsertResultsFn(_InsertFn):
 
 
 class InsertFailuresFn(_InsertFn):
-    """Inserts failures. They have nowhere else to go: one that is refused fails the bundle, and is not lost."""
+    """Inserts failures. They have nowhere else to go: one that is refused fails the bundle, and is not lost.
+
+    Failures without a receipt may be alike in all that their insert ids hash, as those of a record that is twice in a
+    file. Within a bundle they are numbered, so that BigQuery takes none for another one's repetition; a bundle that is
+    tried again has the same numbers.
+    """
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._known: Counter[str] = Counter()
+
+    def _rows_of_element(self, element: Failure) -> Sequence[Row]:
+        rows = super()._rows_of_element(element)
+        if element.receipt is not None:
+            return rows
+        return [replace(row, id=self._numbered(row.id)) for row in rows]
+
+    def _numbered(self, id: str) -> str:
+        number = self._known[id]
+        self._known[id] += 1
+        return f"{id}-{number}" if number else id
 
     def _too_large(self, inserter: Inserter, rows: Sequence[Row]) -> dict[int, str]:
         for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,21 @@ def _create(table: Table, layout: TableLayout, flag: str) -> None:
         except Conflict:
             return  # another run has just made it
     _logger.info("made the table %s", table)
+
+
+def empty_table(table: Table) -> None:
+    """Replaces a table's rows, or those of the partition that it names, by none, as a load of rows would replace them.
+
+    Raises:
+        GoogleAPICallError: If BigQuery does not.
+    """
+    settings = bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
+        write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+        create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
+    )
+    client = client_of(table.project)
+    client.load_table_from_file(io.BytesIO(), standard_name(table), job_config=settings).result()
 
 
 def schema_of(fields: Sequence[Field]) -> list[dict]:

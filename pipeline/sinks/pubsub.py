@@ -28,6 +28,7 @@ from transforms.documents import DocumentEntities, Failure
 from transforms.metrics import NAMESPACE
 
 _FAILURES = "failures"
+_TOLD = ("stage", "errorMessage", "timestamp", "payload_encoding")  # of a failure, in attributes of its message
 
 
 def result_attributes(result: DocumentEntities) -> dict[str, str]:
@@ -89,25 +90,20 @@ def message_of_failure(failure: Failure) -> Outgoing:
             data = json_line({**row, **smaller}).encode()
             if fits(data, attributes):
                 return Outgoing(data, attributes, tag=failure)
-    attributes = _raw_attributes(failure, row["timestamp"])
+    told = {"stage": failure.stage, "errorMessage": _cut(failure.error), "timestamp": row["timestamp"]}
+    attributes = _with_own(failure, failure.payload, {**told, "payload_encoding": "raw"})
     if fits(failure.payload, attributes):
-        return Outgoing(failure.payload, {**attributes, "payload_encoding": "raw"}, tag=failure)
-    attributes["payload_bytes"] = str(len(failure.payload))
-    room = MAX_MESSAGE_BYTES - 200_000
-    return Outgoing(failure.payload[:room], {**attributes, "payload_encoding": "cut"}, tag=failure)
+        return Outgoing(failure.payload, attributes, tag=failure)
+    data = failure.payload[: MAX_MESSAGE_BYTES - 200_000]
+    told |= {"payload_encoding": "cut", "payload_bytes": str(len(failure.payload))}
+    return Outgoing(data, _with_own(failure, data, told), tag=failure)
 
 
-def _raw_attributes(failure: Failure, timestamp: str) -> dict[str, str]:
-    """What a failure's row tells beside the payload, the document's attributes as far as there is room."""
-    told = {
-        "stage": failure.stage,
-        "errorMessage": _cut(failure.error),
-        "timestamp": timestamp,
-        "payload_encoding": "raw",
-    }
-    for key, value in failure.attributes.items():
+def _with_own(failure: Failure, data: bytes, told: dict[str, str]) -> dict[str, str]:
+    """What is told of a failure, and the document's attributes as far as there is room beside the data."""
+    for key, value in sorted(failure.attributes.items(), key=lambda pair: pair[0] != "id"):  # the id before others
         trial = {key: value, **told}
-        if not attribute_problem(trial) and not key.lower().startswith("goog") and fits(failure.payload, trial):
+        if not attribute_problem(trial) and not key.lower().startswith("goog") and fits(data, trial):
             told = trial
     return told
 
@@ -116,11 +112,29 @@ def _cut(text: str) -> str:
     return text.encode("utf-8", "replace")[:MAX_VALUE_BYTES].decode("utf-8", "ignore")
 
 
+def failure_row_of(data: bytes, attributes: Mapping[str, str]) -> dict[str, Any]:
+    """The row of the failure that a message of `message_of_failure` tells of, where its data are the payload's bytes.
+
+    Of a payload that was cut, the attribute `payload_bytes` says how long it was.
+
+    Args:
+        data: The message's.
+        attributes: The message's.
+    """
+    own = [{"key": key, "value": value} for key, value in attributes.items() if key not in _TOLD]
+    return {"payloadBytes": data, "attributes": own, **{name: attributes.get(name, "") for name in _TOLD[:3]}}
+
+
 def failure_payload(data: bytes, attributes: Mapping[str, str]) -> bytes:
     """The original bytes of the record that a dead letter message tells of; for tests and readers of such a topic."""
-    if attributes.get("payload_encoding", "json") != "json":
+    if has_payload_as_data(attributes):
         return data
     return base64.b64decode(json.loads(data)["payloadBytes"])
+
+
+def has_payload_as_data(attributes: Mapping[str, str]) -> bool:
+    """Whether a failure's message has the payload as its data, and not the row as JSON."""
+    return attributes.get("payload_encoding", "json") != "json"
 
 
 class WriteResultMessages(beam.PTransform):

@@ -61,7 +61,10 @@ class _PullEvaluator(_TransformEvaluator):
         again = self._evaluation_context.create_bundle(pvalue.PBegin(self._applied_ptransform.transform.pipeline))
         # An empty bundle would set up every step of the graph for nothing.
         bundles = [self._bundle(taken)] if taken else []
-        return TransformResult(self, bundles, [again], None, {None: Timestamp.of(reader.watermark())})
+        # What is handed on now holds event time until the next call, when it is done: the results of RunInference hold
+        # none, having lost their timestamps, and a window would close before those that are on their way to it.
+        watermark = min([reader.watermark(), *(each.timestamp for each in taken)])
+        return TransformResult(self, bundles, [again], None, {None: Timestamp.of(watermark)})
 
     def _bundle(self, taken: list[Taken]) -> Any:
         bundle = self._evaluation_context.create_bundle(next(iter(self._outputs)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -136,16 +136,30 @@ class ReadMessages(beam.PTransform):
         )
 
     def expand(self, pbegin: Any) -> ReadResult:
-        messages = pbegin | "Pull" >> self._pull(pbegin.pipeline)
-        return sort_outcomes(messages, "Parse", self._parse)
+        return read_messages(pbegin, self._source, self._parse, self._id_attribute, self._timestamp_attribute)
 
-    def _pull(self, pipeline: beam.Pipeline) -> beam.PTransform:
-        if pipeline.options.view_as(StandardOptions).runner == "DataflowRunner":
-            return _PullNatively(self._source, self._id_attribute, self._timestamp_attribute)
-        if "/subscriptions/" not in self._source:
-            raise ValueError(f"--input={self._source} is a topic, which only Dataflow reads; name a subscription of it")
-        settings = SubscriptionSettings(self._source, self._id_attribute, self._timestamp_attribute)
-        return PullOnDirectRunner(settings) if runs_direct(pipeline) else PullSplittably(settings)
+
+def read_messages(
+    pbegin: Any,
+    source: str,
+    parse: Callable[[Message], Iterator[Document | Failure]],
+    id_attribute: str | None = None,
+    timestamp_attribute: str | None = None,
+) -> ReadResult:
+    """The steps from a subscription to what a function makes of its messages; see `ReadMessages`."""
+    messages = pbegin | "Pull" >> _pull(pbegin.pipeline, source, id_attribute, timestamp_attribute)
+    return sort_outcomes(messages, "Parse", parse)
+
+
+def _pull(
+    pipeline: beam.Pipeline, source: str, id_attribute: str | None, timestamp_attribute: str | None
+) -> beam.PTransform:
+    if pipeline.options.view_as(StandardOptions).runner == "DataflowRunner":
+        return _PullNatively(source, id_attribute, timestamp_attribute)
+    if "/subscriptions/" not in source:
+        raise ValueError(f"--input={source} is a topic, which only Dataflow reads; name a subscription of it")
+    settings = SubscriptionSettings(source, id_attribute, timestamp_attribute)
+    return PullOnDirectRunner(settings) if runs_direct(pipeline) else PullSplittably(settings)
 
 
 class _PullNatively(beam.PTransform):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,13 +15,16 @@ import apache_beam as beam
 
 from pipeline.bigquery import find_table
 from pipeline.places import Files, Subscription, Table, Topic, place_of
+from pipeline.pubsub.messages import Message
 from pipeline.schemas import FAILURE_FIELDS
 from pipeline.sinks.bigquery_tables import schema_problems
+from pipeline.sinks.pubsub import failure_row_of, has_payload_as_data
 from pipeline.sources.bigquery import QUERY_SOURCE, read_rows, read_table
 from pipeline.sources.files import Shard
 from pipeline.sources.formats import guess_input_format
 from pipeline.sources.jsonl import parse_object
 from pipeline.sources.lines import shard_lines, strip_ending
+from pipeline.sources.pubsub import read_messages
 from pipeline.sources.read import ReadResult, guarded, read_files
 from pipeline.sources.records import BadRecordError, DocumentFields, document_of
 from transforms.documents import Document, Failure
@@ -54,6 +58,7 @@ def document_of_failure_row(
         payload = _payload(row)
         own = _attributes(row)
         attributes |= own
+        _check_whole(payload, own)
         record = _record(payload, row.get("stage"), input_format, fields, own)
     except BadRecordError as problem:
         return Failure(payload, f"{place}: {problem}", "parse", attributes)
@@ -80,6 +85,13 @@ def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
         return {str(pair["key"]): str(pair["value"]) for pair in row.get("attributes") or ()}
     except (TypeError, KeyError):
         raise BadRecordError("'attributes' is no list of keys and values, so this is no row of a dead letter") from None
+
+
+def _check_whole(payload: bytes, attributes: Mapping[str, str]) -> None:
+    """Refuses a record of which a topic had no room for all bytes, and kept only the first."""
+    whole = attributes.get("payload_bytes", "")
+    if re.fullmatch(r"[0-9]{1,18}", whole) and int(whole) > len(payload):
+        raise BadRecordError(f"only {len(payload)} of the record's {whole} bytes are here; read it from its source")
 
 
 def _record(
@@ -137,8 +149,7 @@ def _failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> I
             yield Failure(line, f"{place}: {problem}", "parse", {"source": shard.source})
             continue
         outcome = document_of_failure_row(row, input_format, fields, place)
-        if isinstance(outcome, Failure) and not outcome.payload and row.get("stage") != "read":
-            # It is no row of a dead letter, which would leave no bytes to look at.
+        if isinstance(outcome, Failure) and _is_no_row(outcome, row):
             outcome = replace(outcome, payload=line)
         yield outcome
 
@@ -149,6 +160,48 @@ def read_failure_stream(
     """Reads a stream of a table of failures."""
     for row in read_rows(name):
         yield document_of_failure_row(row, input_format, fields, source)
+
+
+def document_of_failure_message(
+    message: Message, input_format: str, fields: DocumentFields, source: str
+) -> Document | Failure:
+    """Makes a document of a message of a dead letter's topic, as `document_of_failure_row` does of a row.
+
+    The message may have either of the forms that `pipeline.sinks.pubsub.message_of_failure` gives it. What comes out
+    has the record's attributes, not the message's, and the message's receipt.
+
+    Args:
+        message: The message.
+        input_format: One of `REPLAY_FORMATS`.
+        fields: Where a JSON record has its text and its id.
+        source: The subscription, for sentences.
+    """
+    place = f"{source}:{message.message_id}"
+    attributes = {"id": message.message_id, **message.attributes}
+    try:
+        as_data = has_payload_as_data(message.attributes)
+        row = failure_row_of(message.data, message.attributes) if as_data else parse_object(message.data, "message")
+    except BadRecordError as problem:
+        return Failure(message.data, f"{place}: {problem}", "parse", attributes, receipt=message.receipt)
+    outcome = document_of_failure_row(row, input_format, fields, place)
+    own = {key: value for key, value in outcome.attributes.items() if (key, value) != ("source", place)}
+    if isinstance(outcome, Document):
+        return replace(outcome, attributes=own, timestamp=message.publish_time, receipt=message.receipt)
+    if _is_no_row(outcome, row):
+        return replace(outcome, payload=message.data, attributes=attributes, receipt=message.receipt)
+    return replace(outcome, attributes=own, receipt=message.receipt)
+
+
+def _is_no_row(failure: Failure, row: Mapping[str, Any]) -> bool:
+    """Whether a failure is that of a row of something else than a dead letter, which leaves no bytes to look at."""
+    return not failure.payload and row.get("stage") != "read"
+
+
+def read_failure_message(
+    message: Message, input_format: str, fields: DocumentFields, source: str
+) -> Iterator[Document | Failure]:
+    """Gives the one outcome of `document_of_failure_message`."""
+    yield document_of_failure_message(message, input_format, fields, source)
 
 
 def check_replay_format(input_format: str) -> None:
@@ -183,27 +236,35 @@ class ReadFailures(beam.PTransform):
     """Reads a dead letter's records again as documents; those that cannot be are failures again.
 
     Args:
-        place: Files of JSON Lines (a glob), or a table.
+        place: Files of JSON Lines (a glob), a table, or a subscription of a topic, whose messages are acknowledged as
+            those of `ReadMessages` are.
         input_format: One of `REPLAY_FORMATS`: what the records are, not the dead letter.
         text_field: Field of a JSON record with the text.
         id_field: Field of a JSON record with the id.
 
     Raises:
-        ValueError: If records of the format cannot be read again, or the place is neither.
+        ValueError: If records of the format cannot be read again, or the place is none of these.
     """
 
     def __init__(
-        self, place: Files | Table, input_format: str = "auto", text_field: str = "text", id_field: str = "id"
+        self,
+        place: Files | Table | Subscription,
+        input_format: str = "auto",
+        text_field: str = "text",
+        id_field: str = "id",
     ) -> None:
         super().__init__()
         check_replay_format(input_format)
-        if not isinstance(place, Files | Table):
-            raise ValueError(f"{place} is neither files nor a table")
+        if not isinstance(place, Files | Table | Subscription):
+            raise ValueError(f"{place} is neither files nor a table nor a subscription")
         self._place = place
         self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}
 
     def expand(self, pbegin: Any) -> ReadResult:
         if isinstance(self._place, Files):
             return read_files(pbegin, str(self._place), "jsonl", partial(read_failure_lines, **self._settings))
+        if isinstance(self._place, Subscription):
+            read = partial(read_failure_message, source=str(self._place), **self._settings)
+            return read_messages(pbegin, str(self._place), read)
         read = partial(read_failure_stream, source=str(self._place), **self._settings)
         return read_table(pbegin, self._place, _COLUMNS, read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import statistics
@@ -12,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from services.clients import REPOSITORY, Server, environment_of
 from services.pubsub_broker import Broker
 from services.pubsub_queue import Message
 
-START_SECONDS = 40.0  # of a process on a busy machine, until its first result
+LONG = bool(os.environ.get("BEAM_NER_LONG"))
+"""Whether tests take the time to try much: `BEAM_NER_LONG=1`."""
+START_SECONDS = 150.0 if LONG else 40.0  # of a process on a busy machine, until its first result
 PROJECT = "projects/beam-ner-tests"
 SOURCE = f"{PROJECT}/topics/letters"
 SUBSCRIPTION = f"{PROJECT}/subscriptions/letters"
@@ -117,31 +121,49 @@ class Stream:
 
     def outlive_kills(
         self, letters: int, kills: int, a_second: int, begun: Callable[[], bool] | None = None, seed: int = 7
-    ) -> None:
+    ) -> int:
         """Kills the program again and again while letters flow, and lets the last one finish.
 
         Args:
-            letters: How many flow; enough to last until after the last kill.
+            letters: How many flow at least.
             kills: How often.
             a_second: The letters' pace.
             begun: When a process has begun to do what it is to be killed at; None is a first result of its own.
             seed: Of the moments, at most a second after that.
+
+        Returns:
+            How many letters there were: on a slow machine they flow on until the last kill.
         """
         chance = random.Random(seed)
-        flow = threading.Thread(target=self.publish_steadily, args=(range(letters), a_second), daemon=True)
-        for number in range(kills):
-            self.start()
-            if not number:
-                flow.start()
-            known = len(self.ids())
-            self.wait(begun or (lambda known=known: len(self.ids()) > known), START_SECONDS, "the work to begin")
-            time.sleep(chance.uniform(0, 1))
-            self.wait_for_work(5)  # or it would not be in the midst of anything
-            self.kill()
-        self.start()
-        flow.join()
-        self.wait_for_results(letters, START_SECONDS + 20)
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as flows:
+            try:
+                for number in range(kills):
+                    self.start()
+                    if not number:
+                        flow = flows.submit(self._flow, letters, a_second, over)
+                    known = len(self.ids())
+                    begins = begun or (lambda known=known: len(self.ids()) > known)
+                    self.wait(begins, START_SECONDS, "the work to begin")
+                    time.sleep(chance.uniform(0, 1))
+                    self.wait_for_work(5)  # or it would not be in the midst of anything
+                    self.kill()
+                self.start()
+            finally:
+                over.set()
+        letters = flow.result()
+        self.wait_for_results(letters, START_SECONDS + 20 + letters / 40)
         self.wait_for_acknowledgements(30)
+        return letters
+
+    def _flow(self, letters: int, a_second: int, over: threading.Event) -> int:
+        """Publishes so many letters, and more until it is over; gives how many."""
+        batch, number = max(1, a_second // 10), 0
+        while number < letters or not over.is_set():
+            self.publish(map(letter, range(number, number + batch)))
+            number += batch
+            time.sleep(0.1)
+        return number
 
     def wait_for_results(self, count: int, timeout: float) -> None:
         """Waits until so many different ids have come out."""
@@ -160,13 +182,15 @@ class Stream:
         assert self.process is not None
         end = time.monotonic() + timeout
         while not condition():
-            state = f"{len(self.ids())} ids out, {self.broker.unacknowledged(SUBSCRIPTION)} in the subscription"
-            assert self.process.poll() is None, f"the program has ended; {state}\n{self.log()[-3000:]}"
+            assert self.process.poll() is None, f"the program has ended; {self._state()}\n{self.log()[-3000:]}"
             if time.monotonic() >= end:
                 self.process.send_signal(signal.SIGABRT)  # for its threads to say where they are
                 self.process.wait(10)
-                raise AssertionError(f"waited {timeout} s for {what}; {state}\n{self.log()[-30000:]}")
+                raise AssertionError(f"waited {timeout} s for {what}; {self._state()}\n{self.log()[-30000:]}")
             time.sleep(self.poll_seconds)
+
+    def _state(self) -> str:
+        return f"{len(self.ids())} ids out, {self.broker.unacknowledged(SUBSCRIPTION)} in the subscription"
 
     def results(self) -> list[Message]:
         return self.broker.messages(RESULTS)

@@ -162,6 +162,64 @@ def test_what_bigquery_refused_is_replayed_from_files(
     assert Counter(row["id"] for row in rows_of(output)) == dict.fromkeys(LETTERS, 1)
 
 
+def test_loads_and_what_becomes_of_the_rows_that_are_there(
+    dataset: str,
+    bucket: str,
+    expected: Any,
+    tmp_path: Path,
+    storage_server: StorageServer,
+    bigquery_server: BigQueryServer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = table_in(dataset, "entities")
+
+    def flags(begin: int, end: int, *more: str) -> list[str]:
+        lines = [json.dumps({"id": id, "text": body}) + "\n" for id, body in list(LETTERS.items())[begin:end]]
+        poison = json.dumps({"id": f"poison-{begin}", "text": None}) + "\n"
+        (tmp_path / "in.jsonl").write_text("".join([*lines, poison]), "utf-8")
+        return [f"--input={tmp_path}/in.jsonl", f"--output={output}", f"--temp_location={bucket}/temp", *more]
+
+    def ids() -> Counter[str]:
+        return Counter(row["id"] for row in rows_of(output))
+
+    # As a process, as a user has it; and by the way that is the default.
+    said = run(*flags(0, 10), servers=(storage_server, bigquery_server))
+    assert f"10 results, in {output}" in said
+    assert f" 1 failures, in {errors_of(output)}" in said
+    assert {row["id"]: spans(row["entities"]) for row in rows_of(output)} == {
+        f"letter-{number}": expected[f"letter-{number}"] for number in range(10)
+    }
+
+    assert main([*flags(5, 12, "--write_disposition=WRITE_TRUNCATE"), STRATEGY]) == 0
+    assert ids() == {f"letter-{number}": 1 for number in range(5, 12)}
+    # The dead letter is added to, whatever becomes of the results.
+    assert sorted(json.loads(row["payloadString"])["id"] for row in rows_of(errors_of(output))) == [
+        "poison-0",
+        "poison-5",
+    ]
+
+    capsys.readouterr()
+    assert main([*flags(0, 3, "--write_disposition=WRITE_EMPTY"), STRATEGY]) == 2
+    assert "has rows already, and write_disposition is WRITE_EMPTY" in capsys.readouterr().err
+    assert ids() == {f"letter-{number}": 1 for number in range(5, 12)}
+
+    # A run without any result leaves none either.
+    assert main([*flags(0, 0, "--write_disposition=WRITE_TRUNCATE"), STRATEGY]) == 0
+    assert ids() == {}
+    assert main([*flags(0, 3, "--write_disposition=WRITE_EMPTY"), STRATEGY]) == 0
+    assert ids() == {f"letter-{number}": 1 for number in range(3)}
+
+
+def test_failures_of_a_run_into_files_are_inserted(dataset: str, tmp_path: Path) -> None:
+    """FILE_LOADS is for tables of results: here no --temp_location was asked for, from which failures could be loaded."""
+    dead = table_in(dataset, "dead")
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "Ann"}\n{"id": "bad"}\n', "utf-8")
+    flags = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", f"--dead_letter={dead}", STRATEGY]
+    assert main([*flags, "--write_method=FILE_LOADS"]) == 0
+    (row,) = rows_of(dead)
+    assert json.loads(row["payloadString"]) == {"id": "bad"}
+
+
 MISTAKES = {
     "no such table": (["--input={d}.gone"], ["--input=", "gone", "no such table"]),
     "no such column": (["--text_field=mood"], ["--text_field=mood", "no column", "body"]),

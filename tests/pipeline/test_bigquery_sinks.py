@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import doctest
 import importlib
 import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import apache_beam as beam
 import pytest
@@ -24,6 +24,7 @@ from google.cloud import bigquery
 from table_factory import a_result, collect, documented_sql, make_table, proxy, rows_of, table_in
 
 from pipeline.places import Table
+from pipeline.pubsub.messages import Receipt
 from pipeline.schemas import FAILURE_FIELDS, failure_row, result_fields, table_fields
 from pipeline.sinks import bigquery_tables
 from pipeline.sinks.bigquery import WriteFailureTable, WriteResultTable, check_granularity, insert_id, write_method
@@ -126,7 +127,7 @@ def capitals(document: Document) -> DocumentEntities:
 def test_scores_that_are_not_finite(table: Table) -> None:
     scores = [math.nan, math.inf, -math.inf]
     entities = tuple(Entity("PER", score, "w", 0, 1, "w") for score in scores)
-    result = dataclasses.replace(a_result("d"), entities=entities)
+    result = replace(a_result("d"), entities=entities)
     assert write(WriteResultTable(table, "first"), [result]) == (["receipt-d"], [])
     (row,) = rows_of(table)
     read = [entity["score"] for entity in row["entities"]]
@@ -140,12 +141,12 @@ def test_scores_that_are_not_finite(table: Table) -> None:
 def test_one_refused_row_of_many(dataset: str) -> None:
     # A table where a revision must be a number: that of d7 is none.
     fields = [
-        dataclasses.replace(field, type="INTEGER") if field.name == "model_revision" else field
+        replace(field, type="INTEGER") if field.name == "model_revision" else field
         for field in table_fields("first", False, "document")
     ]
     table = table_in(dataset, "strict")
-    prepare_table(table, dataclasses.replace(result_layout("first", False, "document"), fields=tuple(fields)))
-    results = [dataclasses.replace(a_result(f"d{i}"), model_revision="x" if i == 7 else "1") for i in range(20)]
+    prepare_table(table, replace(result_layout("first", False, "document"), fields=tuple(fields)))
+    results = [replace(a_result(f"d{i}"), model_revision="x" if i == 7 else "1") for i in range(20)]
     receipts, (failure,) = write(WriteResultTable(table, "first"), results)
     others = [f"d{i}" for i in range(20) if i != 7]
     assert receipts == sorted(f"receipt-{id}" for id in others)
@@ -156,7 +157,7 @@ def test_one_refused_row_of_many(dataset: str) -> None:
 
 
 def test_a_row_that_no_request_can_hold(table: Table) -> None:
-    large = dataclasses.replace(a_result("large"), entities=(Entity("PER", 1.0, "東" * 1_600_000, 0, 1, "x"),))
+    large = replace(a_result("large"), entities=(Entity("PER", 1.0, "東" * 1_600_000, 0, 1, "x"),))
     receipts, (failure,) = write(WriteResultTable(table, "first"), [a_result("a"), large, a_result("b")])
     assert receipts == ["receipt-a", "receipt-b"]
     assert failure.attributes["id"] == "large"
@@ -164,7 +165,7 @@ def test_a_row_that_no_request_can_hold(table: Table) -> None:
 
 
 def test_a_result_that_cannot_become_a_row(table: Table) -> None:
-    bad = dataclasses.replace(a_result("bad"), timestamp=1e300)  # no year
+    bad = replace(a_result("bad"), timestamp=1e300)  # no year
     receipts, (failure,) = write(WriteResultTable(table, "first"), [a_result("a"), bad])
     assert receipts == ["receipt-a"]
     assert failure.error == "write failed with OverflowError"
@@ -238,10 +239,7 @@ def test_the_same_documents_have_the_same_insert_ids(
     table = table_in(dataset, "t")
     prepare_table(table, result_layout("first", False, granularity))
     results = [a_result(f"d{i}", words=3) for i in range(5)]
-    again = [
-        dataclasses.replace(r, entities=tuple(dataclasses.replace(e, score=0.5000001) for e in r.entities))
-        for r in results
-    ]
+    again = [replace(r, entities=tuple(replace(e, score=0.5000001) for e in r.entities)) for r in results]
     sent: list[Counter[str]] = []
     with proxy(bigquery_server.url, lambda *_: None) as (url, requests), monkeypatch.context() as patch:
         patch.setenv("BIGQUERY_EMULATOR_HOST", url)
@@ -258,8 +256,8 @@ def test_insert_ids_tell_documents_apart() -> None:
     results = [
         a_result("a"),
         a_result("b"),
-        dataclasses.replace(a_result("a"), text="another text"),
-        dataclasses.replace(a_result('a", "'), text=""),
+        replace(a_result("a"), text="another text"),
+        replace(a_result('a", "'), text=""),
     ]
     made = {insert_id(result, number) for result in results for number in range(3)}
     assert len(made) == 12
@@ -320,17 +318,21 @@ def failures_like(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "attributes": [dict(pair) for pair in row["attributes"]]}
 
 
+def receipt(message: str, ack_id: str = "ack") -> str:
+    return str(Receipt("projects/p/subscriptions/s", message, ack_id))
+
+
 def test_failures(dataset: str) -> None:
     table = failure_table_of(table_in(dataset, "out"))
     assert table.table == "out_error_records"
     prepare_table(table, failure_layout(partition=True), flag="--dead_letter")
     failures = [
-        Failure(b"caf\xe9\x00", "bad", "parse", {"id": "a", "ü": "🙂"}, "at x", 1.5, receipt="ra"),
+        Failure(b"caf\xe9\x00", "bad", "parse", {"id": "a", "ü": "🙂"}, "at x", 1.5, receipt=receipt("a")),
         Failure(b"", "no file", "read", timestamp=2.0),
         # More than an insert can hold.
-        Failure(b"\xff" + b"x" * 6_000_000, "large", "classify", {"id": "b"}, timestamp=3.0, receipt="rb"),
+        Failure(b"\xff" + b"x" * 6_000_000, "large", "classify", {"id": "b"}, timestamp=3.0, receipt=receipt("b")),
     ]
-    assert write(WriteFailureTable(table), failures) == (["ra", "rb"], [])
+    assert write(WriteFailureTable(table), failures) == ([receipt("a"), receipt("b")], [])
     rows = sorted(rows_of(table), key=lambda row: row["timestamp"])
     # Of a file that it loads, the test's server does not decode the base64.
     rows[2]["payloadBytes"] = base64.b64decode(rows[2]["payloadBytes"])
@@ -343,7 +345,19 @@ def test_failures(dataset: str) -> None:
 def test_a_failure_that_is_refused_is_not_acknowledged(dataset: str) -> None:
     table = make_table(table_in(dataset, "t"), "timestamp TIMESTAMP, stage INTEGER")
     with pytest.raises(RuntimeError, match="a failure could not be written: BigQuery refused the row: invalid"):
-        write(WriteFailureTable(table), [Failure(b"secret", "bad", "parse", receipt="r")])
+        write(WriteFailureTable(table), [Failure(b"secret", "bad", "parse", receipt=receipt("r"))])
+
+
+def test_failures_alike_have_a_row_each_and_deliveries_of_one_message_do_not(dataset: str) -> None:
+    table = table_in(dataset, "dead")
+    prepare_table(table, failure_layout())
+    twin = Failure(b"{}", "classify failed with X", "classify", {"id": "a"}, timestamp=1.5)
+    messages = [replace(twin, receipt=receipt(name)) for name in ("m1", "m2")]
+    write(WriteFailureTable(table), [twin, *messages, twin, twin])
+    assert len(rows_of(table)) == 5
+    # A bundle that is tried again, and messages delivered again.
+    write(WriteFailureTable(table), [twin, twin, replace(twin, receipt=receipt("m1", "another")), twin])
+    assert len(rows_of(table)) == 5
 
 
 # Tables
@@ -408,10 +422,10 @@ def test_more_columns_are_fine_unless_they_are_required(dataset: str) -> None:
     with pytest.raises(ValueError, match=r"attributes \(REPEATED RECORD\) is missing"):
         prepare_table(table, layout, flag="--dead_letter")
     fields = [field for field in FAILURE_FIELDS if field.name != "attributes"]
-    prepare_table(table, dataclasses.replace(layout, fields=tuple(fields)), flag="--dead_letter")
+    prepare_table(table, replace(layout, fields=tuple(fields)), flag="--dead_letter")
     strict = make_table(table_in(dataset, "strict"), f"{columns}, mine STRING REQUIRED")
     with pytest.raises(ValueError, match="mine is REQUIRED, but nothing here fills it"):
-        prepare_table(strict, dataclasses.replace(layout, fields=tuple(fields)))
+        prepare_table(strict, replace(layout, fields=tuple(fields)))
 
 
 def test_a_table_that_cannot_be_made(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,6 +506,57 @@ def test_a_java_program_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch, 
     write = WriteResultTable(Table("p-p", "d", "t"), "first", method="STORAGE_WRITE_API")
     with pytest.raises(ValueError, match="Beam's Java program cannot be fetched or started here"):
         _ = beam.Pipeline() | beam.Create([a_result("a")]) | write
+
+
+class RefusedRow(NamedTuple):
+    """What Java gives for a row that is refused."""
+
+    failed_row: Any
+    error_message: str
+
+
+class Java(beam.PTransform):
+    """In the place of the step in Java: takes rows, and refuses one."""
+
+    made: ClassVar[dict[str, Any]] = {}
+    rows: ClassVar[list[Any]] = []
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.made.update(settings)
+
+    def expand(self, rows: Any) -> dict[str, Any]:
+        collect(rows, self.rows, "Rows")
+        refused = rows | beam.Filter(lambda row: row.id == "d1")
+        output = refused | beam.Map(lambda row: RefusedRow(row, "no such field: secret"))
+        return {self.made["error_handling"]["output"]: output}
+
+
+@pytest.mark.parametrize("granularity", ["document", "entity"])
+def test_the_storage_write_api_s_graph_around_its_step_in_java(
+    granularity: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from apache_beam.io.gcp import bigquery as beam_bigquery
+
+    (tmp_path / "java").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(beam_bigquery, "SchemaAwareExternalTransform", Java)
+    monkeypatch.setattr(beam_bigquery, "BeamJarExpansionService", lambda _: None)
+    Java.rows.clear()
+    results = [a_result(f"d{i}", timestamp=1.5) for i in range(3)]
+    method = WriteResultTable(Table("p-p", "d", "t"), "first", granularity=granularity, method="STORAGE_WRITE_API")
+    receipts, failures = write(method, results)
+    assert receipts == []
+    assert (Java.made["table"], Java.made["use_at_least_once_semantics"]) == ("p-p:d.t", True)
+    assert Java.made["create_disposition"] == "CREATE_NEVER"
+    assert Counter(row.id for row in Java.rows) == {f"d{i}": 2 if granularity == "entity" else 1 for i in range(3)}
+    (row,) = [row for row in Java.rows if row.id == "d2"][:1]
+    fields = [field.name for field in table_fields("first", False, granularity)]
+    assert list(row._asdict()) == fields
+    assert (row.event_time, row.attributes[0].value) == (Timestamp(1.5), "s")
+    assert {failure.error for failure in failures} == {"BigQuery refused the row: no such field"}
+    assert {json.loads(failure.payload)["id"] for failure in failures} == {"d1"}
+    assert len(failures) == (2 if granularity == "entity" else 1)
 
 
 def test_native_rows() -> None:

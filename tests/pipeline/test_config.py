@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.checks.tables import check_tables
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
+from pipeline.places import place_of
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,22 @@ def test_processes_of_a_machine(flags: list[str], processes: int, tmp_path: Path
     options = parse([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", "--threads=5", *flags])
     model = NerConfig.from_options(options.view_as(NerOptions)).model
     assert (model["processes"], model["threads"]) == (processes, 5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "methods"),
+    [
+        (["--output=p-x:d.t", "--temp_location=gs://b/t"], ("FILE_LOADS", "FILE_LOADS")),
+        (["--output=p-x:d.t", "--write_method=STREAMING_INSERTS"], ("STREAMING_INSERTS", "STREAMING_INSERTS")),
+        (
+            ["--output=out/x", "--dead_letter=p-x:d.dead", "--write_method=FILE_LOADS"],
+            ("FILE_LOADS", "STREAMING_INSERTS"),
+        ),
+        (["--output=out/x", "--dead_letter=p-x:d.dead"], ("auto", "STREAMING_INSERTS")),
+    ],
+)
+def test_failures_are_loaded_only_where_results_are(flags: list[str], methods: tuple[str, str]) -> None:
+    """There only it was checked that there is a place for the files."""
+    options = parse(["--input=in.txt", *flags]).view_as(NerOptions)
+    settings = check_tables(options, place_of(options.output), streaming=False)
+    assert (settings.write_method, settings.failure_method) == methods

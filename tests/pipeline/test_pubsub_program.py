@@ -1,12 +1,12 @@
 """The program between a subscription and a topic, as a process, against a broker that redelivers.
 
-`BEAM_NER_LONG=1` kills it 20 times over 10,000 messages, instead of 3 times over 1,500.
+`BEAM_NER_LONG=1` kills it 20 times over 10,000 messages and more, instead of 3 times over 1,500, lets 10,000 flow through one
+process and has it wait for ten minutes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import statistics
@@ -17,14 +17,13 @@ from pathlib import Path
 
 import pytest
 from services.pubsub_queue import Counts, Message
-from streams import DEAD, RESULTS, START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, text
+from streams import DEAD, LONG, RESULTS, SOURCE, START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, text
 
 from pipeline.run import main
 from pipeline.sinks.pubsub import failure_payload
 from transforms import TokenClassifier
 
-LONG = bool(os.environ.get("BEAM_NER_LONG"))
-IDLE_SECONDS = 15.0
+IDLE_SECONDS = 600.0 if LONG else 15.0  # ten minutes, or three empty answers of the broker
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +75,15 @@ def life(stream: Callable[..., Stream]) -> Life:
     steady.wait_for_results(2001, 20)
     after_idleness = time.monotonic() - before
 
-    steady.publish([letter(number) for number in range(2001, 6001)])
-    steady.wait_for_results(2002, 20)
+    last = 14_001 if LONG else 6_001
+    steady.publish([letter(number) for number in range(2001, last)])
+    steady.wait_for_results(10_001 if LONG else 2_002, 120 if LONG else 20)
     code, seconds = steady.terminate()
     return Life(
         results,
         latencies,
         after_idleness,
-        6001,
+        last,
         dict(steady.ids()),
         code,
         seconds,
@@ -120,7 +120,7 @@ def test_after_idleness_a_letter_comes_out_soon(life: Life) -> None:
 
 
 def test_the_model_is_loaded_once(life: Life) -> None:
-    assert len(life.ids) > 2000
+    assert len(life.ids) > (10_000 if LONG else 2_000)
     assert life.log.count("loaded model") == 1
 
 
@@ -149,9 +149,9 @@ def test_an_interrupt_ends_an_idle_run(stream: Callable[..., Stream], number: in
 
 
 def test_nothing_is_lost_when_the_program_is_killed(stream: Callable[..., Stream]) -> None:
-    letters, kills = (10_000, 20) if LONG else (1_500, 3)
+    kills = 20 if LONG else 3
     killed = stream()
-    killed.outlive_kills(letters, kills, a_second=letters // (kills * 6))
+    letters = killed.outlive_kills(10_000 if LONG else 1_500, kills, a_second=80)
     ids = killed.ids()
     assert set(ids) == {f"letter-{n}" for n in range(letters)}
     more, counts = sum(ids.values()) - letters, killed.broker.counts(SUBSCRIPTION)
@@ -164,15 +164,16 @@ def test_nothing_is_lost_when_the_program_is_killed(stream: Callable[..., Stream
 
 
 def test_a_letter_that_is_delivered_three_times_has_one_result(stream: Callable[..., Stream]) -> None:
+    letters = 10_000 if LONG else 600
     thrice = stream(deliver_times=3)
-    thrice.publish([letter(number) for number in range(600)])
+    thrice.publish([letter(number) for number in range(letters)])
     thrice.publish([letter(5), letter(6)])  # other messages, by the same ids
     thrice.start()
-    thrice.wait_for_results(600, START_SECONDS)
+    thrice.wait_for_results(letters, START_SECONDS)
     thrice.wait_for_acknowledgements(30)
     assert set(thrice.ids().values()) == {1}
-    assert len(thrice.ids()) == 600
-    assert thrice.broker.counts(SUBSCRIPTION).deliveries >= 1806
+    assert len(thrice.ids()) == letters
+    assert thrice.broker.counts(SUBSCRIPTION).deliveries >= 3 * letters + 6
     assert thrice.terminate()[0] == 0
 
 
@@ -250,6 +251,20 @@ MISTAKES = {
     "a format of results": (["--output_format=csv"], ["--output_format='csv'", "jsonl"]),
     "no wait": (["--max_batch_wait_ms=0"], ["--max_batch_wait_ms=0", "at least 1"]),
     "attributes of files": (["--input=setup.py", "--id_attribute=k"], ["--id_attribute='k'", "messages"]),
+    "what it writes": ([f"--output={SOURCE}"], ["--input=", "a subscription of", SOURCE, "where this run writes"]),
+    "failures that come in again": (
+        ["--input=", f"--replay={SUBSCRIPTION}", f"--dead_letter={SOURCE}"],
+        ["--replay=", "a subscription of", SOURCE, "where this run writes"],
+    ),
+    "a topic to replay": (["--input=", f"--replay={SOURCE}"], ["--replay=", "a topic", "subscription"]),
+    "no subscription to replay": (
+        ["--input=", f"--replay={P}/subscriptions/gone"],
+        ["--replay=", "no such subscription"],
+    ),
+    "an id for what has one": (
+        ["--input=", f"--replay={SUBSCRIPTION}", "--id_attribute=k"],
+        ["--id_attribute=", "--replay"],
+    ),
     "order of files": (
         ["--input=setup.py", "--input_format=text", "--output=out/x", "--ordering_key_attribute=k"],
         ["--ordering_key_attribute='k'", "a topic"],

@@ -14,7 +14,7 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from services.bigquery_server import BigQueryServer
 from services.clients import PROJECT
-from streams import START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, text
+from streams import LONG, START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, text
 from table_factory import documented_sql, proxy, refusal, rows_of, table_in
 
 from pipeline.places import Table
@@ -102,15 +102,16 @@ def test_bad_days_lose_nothing(
             return statuses.pop(), {"error": {"message": "secret", "errors": [{"reason": "backendError"}]}}
         return refusal(insert, "letter-77")
 
-    letters = {f"letter-{number}" for number in range(600)}
+    count = 10_000 if LONG else 600
+    letters = {f"letter-{number}" for number in range(count)}
     with (
         proxy(bigquery_server.url, answer) as (url, _),
         TableStream(tmp_path, table, url, FIRST, deliver_times=3) as stream,
     ):
-        stream.publish(letter(number) for number in range(600))
+        stream.publish(letter(number) for number in range(count))
         stream.publish([letter(5), letter(6)])  # other messages, by the same ids
         stream.start()
-        stream.wait_for_results(599, START_SECONDS + 20)
+        stream.wait_for_results(count - 1, START_SECONDS + 20)
         stream.wait_for_acknowledgements(30)
         assert stream.terminate()[0] == 0
         log = stream.log()
@@ -131,7 +132,7 @@ def test_bad_days_lose_nothing(
 
 
 def test_kills_lose_nothing(tmp_path: Path, dataset: str, bigquery_server: BigQueryServer) -> None:
-    letters, kills = 1_500, 3
+    kills = 20 if LONG else 3
     table = table_in(dataset, "entities")
 
     def forget(path: str, insert: dict[str, Any]) -> None:
@@ -147,7 +148,7 @@ def test_kills_lose_nothing(tmp_path: Path, dataset: str, bigquery_server: BigQu
         proxy(bigquery_server.url, forget, linger) as (url, _),
         TableStream(tmp_path, table, url) as stream,
     ):
-        stream.outlive_kills(letters, kills, a_second=80)
+        letters = stream.outlive_kills(10_000 if LONG else 1_500, kills, a_second=40 if LONG else 80)
         assert stream.terminate()[0] == 0
         expired = stream.broker.counts(SUBSCRIPTION).expired
     ids = stream.ids()

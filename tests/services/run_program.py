@@ -6,6 +6,6 @@ from services.clients import point_beam_at
 
 if __name__ == "__main__":
     point_beam_at()
-    from pipeline.run import main
+    from pipeline.__main__ import main
 
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""SIGTERM and SIGINT before the program has read anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from services.clients import REPOSITORY, environment_of
+from services.pubsub_broker import Broker
+
+SUBSCRIPTION = "projects/beam-ner-tests/subscriptions/letters"
+SAYS = "beam-ner: {}: stopped before anything was read\n"
+
+WAIT = """
+import ctypes, sys
+from pipeline.start_signals import end_on_signals
+end_on_signals(sys.argv[1:])
+print("ready", flush=True)
+ctypes.CDLL(None).sleep(60)  # as native code does: Python calls no handler before it returns
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "number", "code"),
+    [
+        ([f"--input={SUBSCRIPTION}"], signal.SIGTERM, 0),
+        (["--input", SUBSCRIPTION, "--output=out/x"], signal.SIGINT, 0),
+        ([f"--replay={SUBSCRIPTION}"], signal.SIGTERM, 0),
+        (["--input=in.jsonl", "--output=projects/p/topics/t"], signal.SIGTERM, 143),
+        (["--input=in.jsonl"], signal.SIGINT, 130),
+        (["--input"], signal.SIGTERM, 143),
+        ([], signal.SIGTERM, 143),
+    ],
+)
+def test_native_code_is_ended_at_once(flags: list[str], number: int, code: int) -> None:
+    command = [sys.executable, "-c", WAIT, *flags]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        begin = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        assert time.monotonic() - begin < 10
+    assert (process.returncode, err) == (code, SAYS.format(signal.Signals(number).name))
+
+
+def test_a_stream_is_stopped_while_its_model_loads(tmp_path: Path) -> None:
+    """A model's file that nobody writes: who opens it waits."""
+    config = tmp_path / "model" / "config.json"
+    config.parent.mkdir()
+    os.mkfifo(config)
+    with Broker() as broker:
+        for topic in ("letters", "entities", "entities-failures"):
+            broker.create_topic(f"projects/beam-ner-tests/topics/{topic}")
+        broker.create_subscription(SUBSCRIPTION, "projects/beam-ner-tests/topics/letters")
+        broker.publish("projects/beam-ner-tests/topics/letters", ["Ann"])
+        flags = [f"--input={SUBSCRIPTION}", "--output=projects/beam-ner-tests/topics/entities"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *flags, f"--model={config.parent}"],
+            cwd=REPOSITORY, env=environment_of(broker), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            opened = os.open(config, os.O_WRONLY)  # waits until the program has come to it
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=20)
+            os.close(opened)
+        assert (process.returncode, out, err) == (0, "", SAYS.format("SIGTERM"))
+        assert broker.unacknowledged(SUBSCRIPTION) == 1
