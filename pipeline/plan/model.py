@@ -62,7 +62,7 @@ class Assumptions:
 
     startup_minutes: float = 5.0
     efficiency: float = 0.85
-    beam_us: float = 140.0
+    beam_us: float = 45.0
     memory_share: float = 0.8
     thread_efficiency: float = 0.8
     disk_gib: float = 25.0
