@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -60,16 +61,24 @@ def test_a_backlog_of_an_hour_goes_to_the_files_of_its_windows(tmp_path: Path) -
         stream.start()
         stream.wait_for_results(over, START_SECONDS + 20)  # of windows that are over
         assert stream.broker.unacknowledged(SUBSCRIPTION) > 0  # those of the open one, and the poison
-        code, seconds = stream.terminate()
-        assert code == 0
-        assert seconds < 30
-        left = stream.broker.unacknowledged(SUBSCRIPTION)
-        assert left == 0, f"{stream.broker.counts(SUBSCRIPTION)}\n{stream.log()}"
-        assert f"{letters:,} results, in " in stream.log()
+        for _ in range(5):  # what had not come to its turn is given back, and a second process has it at once
+            code, seconds = stream.terminate()
+            assert code == 0
+            assert seconds < 30
+            assert stream.broker.outstanding(SUBSCRIPTION) == 0
+            if not stream.broker.unacknowledged(SUBSCRIPTION):
+                break
+            stream.start()
+            stream.wait(lambda: stream.broker.outstanding(SUBSCRIPTION) > 0, START_SECONDS, "the rest to be delivered")
+        said = re.findall(r"([\d,]+) results, in ", stream.log())
+        assert sum(int(number.replace(",", "")) for number in said) == letters
 
-    assert {path.name: Counter(row["id"] for row in rows_in(path)) for path in stream.files()} == {
-        name: dict.fromkeys(ids, 1) for name, ids in expected.items()
-    }
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for path in stream.files():
+        # A second process adds to the window that was open a file of its own; all others closed once.
+        name = re.sub(r"-late\d+", "", path.name) if window_name(now, 600) in path.name else path.name
+        found[name].update(row["id"] for row in rows_in(path))
+    assert found == {name: dict.fromkeys(ids, 1) for name, ids in expected.items()}
     dead = [row for path in window_files(f"{tmp_path}/out/dead", ".jsonl") for row in rows_in(Path(path))]
     assert sorted(row["payloadBytes"] for row in dead) == ["Y2Fm6SAw", "Y2Fm6SAx", "Y2Fm6SAy"]
     assert list((tmp_path / "out").glob(".*")) == []
