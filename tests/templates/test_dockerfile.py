@@ -57,13 +57,11 @@ def test_the_package_is_whole_and_none_of_it_the_source(image: Build, source: Pa
 
 
 def test_what_is_installed_is_what_the_package_asks_for(image: Build, source: Path) -> None:
-    asked = {
-        Requirement(line).name
-        for line in (image.root.parent / "package/source/requirements.txt").read_text().splitlines()
-    }
+    installed = set(re.findall(r"^([\w.-]+)==", (image.root / "template" / "requirements-hashed.txt").read_text(), re.MULTILINE))
     declared = re.search(r"BASE = \[(.*?)\]\n", (source / "setup.py").read_text(), re.DOTALL)
     assert declared
-    assert asked == {Requirement(text).name for text in re.findall(r'"(.*?)"', declared[1])}
+    asked = {Requirement(text).name.lower().replace("_", "-") for text in re.findall(r'"(.*?)"', declared[1])}
+    assert asked - installed == {"torch"}  # which comes from an index of its own
 
 
 def test_anyone_may_use_the_caches(image: Build) -> None:
