@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -126,18 +125,15 @@ def _create(table: Table, layout: TableLayout, flag: str) -> None:
 
 
 def empty_table(table: Table) -> None:
-    """Replaces a table's rows, or those of the partition that it names, by none, as a load of rows would replace them.
+    """Deletes all rows of a table, which keeps its columns.
 
     Raises:
-        GoogleAPICallError: If BigQuery does not.
+        ValueError: If it names a partition, of which BigQuery has no such statement.
+        GoogleAPICallError: If BigQuery refuses.
     """
-    settings = bigquery.LoadJobConfig(
-        source_format=bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
-        write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-        create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
-    )
-    client = client_of(table.project)
-    client.load_table_from_file(io.BytesIO(), standard_name(table), job_config=settings).result()
+    if "$" in table.table:
+        raise ValueError(f"{table}: the run has no results, and the partition keeps the rows that it has; delete them")
+    client_of(table.project).query(f"TRUNCATE TABLE `{standard_name(table)}`").result()
 
 
 def schema_of(fields: Sequence[Field]) -> list[dict]:
