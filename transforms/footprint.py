@@ -10,7 +10,7 @@ _PROCESS_BYTES = 0.6e9
 _COPIES = {"torch": 1.5, "openvino": 3.5}
 """How often a process holds the model's weights, as 32-bit numbers, at its peak.
 
-Measured on a BERT of 104 million numbers (0.42 GB), at the peak of the process: 1.05 GB with PyTorch, and with OpenVINO
+Measured on a BERT of 104 million numbers (0.42 GB), at the peak of the process: 1.18 GB with PyTorch, and with OpenVINO
 2.0 GB where it has to convert the model first, 1.35 GB where it was converted before. In other precisions it is less.
 """
 

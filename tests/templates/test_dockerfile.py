@@ -57,7 +57,9 @@ def test_the_package_is_whole_and_none_of_it_the_source(image: Build, source: Pa
 
 
 def test_what_is_installed_is_what_the_package_asks_for(image: Build, source: Path) -> None:
-    installed = set(re.findall(r"^([\w.-]+)==", (image.root / "template" / "requirements-hashed.txt").read_text(), re.MULTILINE))
+    installed = set(
+        re.findall(r"^([\w.-]+)==", (image.root / "template" / "requirements-hashed.txt").read_text(), re.MULTILINE)
+    )
     declared = re.search(r"BASE = \[(.*?)\]\n", (source / "setup.py").read_text(), re.DOTALL)
     assert declared
     asked = {Requirement(text).name.lower().replace("_", "-") for text in re.findall(r'"(.*?)"', declared[1])}
