@@ -56,6 +56,10 @@ class NoModel:
         """No tokens for each document."""
         return [PreEntities(**self._columns, document=text) for text in texts]
 
+    def take_counts(self) -> dict[str, int]:
+        """Nothing happens to batches that there are not."""
+        return {}
+
 
 class NoArithmetic:
     """An engine whose logits depend on nothing but a token's place."""

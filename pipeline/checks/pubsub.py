@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from google.api_core import exceptions
@@ -23,19 +22,22 @@ def check_subscription(name: str, place: Subscription, *written: Place) -> None:
         place: The subscription.
         *written: Where results and failures go.
     """
-    call = partial(subscriber().get_subscription, subscription=str(place), timeout=_SECONDS, retry=None)
-    found = _ask(name, place, call)
+    found = _ask(
+        name,
+        place,
+        lambda: subscriber().get_subscription(subscription=str(place), timeout=_SECONDS, retry=None),
+    )
     if found is not None and found.topic in map(str, written):
         raise ValueError(f"{name}={str(place)!r} is a subscription of {found.topic}, where this run writes")
 
 
 def check_topic(name: str, place: Topic) -> None:
     """A topic must exist."""
-    _ask(name, place, partial(publisher().get_topic, topic=str(place), timeout=_SECONDS, retry=None))
+    _ask(name, place, lambda: publisher().get_topic(topic=str(place), timeout=_SECONDS, retry=None))
 
 
 def _ask(name: str, place: Subscription | Topic, call: Callable[[], Any]) -> Any:
-    """What a call gives; None where it is not allowed."""
+    """What a call gives, which looks for credentials first; None where it is not allowed."""
     kind = "subscription" if isinstance(place, Subscription) else "topic"
     try:
         return call()

@@ -65,7 +65,7 @@ MISTAKES = {
     "a replay of nothing": (["--input=", "--replay=gone.jsonl"], ["--replay='gone.jsonl'", "no file"]),
     "a replay of messages": (
         ["--input=", "--replay=projects/p/topics/t"],
-        ["--replay='projects/p/topics/t'", "neither"],
+        ["--replay='projects/p/topics/t'", "make a subscription"],
     ),
     "input without a value": (["--input"], ["--input"]),
     "no such file": (["--input=gone.jsonl"], ["--input='gone.jsonl'", "no file"]),
@@ -407,7 +407,7 @@ def test_help_tells_of_a_flag_and_its_default(action: argparse.Action, help_text
     assert re.fullmatch(r"--[a-z]+(_[a-z]+)*", flag)
     told = flag_help(help_text)[flag][1]
     assert len(told) > len(flag) + 20
-    assert ("(default: " in told) == (action.nargs != 0 and action.dest not in WITHOUT_A_DEFAULT)
+    assert ("(default: " in told) == (action.nargs not in (0, "?") and action.dest not in WITHOUT_A_DEFAULT)
     if "(default: " in told and action.default is not None:
         assert f"(default: {action.default})" in told
     for choice in action.choices or ():

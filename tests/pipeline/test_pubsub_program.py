@@ -104,7 +104,7 @@ def test_every_letter_comes_out_once_with_its_attributes(life: Life) -> None:
 
 
 def test_a_result_is_that_of_the_model(life: Life) -> None:
-    classifier = TokenClassifier("rampart", aggregation_strategy="first")
+    classifier = TokenClassifier("rampart", aggregation_strategy="first", special_tokens="text")
     for message in life.results[:5]:
         row = json.loads(message.data)
         number = int(row["id"].removeprefix("letter-"))
