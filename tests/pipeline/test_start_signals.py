@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from services.clients import REPOSITORY, environment_of
@@ -51,24 +52,41 @@ def test_native_code_is_ended_at_once(flags: list[str], number: int, code: int) 
     assert (process.returncode, err) == (code, SAYS.format(signal.Signals(number).name))
 
 
-def test_a_stream_is_stopped_while_its_model_loads(tmp_path: Path) -> None:
-    """A model's file that nobody writes: who opens it waits."""
-    config = tmp_path / "model" / "config.json"
-    config.parent.mkdir()
-    os.mkfifo(config)
+class _Silent(BaseHTTPRequestHandler):
+    """A hub that is asked for a model, and does not answer."""
+
+    asked = threading.Event()
+    ended = threading.Event()
+
+    def do_GET(self) -> None:
+        self.asked.set()
+        self.ended.wait(20)
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    """The address of a `_Silent`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        _Silent.ended.set()
+        server.shutdown()
+
+
+def test_a_stream_is_stopped_while_its_model_loads(hub: str) -> None:
     with Broker() as broker:
         for topic in ("letters", "entities", "entities-failures"):
             broker.create_topic(f"projects/beam-ner-tests/topics/{topic}")
         broker.create_subscription(SUBSCRIPTION, "projects/beam-ner-tests/topics/letters")
         broker.publish("projects/beam-ner-tests/topics/letters", ["Ann"])
-        flags = [f"--input={SUBSCRIPTION}", "--output=projects/beam-ner-tests/topics/entities"]
+        flags = [f"--input={SUBSCRIPTION}", "--output=projects/beam-ner-tests/topics/entities", "--model=some/model"]
+        environment = environment_of(broker) | {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
         with subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *flags, f"--model={config.parent}"],
-            cwd=REPOSITORY, env=environment_of(broker), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "pipeline", *flags],
+            cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
-            opened = os.open(config, os.O_WRONLY)  # waits until the program has come to it
+            assert _Silent.asked.wait(60)
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=20)
-            os.close(opened)
         assert (process.returncode, out, err) == (0, "", SAYS.format("SIGTERM"))
         assert broker.unacknowledged(SUBSCRIPTION) == 1
