@@ -13,8 +13,9 @@ from transforms import TokenClassificationModelHandler
 from transforms.model_handler import threads_of_a_process
 
 REPOSITORY = Path(__file__).parents[2]
-# What the engine and the tokenizer start by themselves, for any number of cores; the second thread of either is one more.
-FEWEST = 3
+# What the engine and the tokenizer start by themselves, for any number of cores, and the thread whose batches are
+# watched; the second thread of engine or tokenizer is one more.
+FEWEST = 4
 COUNT = """
 import os, sys
 sys.addaudithook(lambda event, _: print("forked") if event == "os.fork" else None)
