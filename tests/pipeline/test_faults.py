@@ -306,7 +306,8 @@ def test_a_process_without_memory_ends_without_a_file(good: Path, tmp_path: Path
     assert MARK not in said
     if code:
         assert finished(tmp_path / "out") == []
-        assert "memory" in said.lower()  # MemoryError, or what Rust says
+        # MemoryError, what Rust says, or what Python does where there is none for a thread's stack.
+        assert "memory" in said.lower() or "can't start new thread" in said
     else:  # an allocator that raises
         assert set(rows(tmp_path / "out")) == set(GOOD)
 
