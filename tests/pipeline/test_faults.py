@@ -1,7 +1,7 @@
 """What goes wrong around a batch run: kills, full disks, files that go away. All of it is there at the end, or nothing is.
 
 The runs are processes that a server forks which has loaded Beam and PyTorch already, so that many kills take seconds.
-`BEAM_NER_LONG=1` kills ten times, instead of four.
+`BEAM_NER_LONG=1` kills ten times, instead of three.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from transforms.checkpoints import resolve
 from transforms.engines.openvino_engine import OpenVinoEngine
 from transforms.tokenization import Tokenization
 
-KILLS = 10 if os.environ.get("BEAM_NER_LONG") else 4
+KILLS = 10 if os.environ.get("BEAM_NER_LONG") else 3
 DOCUMENTS = {f"{number:05}": f"Ann Smith, {number} Elm Street, {MARK}" for number in range(600)}
 
 _processes = multiprocessing.get_context("forkserver")
