@@ -7,22 +7,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import urllib.request
 
-INDEX = "https://pypi.org/pypi/pip/json"
 ANSWER_SECONDS = 3
 AUDIT_SECONDS = 120
 
 
 def main() -> int:
     """Runs pip-audit, where that can work."""
-    try:
-        with urllib.request.urlopen(INDEX, timeout=ANSWER_SECONDS) as answer:
-            known = b'"vulnerabilities"' in answer.read()
-    except OSError:
-        known = False
-    if not known:
-        return _skipped("no index answers that knows of holes")
     quiet = ["--quiet", "--disable-pip-version-check"]
     install = [sys.executable, "-m", "pip", "install", *quiet, "--constraint", "constraints.txt", "pip-audit>=2.9"]
     audit = [sys.executable, "-m", "pip_audit", "--requirement", "constraints.txt", "--no-deps", "--disable-pip"]
