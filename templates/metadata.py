@@ -19,6 +19,7 @@ from pipeline.sinks import OUTPUT_FORMATS
 from pipeline.sinks.bigquery import WRITE_METHODS
 from pipeline.sinks.bigquery_tables import WRITE_DISPOSITIONS
 from pipeline.sources import INPUT_FORMATS
+from pipeline.sources.bigquery import READ_METHODS
 from pipeline.sources.pubsub import MESSAGE_FORMATS
 from transforms.aggregation import AggregationStrategy
 
@@ -53,7 +54,6 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     },
     "streaming": {
         "query": "a query's rows have an end",
-        "replay": "a dead letter has an end",
         "read_method": "BigQuery is read in batch",
     },
 }
@@ -76,7 +76,7 @@ _SUBSCRIPTION = "projects/[^/]+/subscriptions/[^/]+"
 
 _REGEXES: Mapping[str, Mapping[str, str]] = {
     "batch": {"input": f"^({_BUCKET}|{_TABLE})$", "replay": f"^({_BUCKET}|{_TABLE})$"},
-    "streaming": {"input": f"^({_SUBSCRIPTION}|{_TOPIC})$"},
+    "streaming": {"input": f"^({_SUBSCRIPTION}|{_TOPIC})$", "replay": f"^{_SUBSCRIPTION}$"},
 }
 _SHARED_REGEXES = {
     "output": f"^({_BUCKET}|{_TABLE}|{_TOPIC})$",
@@ -85,7 +85,7 @@ _SHARED_REGEXES = {
 _NUMBERS = {int: r"^[0-9]+$", float: r"^[0-9]*\.?[0-9]+$"}
 
 _VALUES: Mapping[str, tuple[str, ...]] = {  # of flags that are checked by the code whose values they are
-    "read_method": ("DIRECT_READ", "EXPORT"),
+    "read_method": READ_METHODS,
     "output_format": ("auto", *OUTPUT_FORMATS),
     "granularity": GRANULARITIES,
     "write_method": ("auto", *WRITE_METHODS),
@@ -94,7 +94,7 @@ _VALUES: Mapping[str, tuple[str, ...]] = {  # of flags that are checked by the c
 }
 _FORMATS = {"batch": ("auto", *INPUT_FORMATS, "bigquery"), "streaming": ("auto", *MESSAGE_FORMATS)}
 
-_REQUIRED = {"batch": {"output"}, "streaming": {"input", "output"}}
+_REQUIRED = {"output"}  # what is read is named by one flag of several
 _SHOWN_WITH = {"stride": ("long_text", "window"), "window_join": ("long_text", "window")}
 
 
@@ -136,7 +136,7 @@ def path_of(template: str) -> Path:
 def _parameter(template: str, action: argparse.Action, group: str) -> dict[str, Any]:
     name = action.dest
     parameter = _described(name, action.help or "", group) | _kind(template, name, action)
-    parameter["isOptional"] = name not in _REQUIRED[template]
+    parameter["isOptional"] = name not in _REQUIRED
     if action.default not in (None, False):
         parameter["defaultValue"] = str(action.default)
     return parameter

@@ -82,6 +82,7 @@ TAKEN = {
     ("batch", "output"): {Files, Table, Topic},
     ("batch", "dead_letter"): {Files, Table, Topic},
     ("streaming", "input"): {Subscription, Topic},
+    ("streaming", "replay"): {Subscription},
     ("streaming", "output"): {Files, Table, Topic},
     ("streaming", "dead_letter"): {Files, Table, Topic},
 }
