@@ -17,6 +17,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.classifier import TokenClassifier
 from transforms.coders import DocumentCoder
+from transforms.cores import usable_cores
 from transforms.documents import Document, Failure
 from transforms.engines import ENGINES, PRECISIONS, check_choice
 from transforms.metrics import NAMESPACE
@@ -258,7 +259,7 @@ def threads_of_a_process(threads: int | None, processes: int) -> int | None:
     """
     if threads is not None or processes == 1:
         return threads
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return max(1, cores // (processes or cores))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 import sys
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from pipeline.sinks.jsonl import result_line
 from pipeline.sources.files import Shard
 from pipeline.sources.read import find_shards, read_shard
 from pipeline.sources.records import DocumentFields
+from transforms.cores import usable_cores
 from transforms.documents import Document, Failure
 
 _OPEN_SHARDS = 16  # files that the sample is taken from at a time
@@ -122,7 +122,7 @@ def measure(config: NerConfig, sample: Sequence[Document], *, seconds: float, pr
     if device not in ("auto", "cpu"):
         raise ValueError(f"--device={device!r} is no processor; give the measured rate of such a worker with --rates")
     config = replace(config, model={**config.model, "device": "cpu", "threads": 1})
-    processes = min(processes or _cores(), len(sample))
+    processes = min(processes or usable_cores(), len(sample))
     parts = [list(sample[number::processes]) for number in range(processes)]
     context = multiprocessing.get_context("spawn")  # a fork would count this process's memory in
     workers = []
@@ -166,12 +166,6 @@ def _measured(config: NerConfig, sample: Sequence[Document], timed: Sequence[_Ti
 
 def _bytes(document: Document) -> int:
     return len(document.text.encode("utf-8", "surrogatepass") if document.payload is None else document.payload)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _answer(connection: Connection) -> Any:

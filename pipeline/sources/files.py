@@ -89,7 +89,7 @@ def left_out(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
     first, _ = os.path.split(re.split(r"[*?[]", rooted, maxsplit=1)[0])
     for folder, folders, names in os.walk(first):
         for path in (f"{folder.rstrip('/')}/{name}" for name in names):
-            if Path(path).is_symlink() and not Path(path).exists() and matches(path):
+            if matches(path) and Path(path).is_symlink() and not Path(path).exists():
                 yield path, "the link leads nowhere"
         for path in (f"{folder.rstrip('/')}/{name}" for name in folders if "**" not in pattern):
             if path.lower().removesuffix(compression_ending(path)).endswith(tuple(endings)) and matches(path):

@@ -128,7 +128,8 @@ class TorchEngine:
             torch.set_num_threads(threads)
         dtype = getattr(torch, _DTYPES[precision])
         model = load_model(checkpoint, dtype=dtype, allow_pickle_weights=allow_pickle_weights)
-        _unmap(model)
+        if device == "cpu":  # another device has its own copy anyway
+            _unmap(model)
         return cls(model, device=device, precision=precision)
 
     def logits(
