@@ -11,13 +11,12 @@ import json
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks.machine import machine, peak_mib
+from benchmarks.machine import machine
+from benchmarks.process import run_program
 from benchmarks.texts import documents
 
 POISON = [
@@ -65,22 +64,8 @@ def write_lines(
 
 def run(source: Path, precision: str) -> dict[str, float]:
     """One run of the program as a process: what it counted, its seconds and its most memory."""
-    command = [sys.executable, "-m", "pipeline", f"--input={source}", f"--output={source.parent}/out/x"]
-    begin = time.perf_counter()
-    child = subprocess.Popen(
-        [*command, "--aggregation_strategy=first", f"--precision={precision}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    peak = 0.0
-    while child.poll() is None:
-        peak = max(peak, peak_mib(str(child.pid)))
-        time.sleep(0.05)
-    seconds = time.perf_counter() - begin
-    if child.returncode or child.stdout is None:
-        raise RuntimeError(f"the program failed with exit code {child.returncode}")
-    counts = dict(re.findall(r"^ *([\d,]+) (documents|results|failures)\b", child.stdout.read(), re.MULTILINE))
+    printed, seconds, peak = run_program(source, precision)
+    counts = dict(re.findall(r"^ *([\d,]+) (documents|results|failures)\b", printed, re.MULTILINE))
     counted = {name: float(count.replace(",", "")) for count, name in counts.items()}
     return {**counted, "seconds": seconds, "peak_mib": peak}
 

@@ -10,7 +10,6 @@ import argparse
 import json
 import multiprocessing
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, matrix_peaks, peak_mib
+from benchmarks.process import run_program
 from benchmarks.texts import debian_documents, documents
 
 RESULTS = Path(__file__).parent / "results"
@@ -195,20 +195,8 @@ def growth(counts: tuple[int, ...]) -> dict[str, dict[str, float]]:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "in.jsonl"
             source.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(count)))
-            command = [sys.executable, "-m", "pipeline", f"--input={source}", f"--output={folder}/out/x"]
-            begin = time.perf_counter()
-            child = subprocess.Popen(
-                [*command, "--aggregation_strategy=first", "--precision=bf16"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            peak = 0.0
-            while child.poll() is None:
-                peak = max(peak, peak_mib(str(child.pid)))
-                time.sleep(0.05)
-            if child.returncode:
-                raise RuntimeError(f"the program failed on {count} documents")
-            results[str(count)] = {"seconds": time.perf_counter() - begin, "peak_mib": peak}
+            _, seconds, peak = run_program(source, "bf16")
+            results[str(count)] = {"seconds": seconds, "peak_mib": peak}
             print(f"{count} documents: {results[str(count)]}", file=sys.stderr)
     return results
 
