@@ -1,4 +1,4 @@
-"""What Dataflow is asked for beyond its usual machine: a GPU, and memory for a large model.
+"""What Dataflow is asked for beyond its usual: a GPU, memory for a large model, and processes that have room in it.
 
 Other runners have the machines that they were given, and are asked for nothing.
 """
@@ -12,10 +12,11 @@ from typing import Any
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, StandardOptions, WorkerOptions
 
 from pipeline.options import NerOptions
-from transforms.footprint import process_bytes
+from pipeline.plan.catalogue import Catalogue
+from transforms.footprint import count_parameters, machine_bytes
 
-_USUAL_BYTES = 3.75e9
-"""Of Dataflow's usual batch worker, an n1-standard-1: one core, and so one process."""
+_USUAL_MACHINES = {False: "n1-standard-1", True: "n1-standard-2"}
+"""What workers are where no flag says it, in batch and in streaming (with Streaming Engine)."""
 
 _SYSTEM_BYTES = 1.0e9
 """What a worker needs beside its processes: its system, and Dataflow's own part."""
@@ -50,9 +51,7 @@ def accelerator_hint(options: NerOptions, *, streaming: bool) -> dict[str, str]:
         raise ValueError(f"device={options.device!r} needs workers with a GPU; add for example --accelerator=nvidia-l4")
     if not ways:
         return {}
-    debug = options.view_as(DebugOptions)
-    if not _PROCESSES & {*(debug.experiments or [])}:
-        debug.add_experiment("no_use_multiple_sdk_containers")
+    _ask_for_one_process(options)
     if not name:
         return {}
     hint = name if ":" in name else f"type:{name};count:1;install-nvidia-driver"
@@ -68,22 +67,43 @@ def memory_hint(options: NerOptions, config: Any, *, streaming: bool) -> dict[st
     Hints go before the machine that is named by a flag, so there is none where one is, or where there is a GPU or a
     hint of the user's own, of which Beam would take the larger.
 
+    A hint asks for a worker's memory, and not how many cores it has. Where a process for each core would not have room,
+    on a worker with a hint or on the machine that is named, one process is asked for, which has all cores.
+
     Args:
         options: The flags.
         config: The model's `PretrainedConfig`.
         streaming: Whether the input has no end.
     """
-    standard = options.view_as(StandardOptions)
-    if standard.runner != "DataflowRunner" or not _takes_hints(options, streaming):
+    if options.view_as(StandardOptions).runner != "DataflowRunner":
         return {}
-    own = {hint.partition("=")[0] for hint in standard.resource_hints or []}
-    machine = options.view_as(WorkerOptions).machine_type or options.accelerator
-    if machine or own & {"min_ram", "minRam", "accelerator"}:
+    machine = options.view_as(WorkerOptions).machine_type or _USUAL_MACHINES[streaming]
+    parameters = count_parameters(config)
+    if parameters is None or _has_room(machine, parameters, options.engine):
         return {}
-    needed = process_bytes(config, options.engine)
-    if needed is None or needed + _SYSTEM_BYTES <= _USUAL_BYTES:
+    _ask_for_one_process(options)
+    if options.view_as(WorkerOptions).machine_type or options.accelerator or not _takes_hints(options, streaming):
         return {}
-    return {"min_ram": f"{math.ceil((needed + _SYSTEM_BYTES) / 1e9)}GB"}
+    own = {hint.partition("=")[0] for hint in options.view_as(StandardOptions).resource_hints or []}
+    if own & {"min_ram", "minRam", "accelerator"}:
+        return {}
+    needed = machine_bytes(parameters, options.engine) + _SYSTEM_BYTES
+    return {"min_ram": f"{math.ceil(needed / 1e9)}GB"}
+
+
+def _has_room(machine: str, parameters: int, engine: str) -> bool:
+    """Whether a machine has memory for a process a core; of one that is not known, that is taken for granted."""
+    worker = Catalogue.load().like(machine)
+    if worker is None:
+        return True
+    return machine_bytes(parameters, engine, worker.vcpus) + _SYSTEM_BYTES <= worker.memory_gib * 1024**3
+
+
+def _ask_for_one_process(options: NerOptions) -> None:
+    """Has each worker start one process, unless the flags say how many it starts."""
+    debug = options.view_as(DebugOptions)
+    if not _PROCESSES & {*(debug.experiments or [])}:
+        debug.add_experiment("no_use_multiple_sdk_containers")
 
 
 def _takes_hints(options: NerOptions, streaming: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The memory that a process takes with a model, known before the model is loaded."""
+"""The memory that processes take with a model, known before the model is loaded."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ Measured on a BERT of 104 million numbers (0.42 GB), at the peak of the process:
 2.0 GB where it has to convert the model first, 1.35 GB where it was converted before. In other precisions it is less.
 """
 
+_OWN_COPIES = {"torch": 1.5, "openvino": 0.4}
+"""How often each further process of a machine holds them: with OpenVINO most is shared, and one converts for all.
 
-def process_bytes(config: Any, engine: str) -> int | None:
-    """Bytes of memory that a worker process takes at its peak on a CPU; None if the model's size is not known.
+(docs/runners.md has the measurements.)
+"""
+
+
+def machine_bytes(parameters: int, engine: str, processes: int = 1) -> int:
+    """Bytes of memory that worker processes take together at their peak on a CPU.
 
     Args:
-        config: The model's `PretrainedConfig`.
+        parameters: Numbers in the model's weights.
         engine: One of `transforms.engines.ENGINES`.
+        processes: How many there are on a machine, each with the model.
     """
-    parameters = count_parameters(config)
-    copies = _COPIES["torch" if engine == "torch" else "openvino"]
-    return None if parameters is None else round(_PROCESS_BYTES + parameters * 4 * copies)
+    kind, weights = "torch" if engine == "torch" else "openvino", 4 * parameters
+    first, further = (_PROCESS_BYTES + weights * copies[kind] for copies in (_COPIES, _OWN_COPIES))
+    return round(first + further * (processes - 1))
 
 
 def count_parameters(config: Any) -> int | None:

@@ -115,6 +115,22 @@ class Catalogue:
             raise ValueError(f"--worker_types={names!r} names none; there are {', '.join(self.workers)}")
         return [self.workers[name] for name in wanted]
 
+    def like(self, name: str) -> WorkerType | None:
+        """A worker type by its name, or by that of another size of its kind; None if none is of its kind.
+
+        >>> Catalogue.load().like("n2-standard-16")
+        WorkerType(name='n2-standard-16', vcpus=16, memory_gib=64.0, bf16=False, accelerator=None)
+        """
+        if name in self.workers:
+            return self.workers[name]
+        kind, _, cores = name.rpartition("-")
+        same = (worker for worker in self.workers.values() if worker.name.rpartition("-")[0] == kind)
+        known = next(same, None)
+        if known is None or not cores.isdecimal() or not int(cores):
+            return None
+        share = known.memory_gib / known.vcpus
+        return WorkerType(name, int(cores), int(cores) * share, known.bf16)
+
 
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object.

@@ -53,10 +53,10 @@ def test_a_job_that_is_not_submitted(
 
 @pytest.fixture
 def large(checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
-    """A model that says of itself that it has 303 million numbers: 1.2 GB of weights, 4.8 GB for a process."""
+    """A model that says of itself that it has 605 million numbers: 2.4 GB of weights, 9.1 GB for a process."""
     folder = Path(shutil.copytree(checkpoint("bert_cased"), tmp_path / "large"))
     config = json.loads((folder / "config.json").read_text())
-    sizes = {"hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096, "num_attention_heads": 16}
+    sizes = {"hidden_size": 1024, "num_hidden_layers": 48, "intermediate_size": 4096, "num_attention_heads": 16}
     (folder / "config.json").write_text(json.dumps(config | sizes))
     return folder
 
@@ -87,7 +87,9 @@ def worker_processes(job: StagedJob) -> set[str]:
     ([], {}, "use_multiple_sdk_containers"),
     (["--accelerator=nvidia-l4"], {"accelerator": L4}, "no_use_multiple_sdk_containers"),
     (["--accelerator=nvidia-l4", "--device=cuda"], {"accelerator": L4}, "no_use_multiple_sdk_containers"),
-    (["--model={large}"], {"min_ram_bytes": "6000000000"}, "use_multiple_sdk_containers"),
+    (["--model={large}"], {"min_ram_bytes": "11000000000"}, "no_use_multiple_sdk_containers"),
+    (["--model={large}", "--worker_machine_type=n2-highcpu-8"], {}, "no_use_multiple_sdk_containers"),
+    (["--model={large}", "--worker_machine_type=n2-standard-4"], {}, "use_multiple_sdk_containers"),
     (["--model={large}", "--accelerator=nvidia-l4"], {"accelerator": L4}, "no_use_multiple_sdk_containers"),
 ])  # fmt: skip
 @pytest.mark.parametrize("streaming", [False, True], ids=["batch", "streaming"])

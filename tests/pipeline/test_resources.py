@@ -24,7 +24,7 @@ ONE_PROCESS = "no_use_multiple_sdk_containers"
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that takes ten gigabytes."""
-    monkeypatch.setattr(resources, "process_bytes", lambda config, engine: 10_000_000_000)
+    monkeypatch.setattr(resources, "count_parameters", lambda config: 671_000_000)
 
 
 def job(tmp_path: Path, *flags: str) -> tuple[beam.Pipeline, dict[str, dict[str, str]]]:
@@ -62,13 +62,20 @@ def test_a_gpu_for_all_workers_where_hints_are_not_taken(tmp_path: Path) -> None
     assert pipeline.options.view_as(GoogleCloudOptions).dataflow_service_options == [f"worker_accelerator={L4}"]
 
 
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize(
-    "flag", [f"--resource_hint=accelerator={L4}", f"--dataflow_service_options=worker_accelerator={L4}"]
+    "flag",
+    [
+        f"--resource_hint=accelerator={L4}",
+        f"--dataflow_service_options=worker_accelerator={L4}",
+        f"--experiments=worker_accelerator={L4}",  # as templates/README.md has it
+    ],
 )
-def test_a_gpu_in_beams_own_way(flag: str, tmp_path: Path) -> None:
-    pipeline, found = job(tmp_path, flag, "--experiments=use_multiple_sdk_containers")
+def test_a_gpu_in_beams_own_way(flag: str, several: bool, tmp_path: Path) -> None:
+    """One process has the GPU, unless several are asked for."""
+    pipeline, found = job(tmp_path, flag, *["--experiments=use_multiple_sdk_containers"][: int(several)])
     assert {hints["accelerator"] for hints in found.values()} == ({L4} if "hint" in flag else set())
-    assert ONE_PROCESS not in pipeline.options.view_as(DebugOptions).experiments
+    assert (ONE_PROCESS in pipeline.options.view_as(DebugOptions).experiments) is not several
 
 
 def test_a_small_model_asks_for_nothing(tmp_path: Path) -> None:
@@ -93,6 +100,35 @@ def test_a_large_model_asks_for_memory(tmp_path: Path) -> None:
 def test_what_the_user_says_of_memory_goes_before(flag: str, memory: set[str], tmp_path: Path) -> None:
     found = job(tmp_path, flag)[1]
     assert {hints["min_ram_bytes"] for hints in found.values() if "min_ram_bytes" in hints} == memory
+
+
+MILLION = 1_000_000
+SEVERAL = "--experiments=use_multiple_sdk_containers"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "flags", "one"),
+    [
+        (22, [], False),
+        (671, [], True),  # min_ram names a worker's memory, which may come with several cores
+        (335, ["--worker_machine_type=n2-standard-4"], False),
+        (1500, ["--worker_machine_type=n2-standard-4"], True),
+        (560, ["--worker_machine_type=n2-standard-4", "--engine=torch"], False),
+        (600, ["--worker_machine_type=n2-standard-4", "--engine=torch"], True),  # PyTorch's processes share nothing
+        (1500, ["--worker_machine_type=n2-highmem-96"], False),
+        (22, ["--worker_machine_type=n2-highcpu-16"], False),
+        (335, ["--worker_machine_type=n2-highcpu-16"], True),
+        (1500, ["--worker_machine_type=x9-standard-4"], False),  # which nobody knows
+        (1500, ["--worker_machine_type=n2-standard-4", SEVERAL], False),
+        (671, [SEVERAL], False),
+    ],
+)
+def test_a_process_a_core_only_where_the_memory_is_for_it(
+    parameters: int, flags: list[str], one: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "count_parameters", lambda config: parameters * MILLION)
+    pipeline, _ = job(tmp_path, *flags)
+    assert (ONE_PROCESS in (pipeline.options.view_as(DebugOptions).experiments or [])) is one
 
 
 @pytest.mark.usefixtures("large")
