@@ -20,7 +20,7 @@ from pipeline.resources import accelerator_hint, memory_hint
 from pipeline.runners import processes_of_a_machine
 from pipeline.sinks import output_files
 from pipeline.sinks.bigquery_tables import failure_layout, prepare_table, result_layout
-from pipeline.sources.formats import can_split
+from pipeline.sources.formats import is_coarse
 from transforms.aggregation import AggregationStrategy
 from transforms.model_refresh import check_watchable, newest_version
 from transforms.model_setup import ModelSetup
@@ -251,12 +251,12 @@ def _handler_arguments(options: NerOptions, *, streaming: bool) -> dict[str, Any
 
 
 def _balances(options: NerOptions, source: Source, input_format: str) -> bool:
-    """Whether one worker might have to read what many could classify: a file that has to be read from its beginning.
+    """Whether one worker might have to read what many could classify: a file that is read from its beginning, say.
 
     On one machine there are no others, and the DirectRunner would hold all documents in memory.
     """
     local = options.view_as(StandardOptions).runner in LOCAL_RUNNERS
-    return not local and isinstance(source, Files) and not can_split(source.path, input_format)
+    return not local and isinstance(source, Files) and is_coarse(source.path, input_format)
 
 
 def _max_batch_wait_ms(options: NerOptions) -> int | None:

@@ -18,12 +18,12 @@ from rich.console import Console
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
+from pipeline.places import Files
 from pipeline.plan.catalogue import Catalogue, number, read_object, read_rates
 from pipeline.plan.measure import measure, read_sample
 from pipeline.plan.model import Assumptions, Job, Measured, estimate
 from pipeline.plan.report import as_json, as_tables
-from pipeline.sources.files import SHARD_BYTES
-from pipeline.sources.formats import can_split
+from pipeline.sources.formats import is_coarse, shard_bytes_of
 
 PROGRAM = "beam-ner-plan"
 _DOCUMENTS = (10**6, 10**9, 10**12)
@@ -56,12 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in rates:
             catalogue.types(name)
         jobs = _jobs(arguments)
-        measured, splits, warnings = _measured(arguments, rest)
+        measured, part_bytes, warnings = _measured(arguments, rest)
         assumptions = Assumptions(
             startup_minutes=arguments.startup_minutes,
             efficiency=arguments.efficiency,
             beam_us=arguments.beam_us,
-            part_bytes=SHARD_BYTES if splits else None,
+            part_bytes=part_bytes,
         )
         planned = [
             (job, [estimate(job, kind, measured, catalogue, assumptions, ratios=ratios, rates=rates) for kind in types])
@@ -80,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured, bool, list[str]]:
-    """What a core does, whether the input can be split, and what is doubtful about it."""
+def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured, int | None, list[str]]:
+    """What a core does, in which parts the input is handed out, and what is doubtful about it."""
     if arguments.measured:
         if rest:
             raise ValueError(f"{rest[0]} goes with measuring, and --measured={arguments.measured} has measured already")
@@ -102,10 +102,17 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
         found.append(f"{sample.failures:,} records cannot be read; they would go to the dead letter")
 
     measured = measure(config, sample.documents, seconds=arguments.sample_seconds)
-    return measured, can_split(str(config.input), config.input_format), found
+    return measured, _part_bytes(config), found
 
 
-def read_measured(path: Path) -> tuple[Measured, bool, list[str]]:
+def _part_bytes(config: NerConfig) -> int | None:
+    """Bytes of input that a worker takes at a time; None where documents are dealt out one by one."""
+    if not isinstance(config.input, Files) or is_coarse(config.input.path, config.input_format):
+        return None
+    return shard_bytes_of(config.input.path, config.input_format)
+
+
+def read_measured(path: Path) -> tuple[Measured, int | None, list[str]]:
     """What an earlier plan has measured, here or on another machine, from its JSON.
 
     Raises:
@@ -119,8 +126,10 @@ def read_measured(path: Path) -> tuple[Measured, bool, list[str]]:
             raise ValueError("it is not what --json writes")
         for name in ("documents", "processes", "documents_per_second", "process_mib", "bytes_in", "bytes_out"):
             number(values[name], f"{name} in it")
-        assumptions = plan.get("assumptions", {})
-        return Measured(**values), assumptions.get("part_bytes") is not None, list(plan.get("warnings", []))
+        part_bytes = plan.get("assumptions", {}).get("part_bytes")
+        if part_bytes is not None:
+            part_bytes = int(number(part_bytes, "part_bytes in it"))
+        return Measured(**values), part_bytes, list(plan.get("warnings", []))
     except ValueError as error:
         raise ValueError(f"--measured={path}: {error}") from None
 

@@ -17,9 +17,6 @@ import zstandard
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
-SHARD_BYTES = 8 * 1024 * 1024
-"""Bytes of an uncompressed file of lines that one worker takes at a time: a minute or two of work for a model."""
-
 _BLOCK_BYTES = 1024 * 1024
 # Small, because what a block expands to is held at once, and a repetitive one expands a thousandfold.
 _COMPRESSED_BLOCK_BYTES = 64 * 1024
@@ -37,13 +34,18 @@ class Shard:
 
     Attributes:
         path: The file, as it was matched.
-        start: First byte; a line belongs to the shard in which its own first byte lies.
+        start: First byte; a line, or whatever else a file consists of, belongs to the shard in which its own first
+            byte lies.
         end: Byte after the last; None is the file's end, wherever that is by then.
     """
 
     path: str
     start: int = 0
     end: int | None = None
+
+    def holds(self, offset: int) -> bool:
+        """Whether what begins at a byte belongs to this shard."""
+        return self.start <= offset and (self.end is None or offset < self.end)
 
     @property
     def source(self) -> str:
@@ -113,7 +115,7 @@ def _path(file: FileMetadata) -> str:
     return file.path
 
 
-def split_file(path: str, size: int, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
+def split_file(path: str, size: int, shard_bytes: int) -> list[Shard]:
     """Cuts a file into shards. The last is open-ended, so that a file that grew is still read to its end.
 
     >>> [(shard.start, shard.end) for shard in split_file("a.txt", 150, 64)]

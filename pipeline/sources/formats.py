@@ -10,6 +10,15 @@ from pipeline.sources.files import COMPRESSION_ENDINGS, Shard, UnreadableError, 
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 
+_LINES_BYTES = 8 * 1024 * 1024
+"""Some 30,000 records of 280 bytes: two minutes of a core in bf16, and six to nine in fp32 (docs/scale.md)."""
+
+_BLOCKS_BYTES = 2 * 1024 * 1024
+"""Blocks are compressed, most of the time, and then hold some three times as much."""
+
+_ROW_GROUPS_BYTES = 128 * 1024 * 1024
+"""What a row group often has: in smaller shards begins none, and each would read the file's footer for nothing."""
+
 
 class UnreadableFileError(ValueError):
     """A file that cannot be read as the format it should have; the message quotes nothing of what it holds."""
@@ -23,23 +32,27 @@ class Format:
         endings: The endings of its files, lower case.
         read: Documents and failures of a shard, lazily.
         columns: The names of a file's columns; None where the kind has none.
-        splits: Whether a worker can begin in the midst of a file.
+        shard_bytes: Bytes of a file that a worker takes at a time; None where it has to read from the beginning.
+        coarse: Whether what one worker takes at a time may be work for many.
         compresses: Whether whole files may be compressed.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Shard, DocumentFields], Iterator[Document | Failure]]
     columns: Callable[[str], list[str] | None]
-    splits: bool = False
+    shard_bytes: int | None = None
+    coarse: bool = False
     compresses: bool = True
 
 
 FORMATS: dict[str, Format] = {
-    "text": Format((".txt", ".text", ".log"), text.read, text.columns, splits=True),
-    "jsonl": Format((".jsonl", ".ndjson", ".json"), jsonl.read, jsonl.columns, splits=True),
-    "csv": Format((".csv",), csv.read, csv.columns),
-    "avro": Format((".avro",), avro.read, avro.columns, compresses=False),
-    "parquet": Format((".parquet", ".pq"), parquet.read, parquet.columns, compresses=False),
+    "text": Format((".txt", ".text", ".log"), text.read, text.columns, _LINES_BYTES),
+    "jsonl": Format((".jsonl", ".ndjson", ".json"), jsonl.read, jsonl.columns, _LINES_BYTES),
+    "csv": Format((".csv",), csv.read, csv.columns, coarse=True),
+    "avro": Format((".avro",), avro.read, avro.columns, _BLOCKS_BYTES, compresses=False),
+    "parquet": Format(
+        (".parquet", ".pq"), parquet.read, parquet.columns, _ROW_GROUPS_BYTES, coarse=True, compresses=False
+    ),
 }
 
 INPUT_FORMATS = tuple(FORMATS)
@@ -66,17 +79,30 @@ def guess_input_format(path: str) -> str:
     )
 
 
-def can_split(path: str, input_format: str) -> bool:
-    """Whether a worker can begin in the midst of a file.
+def shard_bytes_of(path: str, input_format: str) -> int | None:
+    """Bytes of a file that a worker takes at a time; None if it has to read from the beginning.
 
-    >>> can_split("x-*.jsonl", "jsonl"), can_split("x-*.jsonl.gz", "jsonl"), can_split("x.csv", "csv")
-    (True, False, False)
+    >>> shard_bytes_of("x-*.jsonl", "jsonl"), shard_bytes_of("x-*.jsonl.gz", "jsonl"), shard_bytes_of("x.csv", "csv")
+    (8388608, None, None)
 
     Args:
         path: A file, or a pattern whose ending says how its files are compressed.
         input_format: One of `INPUT_FORMATS`.
     """
-    return FORMATS[input_format].splits and not compression_ending(path)
+    return None if compression_ending(path) else FORMATS[input_format].shard_bytes
+
+
+def is_coarse(path: str, input_format: str) -> bool:
+    """Whether what a worker takes at a time may be work for many: a whole file, or a row group of Parquet.
+
+    >>> is_coarse("x.jsonl", "jsonl"), is_coarse("x.jsonl.gz", "jsonl"), is_coarse("x.parquet", "parquet")
+    (False, True, True)
+
+    Args:
+        path: As for `shard_bytes_of`.
+        input_format: One of `INPUT_FORMATS`.
+    """
+    return FORMATS[input_format].coarse or shard_bytes_of(path, input_format) is None
 
 
 def peek_columns(path: str, input_format: str) -> list[str] | None:

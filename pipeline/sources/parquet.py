@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -16,17 +17,31 @@ _BATCH_ROWS = 256
 
 
 def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads every row's text and id, a batch at a time; a row's place is its number from 0."""
+    """Reads text and id of every row of the row groups that begin in a shard; a row's place is its number from 0."""
     with open_raw(shard.path) as file:
-        for number, record in enumerate(_records(pq.ParquetFile(file), fields)):
+        table = pq.ParquetFile(file)
+        require_fields(table.schema_arrow.names, fields)
+        groups = _row_groups(table, shard)
+        numbers = chain.from_iterable(groups.values())
+        for number, record in zip(numbers, _records(table, list(groups), fields), strict=True):
             yield document_of(record, fields, shard.source, number, json_payload(record))
 
 
-def _records(table: pq.ParquetFile, fields: DocumentFields) -> Iterator[dict[str, Any]]:
+def _row_groups(table: pq.ParquetFile, shard: Shard) -> dict[int, range]:
+    """The row groups that begin in a shard, each with the numbers of its rows in the file."""
+    groups, first = {}, 0
+    for index in range(table.num_row_groups):
+        group = table.metadata.row_group(index)
+        if shard.holds(group.column(0).data_page_offset):
+            groups[index] = range(first, first + group.num_rows)
+        first += group.num_rows
+    return groups
+
+
+def _records(table: pq.ParquetFile, groups: list[int], fields: DocumentFields) -> Iterator[dict[str, Any]]:
     present = table.schema_arrow.names
-    require_fields(present, fields)
     names = [name for name in dict.fromkeys((fields.id, fields.text)) if name in present]
-    for batch in table.iter_batches(_BATCH_ROWS, columns=names):
+    for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
         values = [_values(batch.column(name)) for name in names]
         for row in zip(*values, strict=True):
             yield dict(zip(names, row, strict=True))

@@ -12,8 +12,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.sources import coders  # noqa: F401, for Beam to know them
-from pipeline.sources.files import SHARD_BYTES, Shard, UnreadableError, left_out, match_files, split_file
-from pipeline.sources.formats import FORMATS, INPUT_FORMATS, can_split
+from pipeline.sources.files import Shard, UnreadableError, left_out, match_files, split_file
+from pipeline.sources.formats import FORMATS, INPUT_FORMATS, shard_bytes_of
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 from transforms.metrics import NAMESPACE
@@ -34,8 +34,14 @@ class ReadResult(NamedTuple):
     failures: Any
 
 
-def find_shards(pattern: str, input_format: str, shard_bytes: int = SHARD_BYTES) -> Iterator[Shard | Failure]:
-    """The shards of all files that match a pattern; a failure for what only looks like one, or if none does."""
+def find_shards(pattern: str, input_format: str, shard_bytes: int | None = None) -> Iterator[Shard | Failure]:
+    """The shards of all files that match a pattern; a failure for what only looks like one, or if none does.
+
+    Args:
+        pattern: A path or a glob.
+        input_format: One of `INPUT_FORMATS`.
+        shard_bytes: Bytes of a shard of a file that can be split; None is what its format has.
+    """
     files = match_files(pattern)
     passed_over = list(left_out(pattern, FORMATS[input_format].endings))
     if not files and not passed_over:
@@ -44,8 +50,8 @@ def find_shards(pattern: str, input_format: str, shard_bytes: int = SHARD_BYTES)
         source = Shard(path).source
         yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
     for file in files:
-        if can_split(file.path, input_format):
-            yield from split_file(file.path, file.size_in_bytes, shard_bytes)
+        if usual := shard_bytes_of(file.path, input_format):
+            yield from split_file(file.path, file.size_in_bytes, shard_bytes or usual)
         else:
             yield Shard(file.path)
 
@@ -77,7 +83,7 @@ def guarded(shard: Shard, outcomes: Iterator[Document | Failure]) -> Iterator[Do
 class _FindShardsFn(beam.DoFn):
     """Tags the failures of `find_shards`, and counts them."""
 
-    def __init__(self, input_format: str, shard_bytes: int) -> None:
+    def __init__(self, input_format: str, shard_bytes: int | None) -> None:
         self._input_format = input_format
         self._shard_bytes = shard_bytes
         self._failures = Metrics.counter(NAMESPACE, "read_failures")
@@ -134,7 +140,7 @@ class ReadDocuments(beam.PTransform):
             (.gz, .bz2, .xz, .zst).
         text_field: Field or column with the text; not used for text files.
         id_field: Field or column with the id. A record without one is named `path:position`.
-        shard_bytes: Bytes that one worker reads at a time of files that can be split.
+        shard_bytes: Bytes that one worker reads at a time of files that can be split; None is what the format has.
         balance: Whether documents are dealt out to all workers once they are read. It costs a shuffle of the documents,
             but else the worker that reads a file classifies all of it.
 
@@ -149,7 +155,7 @@ class ReadDocuments(beam.PTransform):
         text_field: str = "text",
         id_field: str = "id",
         *,
-        shard_bytes: int = SHARD_BYTES,
+        shard_bytes: int | None = None,
         balance: bool = False,
     ) -> None:
         super().__init__()
@@ -174,7 +180,7 @@ def read_files(
     pattern: str,
     input_format: str,
     read: Callable[[Shard], Iterator[Document | Failure]],
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int | None = None,
 ) -> ReadResult:
     """The steps from a pattern to what a function reads from the shards of its files."""
     found = (

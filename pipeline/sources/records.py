@@ -37,7 +37,7 @@ def document_of(
         record: The record's fields.
         fields: Which of them to take.
         source: The file or table it comes from.
-        position: Its place there: a byte's offset, or the record's number from 0; whatever names a row of a table.
+        position: Its place there: a byte's offset, or a row's number from 0; whatever names a row of a table.
         payload: The record as it was read.
     """
     place = f"{source}:{position}"

@@ -68,7 +68,9 @@ def test_labels_of_batch_files(tmp_path: Path) -> None:
     [
         ("in.csv", "FlinkRunner", True),
         ("in.jsonl.gz", "FlinkRunner", True),
+        ("in.parquet", "FlinkRunner", True),  # of which a row group may be the whole file
         ("in.jsonl", "FlinkRunner", False),  # is read in parts, by all workers
+        ("in.avro", "FlinkRunner", False),
         ("in.csv", "DirectRunner", False),
     ],
 )

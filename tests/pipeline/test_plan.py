@@ -15,9 +15,9 @@ from pipeline.options import NerOptions
 from pipeline.plan.command import main
 from pipeline.plan.measure import read_sample
 from pipeline.plan.model import Assumptions, Measured
-from pipeline.sources.files import SHARD_BYTES
 
 SECRET = "Quillfeather"
+PART_BYTES = 8 * 1024 * 1024  # of a file of lines
 MEASURED = Measured(
     documents=1000, failures=0, processes=2, documents_per_second=100.0, process_mib=1000.0, load_seconds=3.0,
     tokens=60.0, bytes_in=400.0, bytes_out=600.0, model="rampart", engine="openvino", precision="fp32",
@@ -30,7 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     lines = [json.dumps({"id": str(n), "text": f"My name is Ann {SECRET}, number {n}."}) for n in range(40)]
     Path("in.jsonl").write_text("\n".join([*lines, "no JSON"]) + "\n", "utf-8")
-    earlier = {"measured": asdict(MEASURED), "assumptions": asdict(Assumptions(part_bytes=SHARD_BYTES)), "warnings": []}
+    earlier = {"measured": asdict(MEASURED), "assumptions": asdict(Assumptions(part_bytes=PART_BYTES)), "warnings": []}
     Path("measured.json").write_text(json.dumps(earlier), "utf-8")
     return tmp_path
 
@@ -69,7 +69,7 @@ def test_measuring(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert measured["bytes_out"] > 100
     assert 10 < measured["tokens"] < 20
     assert any("holds 40 documents" in warning for warning in found["warnings"])
-    assert found["assumptions"]["part_bytes"] == SHARD_BYTES
+    assert found["assumptions"]["part_bytes"] == PART_BYTES
     (one,) = found["estimates"]
     assert (one["worker"], one["documents"], one["speed"]["processes"]) == ("n2-standard-8", 1_000_000, 8)
     assert sorted(path.name for path in here.iterdir()) == ["in.jsonl", "measured.json"]  # nothing is written

@@ -11,6 +11,7 @@ import io
 import json
 import lzma
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -35,6 +36,7 @@ from pipeline.sources import (
     match_files,
     peek_columns,
 )
+from pipeline.sources import avro as avro_source
 from pipeline.sources import csv as csv_source
 from pipeline.sources.files import Shard, UnreadableError, decompress, left_out, read_blocks, split_file
 from pipeline.sources.lines import shard_lines, split_lines
@@ -161,11 +163,11 @@ def test_a_pattern_without_files_is_one_failure(tmp_path: Path) -> None:
         ("a.csv", "csv", 1),
         ("a.txt.gz", "text", 1),
         ("a.jsonl.zst", "jsonl", 1),
-        ("a.avro", "avro", 1),
-        ("a.parquet", "parquet", 1),
+        ("a.avro", "avro", 3),
+        ("a.parquet", "parquet", 3),
     ],
 )
-def test_only_uncompressed_lines_are_split(tmp_path: Path, name: str, input_format: str, shards: int) -> None:
+def test_which_files_are_split(tmp_path: Path, name: str, input_format: str, shards: int) -> None:
     path = tmp_path / name
     path.write_bytes(b"x" * 25)
     assert len(list(find_shards(str(path), input_format, shard_bytes=10))) == shards
@@ -657,6 +659,17 @@ def write_avro(path: Path, rows: list[dict], **options: object) -> None:
         fastavro.writer(file, AVRO, [{"when": 0, **row} for row in rows], **options)
 
 
+def block_starts(path: Path) -> list[int]:
+    with path.open("rb") as file:
+        return [block.offset for block in fastavro.block_reader(file)]
+
+
+def read_shards(path: Path, input_format: str, shard_bytes: int) -> list[list[Document | Failure]]:
+    """What each shard of a file gives."""
+    shards = find_shards(str(path), input_format, shard_bytes)
+    return [list(read_shard(shard, input_format, FIELDS)) for shard in shards if isinstance(shard, Shard)]
+
+
 def test_avro_documents_and_failures(tmp_path: Path) -> None:
     path = tmp_path / "a.avro"
     rows = [
@@ -669,10 +682,11 @@ def test_avro_documents_and_failures(tmp_path: Path) -> None:
     ]
     write_avro(path, rows, codec="deflate")
     documents, failures = read(path, "avro")
-    assert ids_and_texts(documents, path) == [("a", "Zoë 🙂"), ("5", ""), ("F:2", "café"), ("F:3", "x")]
+    block = f"F:{block_starts(path)[0]}"
+    assert ids_and_texts(documents, path) == [("a", "Zoë 🙂"), ("5", ""), (f"{block}.2", "café"), (f"{block}.3", "x")]
     assert [(stage, error) for stage, error, _ in errors(failures, path)] == [
-        ("parse", "F:4: field 'text' is null"),
-        ("parse", "F:5: field 'text' is not valid Unicode"),
+        ("parse", f"{block}.4: field 'text' is null"),
+        ("parse", f"{block}.5: field 'text' is not valid Unicode"),
     ]
     assert [failure.attributes["id"] for failure in failures] == ["n", "b"]
     assert json.loads(failures[1].payload) == {
@@ -689,7 +703,7 @@ def test_an_avro_string_that_is_not_utf8_fails_alone(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"text 1", b"text \xff"))
     documents, failures = read(path, "avro")
     assert [document.id for document in documents] == ["0", "2"]
-    assert errors(failures, path)[0][1] == "F:1: field 'text' is not valid Unicode"
+    assert errors(failures, path)[0][1] == f"F:{block_starts(path)[0]}.1: field 'text' is not valid Unicode"
 
 
 def test_avro_cut_short(tmp_path: Path) -> None:
@@ -704,7 +718,139 @@ def test_avro_cut_short(tmp_path: Path) -> None:
     assert failures[0].error.startswith(f"{path}: reading stopped after {len(texts)} records: ")
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=200), max_size=40),
+    codec=st.sampled_from(["null", "deflate", "bzip2"]),
+    sync_interval=st.integers(1, 400),
+    shard_bytes=st.integers(1, 600),
+    marker=st.sampled_from([b"A", b"ab", bytes(range(15))]),
+)
+def test_any_shards_give_each_avro_record_once(
+    tmp_path: Path, texts: list[str], codec: str, sync_interval: int, shard_bytes: int, marker: bytes
+) -> None:
+    """Of texts that begin as the marker does, too; 0xff, with which it ends, is in no text."""
+    path = tmp_path / "a.avro"
+    rows = [{"id": None, "text": text} for text in texts]
+    write_avro(path, rows, codec=codec, sync_interval=sync_interval, sync_marker=(marker * 15)[:15] + b"\xff")
+    expected = [
+        (f"{path}:{block.offset}.{number}", record["text"])
+        for block in fastavro.block_reader(path.open("rb"))
+        for number, record in enumerate(block)
+    ]
+    shards = read_shards(path, "avro", shard_bytes)
+    assert [(each.id, each.text) for shard in shards for each in shard] == expected  # type: ignore[union-attr]
+    assert [text for _, text in expected] == texts
+
+
+def test_a_marker_across_two_steps_of_the_search_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.avro"
+    write_avro(path, [{"id": number, "text": line} for number, line in enumerate(LINES[:600])], sync_interval=500)
+    starts = block_starts(path)
+    assert len(starts) > 20
+    for step in (1, 15, 16, 17, 100):
+        monkeypatch.setattr(avro_source, "_STEP_BYTES", step)
+        shards = read_shards(path, "avro", 700)
+        assert [each.id for shard in shards for each in shard] == [str(number) for number in range(600)]  # type: ignore[union-attr]
+
+
+def test_a_broken_avro_block_costs_no_other_shard_anything(tmp_path: Path) -> None:
+    path = tmp_path / "a.avro"
+    write_avro(path, [{"id": number, "text": line} for number, line in enumerate(LINES[:2000])], sync_interval=1000)
+    starts = block_starts(path)
+    broken = len(starts) // 2
+    data = bytearray(path.read_bytes())
+    data[starts[broken] : starts[broken] + 100] = b"\xff" * 100
+    path.write_bytes(data)
+    shards = read_shards(path, "avro", 5000)
+    failed = [number for number, shard in enumerate(shards) if isinstance(shard[-1], Failure)]
+    assert failed == [starts[broken] // 5000]
+    assert f"(bytes {5000 * failed[0]} to {5000 * failed[0] + 5000}): reading stopped" in shards[failed[0]][-1].error  # type: ignore[union-attr]
+    found = [int(each.id) for shard in shards for each in shard if isinstance(each, Document)]
+    lost = set(range(2000)) - set(found)
+    assert len(found) == len(set(found))
+    assert lost == set(range(min(lost), max(lost) + 1))
+    assert 0 < len(lost) <= 2000 * 5000 // len(data) + 50
+
+
+def to_snappy(path: Path, change: Callable[[bytes], bytes] = bytes) -> None:
+    """Packs the blocks of a file anew, as the Avro specification has it; `change` may spoil each."""
+    raw = path.read_bytes()
+    with path.open("rb") as file:
+        blocks = list(fastavro.block_reader(file))
+    header = raw[: blocks[0].offset]
+    new = header.replace(b"\x08null", b"\x0csnappy")
+    for block in blocks:
+        data = block.bytes_.read()
+        packed = change(pa.compress(data, codec="snappy", asbytes=True) + zlib.crc32(data).to_bytes(4, "big"))
+        for number in (block.num_records, len(packed)):
+            written = io.BytesIO()
+            fastavro.schemaless_writer(written, "long", number)
+            new += written.getvalue()
+        new += packed + header[-16:]
+    path.write_bytes(new)
+
+
+def test_avro_in_snappy(tmp_path: Path) -> None:
+    path = tmp_path / "a.avro"
+    write_avro(path, [{"id": number, "text": line} for number, line in enumerate(LINES[:500])], sync_interval=1000)
+    to_snappy(path)
+    found = [each for shard in read_shards(path, "avro", 3000) for each in shard]
+    assert [each.text for each in found] == LINES[:500]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    (lambda block: block[:-1] + bytes([block[-1] ^ 1]), "the block is not what was packed"),
+    (lambda block: b"\xff\xff\xff\xff\x0f" + block[2:], "the block is larger than its bytes can tell"),
+    (lambda block: b"\xff" * 9, "the block does not tell its size"),
+    (lambda block: b"\x20\xff\xff" + block[3:], "the block cannot be unpacked"),
+    (lambda block: b"", "the block does not tell its size"),
+], ids=["checksum", "bomb", "size", "stream", "nothing"])  # fmt: skip
+def test_broken_snappy(tmp_path: Path, change: Callable[[bytes], bytes], problem: str) -> None:
+    path = tmp_path / "a.avro"
+    write_avro(path, [{"id": 0, "text": LINES[0]}])
+    to_snappy(path, change)
+    documents, failures = read(path, "avro")
+    assert documents == []
+    assert errors(failures, path) == [("read", f"F: reading stopped after 0 records: {problem}", b"")]
+
+
+def test_a_text_that_quotes_the_files_marker_gives_no_false_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.avro"
+    marker = b"0123456789abcdef"
+    text = f"before {marker.decode()} " + "x" * 500
+    write_avro(path, [{"id": 0, "text": text}, {"id": 1, "text": "y"}], sync_marker=marker, codec="null")
+    quoted = path.read_bytes().rindex(b"before") + 7
+    whole, part = (list(read_shard(Shard(str(path), start), "avro", FIELDS)) for start in (0, quoted))
+    assert [each.id for each in whole] == ["0", "1"]  # type: ignore[union-attr]
+    assert [each.stage for each in part] == ["read"]  # type: ignore[union-attr]
+
+
 # Parquet
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=50), max_size=60),
+    row_group_size=st.integers(1, 30),
+    shard_bytes=st.integers(1, 3000),
+)
+def test_any_shards_give_each_parquet_row_once(
+    tmp_path: Path, texts: list[str], row_group_size: int, shard_bytes: int
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), path, row_group_size=row_group_size)
+    shards = read_shards(path, "parquet", shard_bytes)
+    found = [(each.id, each.text) for shard in shards for each in shard]  # type: ignore[union-attr]
+    assert found == [(f"{path}:{number}", text) for number, text in enumerate(texts)]
+
+
+def test_parquet_shards_are_read_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": LINES[:3000]}), path, row_group_size=500)
+    shards = read_shards(path, "parquet", path.stat().st_size // 6)
+    assert sum(bool(shard) for shard in shards) >= 4
+    assert max(map(len, shards)) <= 1000
 
 
 @pytest.mark.parametrize(
