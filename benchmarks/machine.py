@@ -1,4 +1,4 @@
-"""The machine that measures: what it is, what it could do at most, and what a process takes of it."""
+"""The machine that measures: what it is, and what it could do at most."""
 
 from __future__ import annotations
 
@@ -32,18 +32,3 @@ def matrix_peaks(size: int = 2048, turns: int = 10) -> dict[str, float]:
         best = min(timeit.repeat(lambda matrix=matrix: matrix @ matrix, number=1, repeat=turns))
         peaks[name] = 2 * size**3 / best / 1e9
     return peaks
-
-
-def peak_mib(process: str = "self") -> float:
-    """The most memory that a process and its children hold or have held, what they share counted for each.
-
-    (`getrusage` would count what the process shared before its `exec`.)
-    """
-    folder = Path("/proc") / process
-    try:
-        status = (folder / "status").read_text()
-        children = [child for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()]
-    except OSError:
-        return 0.0
-    own = next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
-    return own + sum(peak_mib(child) for child in children)

@@ -1,13 +1,16 @@
 """What a document costs beside the model: the whole graph, from file to file, with stubs in the model's place.
 
-Two subjects, each in a process of its own:
+Subjects, each in a process of its own:
 
 - `beam`: the model handler answers that there are no tokens. What is left is Beam, reading and parsing the record,
   batching, the coders, counting, and the result as a line of a file.
 - `all but the model`: the real tokenizer, windows, batches and grouping, and an engine that computes nothing: every
   batch gets the same logits, with an entity in every ten tokens or so.
+- `beam, dealt out`: as `beam`, and documents are dealt out after reading (`ReadDocuments/Balance`), as the program does
+  where workers are elsewhere and one of them has to read a file. The DirectRunner holds all of them in memory for
+  that, so it is for fewer documents: `--subjects beam 'beam, dealt out' --documents 10000 100000`.
 
-``make bench-overhead`` runs both over 10^5 and 10^6 documents, and writes overhead.{json,md} in benchmarks/results.
+``make bench-overhead`` runs the first two over 10^5 and 10^6 documents, and writes overhead.{json,md} in results/.
 """
 
 from __future__ import annotations
@@ -28,17 +31,23 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from benchmarks.machine import machine, peak_mib
+from benchmarks.machine import machine
 from benchmarks.texts import documents
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.graph import build
 from pipeline.options import NerOptions
+from pipeline.sources.files import Shard
+from pipeline.sources.read import read_shard
+from pipeline.sources.records import DocumentFields
 from pipeline.summary import Summary
 from transforms import Document, PreEntities, TokenClassificationModelHandler, TokenClassifier
+from transforms.coders import DocumentCoder
+from transforms.memory import peak_mib
 
 RESULTS = Path(__file__).parent / "results"
-SUBJECTS = ("beam", "all but the model")
+DEALT_OUT = "beam, dealt out"
+SUBJECTS = ("beam", "all but the model", DEALT_OUT)
 COUNTS = (100_000, 1_000_000)
 _DIFFERENT = 20_000  # texts; more would only take longer to make up
 _LABEL_EVERY = 10  # tokens
@@ -91,7 +100,7 @@ class StubHandler(TokenClassificationModelHandler):
 
 @functools.lru_cache
 def _stub(subject: str) -> Any:
-    if subject == "beam":
+    if subject != "all but the model":
         return NoModel()
     classifier = TokenClassifier()
     classifier.scorer.engine = NoArithmetic(len(classifier.id2label), classifier.window)
@@ -128,7 +137,8 @@ def run(subject: str, source: Path, output: Path) -> tuple[Summary, float]:
         The run's counts, with the seconds of the pipeline alone, and the processor's seconds, of all threads.
     """
     options = parse([f"--input={source}", f"--output={output}", "--aggregation_strategy=first"])
-    config = StubConfig(**vars(NerConfig.from_options(options.view_as(NerOptions))), subject=subject)
+    settings = vars(NerConfig.from_options(options.view_as(NerOptions)))
+    config = StubConfig(**{**settings, "balance": subject == DEALT_OUT}, subject=subject)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, config)
     config.handler().load_model()
@@ -139,18 +149,27 @@ def run(subject: str, source: Path, output: Path) -> tuple[Summary, float]:
     return Summary.of(result.metrics(), time.perf_counter() - begin), cpu
 
 
+def shuffled_bytes(source: Path) -> int:
+    """Bytes of a file's documents as they go through a shuffle, without the keys by which they are dealt out."""
+    outcomes = read_shard(Shard(str(source)), "jsonl", DocumentFields())
+    return sum(len(DocumentCoder().encode(document)) for document in outcomes if isinstance(document, Document))
+
+
 def main() -> int:
     """Measures, and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, nargs=2, default=COUNTS, help="the two numbers of documents")
-    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=SUBJECTS, help="which to measure")
+    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=SUBJECTS[:2], help="which to measure")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results (default: %(default)s)")
     parser.add_argument("--one", nargs=3, metavar=("SUBJECT", "INPUT", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         subject, source, output = arguments.one
         summary, cpu = run(subject, Path(source), Path(output))
-        print(json.dumps({**vars(summary), "cpu_seconds": cpu, "peak_mib": peak_mib()}))
+        told = {**vars(summary), "cpu_seconds": cpu, "peak_mib": peak_mib()}
+        if subject == DEALT_OUT:
+            told["shuffled"] = shuffled_bytes(Path(source)) / Path(source).stat().st_size
+        print(json.dumps(told))
         return 0
     few, many = sorted(arguments.documents)
     with tempfile.TemporaryDirectory() as scratch:
@@ -195,8 +214,8 @@ def table(results: dict[str, Any]) -> str:
         f"One process on {kind['processor']}, Python {kind['python']}; JSONL to JSONL on the DirectRunner."
         " Microseconds are the processor's, of all threads, which other work on the machine changes little.",
         "",
-        "| | documents | seconds | µs a document | each further one | peak memory, MiB | ratio |",
-        "|---|---|---|---|---|---|---|",
+        "| | documents | seconds | µs a document | each further one | peak memory, MiB | ratio | shuffled / read |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for subject, runs in results["runs"].items():
         few: dict[str, Any] = {}
@@ -206,6 +225,7 @@ def table(results: dict[str, Any]) -> str:
             lines.append(
                 f"| {subject} | {one['documents']:,} | {one['seconds']:.1f} |"
                 f" {1e6 * one['cpu_seconds'] / one['documents']:.1f} | {further} | {one['peak_mib']:.0f} | {ratio} |"
+                + (f" {one['shuffled']:.1f} |" if "shuffled" in one else " |")
             )
             few = one
     return "\n".join(lines) + "\n"

@@ -17,9 +17,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine, matrix_peaks, peak_mib
+from benchmarks.machine import machine, matrix_peaks
 from benchmarks.process import run_program
 from benchmarks.texts import debian_documents, documents
+from transforms.memory import peak_mib
 
 RESULTS = Path(__file__).parent / "results"
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)

@@ -25,7 +25,7 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
     Raises:
         ValueError: if a flag is unknown or its value cannot be read.
     """
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         description="Finds the entities in a lot of text with a Hugging Face token-classification checkpoint.",
         epilog="Flags of Beam and its runners (--runner, --direct_num_workers, --temp_location, …) are passed on.",
@@ -94,14 +94,15 @@ def _name(flag: str) -> str:
     return flag.partition("=")[0]
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line: as `--flag=value must be …` where that is what a flag's type says of a value."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise ValueError(message)
+        sentence = message.removeprefix("argument ")
+        raise ValueError(sentence.replace(": ", "=", 1) if " must be " in sentence else sentence)
 
 
-class _BeamParser(_Parser, _BeamArgumentParser):
+class _BeamParser(Parser, _BeamArgumentParser):
     """The same for Beam's own flags."""
 
 

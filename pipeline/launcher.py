@@ -76,7 +76,7 @@ def _switch(name: str, value: str, actions: dict[str, argparse.Action]) -> list[
     try:
         on = boolean(value)
     except argparse.ArgumentTypeError as error:
-        raise ValueError(f"{name}={value}: {error}") from None
+        raise ValueError(f"{name}={error}") from None
     action = actions[name]
     opposites = [
         other.option_strings[0]

@@ -315,5 +315,5 @@ def boolean(value: str) -> bool:
         argparse.ArgumentTypeError: for anything else.
     """
     if value.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{value!r} is neither true nor false")
+        raise argparse.ArgumentTypeError(f"{value} must be true or false")
     return value.lower() == "true"

@@ -38,9 +38,7 @@ def check_input(options: NerOptions, output: Place, output_format: str, dead_let
     place = place_of(options.input)
     if isinstance(place, Subscription | Topic):
         return place, _check_messages(options, place, output, dead_letter)
-    for name in ("id_attribute", "timestamp_attribute"):
-        if value := getattr(options, name):
-            raise ValueError(f"{name}={value!r} is for messages, and --input={options.input!r} has none")
+    _check_no_attributes(options, f"is for messages, and --input={options.input!r} has none")
     if isinstance(place, Table):
         _check_no_format(options, "input")
         check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
@@ -62,11 +60,15 @@ def _check_no_format(options: NerOptions, name: str) -> None:
         raise ValueError(f"input_format={options.input_format!r} is for files and messages, and --{name} has columns")
 
 
-def _check_replay(options: NerOptions, output: Place, output_format: str, dead_letter: Place) -> tuple[Source, str]:
-    check_replay_format(options.input_format)
+def _check_no_attributes(options: NerOptions, problem: str) -> None:
     for name in ("id_attribute", "timestamp_attribute"):
         if value := getattr(options, name):
-            raise ValueError(f"{name}={value!r} does not go with --replay: a record that failed keeps its id")
+            raise ValueError(f"{name}={value!r} {problem}")
+
+
+def _check_replay(options: NerOptions, output: Place, output_format: str, dead_letter: Place) -> tuple[Source, str]:
+    check_replay_format(options.input_format)
+    _check_no_attributes(options, "does not go with --replay: a record that failed keeps its id")
     place = place_of(options.replay)
     if place in (output, dead_letter):
         raise ValueError(f"replay={options.replay!r} is where this run writes; name another --dead_letter")

@@ -13,9 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 from rich.console import Console
 
-from pipeline.command_line import parse
+from pipeline.command_line import Parser, parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions
 from pipeline.places import Files
@@ -29,7 +30,7 @@ PROGRAM = "beam-ner-plan"
 _DOCUMENTS = (10**6, 10**9, 10**12)
 _TYPES = "e2-standard-8,n2-standard-8,c3-standard-8,c4-standard-8,g2-standard-4"
 _DESCRIPTION = """Measures this machine on a sample of the input, and says how many workers, hours and dollars a large
-run takes on Dataflow. Nothing is written, and no text is shown."""
+run takes on Dataflow. Nothing is written, and no text is shown. A --query is run, all of it, for the sample."""
 _EPILOG = """All other flags are those of the program (python -m pipeline --help), --input, --model and --precision
 above all; --output may be left out."""
 
@@ -90,8 +91,9 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
         # The program checks where it would write; a plan writes nothing.
         given = any(flag == "--output" or flag.startswith("--output=") for flag in rest)
         flags = rest if given else [*rest, f"--output={folder}/entities"]
-        config = NerConfig.from_options(parse(flags).view_as(NerOptions))
-    sample = read_sample(config, arguments.sample_documents)
+        options = parse(flags)
+        config = NerConfig.from_options(options.view_as(NerOptions))
+    sample = read_sample(config, arguments.sample_documents, options.view_as(GoogleCloudOptions).project)
     found = []
     if len(sample.documents) < arguments.sample_documents:
         found.append(
@@ -167,15 +169,8 @@ def _positive(kind: type[T], least: float, most: float = float("inf")) -> Any:
     return convert
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ValueError(message.removeprefix("argument ").replace(": ", "=", 1) if "must be" in message else message)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    parser = Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     add = parser.add_argument
     add("--documents", metavar="N", type=_positive(int, 1), action="append",
         help="how many documents are to be read; may be repeated (default: 1e6, 1e9 and 1e12)")  # fmt: skip

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pipeline.bigquery import told_by
 from pipeline.config import NerConfig
-from pipeline.places import Files
+from pipeline.places import Files, Query, Replay, Table
 from pipeline.plan.model import Measured
 from pipeline.sinks.jsonl import result_line
+from pipeline.sources.bigquery import QUERY_SOURCE, QueryError, open_streams, read_stream
 from pipeline.sources.files import Shard
 from pipeline.sources.read import find_shards, read_shard
 from pipeline.sources.records import DocumentFields
 from transforms.cores import usable_cores
 from transforms.documents import Document, Failure
+from transforms.memory import peak_mib
 
-_OPEN_SHARDS = 16  # files that the sample is taken from at a time
+_OPEN_SHARDS = 16  # files, or streams of a table, that the sample is taken from at a time
 
 _WARM_UP = 32  # documents before that
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,35 +61,66 @@ class _Timed:
     peak_mib: float
 
 
-def read_sample(config: NerConfig, count: int) -> Sample:
-    """Some documents of the input, in turns from shards all over it.
+def read_sample(config: NerConfig, count: int, project: str | None = None) -> Sample:
+    """Some documents of the input, in turns from all over it.
 
     Args:
         config: The run that is planned.
         count: How many; there may be fewer.
+        project: What pays for reading BigQuery; None is the table's, or the environment's.
 
     Raises:
-        ValueError: if the input is not files, or holds no document.
+        ValueError: if the input is neither files nor in BigQuery, cannot be read, or holds no document.
     """
-    if not isinstance(config.input, Files):
-        raise ValueError(f"--input={str(config.input)!r} is not files; export some of it to a file, and measure that")
-    found = find_shards(config.input.path, config.input_format)
-    shards = _spread([shard for shard in found if isinstance(shard, Shard)])
-    fields = DocumentFields(config.text_field, config.id_field)
     sample, failures = [], 0
-    for outcome in _in_turns(read_shard(shard, config.input_format, fields) for shard in shards):
-        if isinstance(outcome, Failure):
-            failures += 1
-        else:
-            sample.append(outcome)
-        if len(sample) == count:
-            break
+    with _told(config):
+        for outcome in _in_turns(_readers(config, project)):
+            if isinstance(outcome, Failure):
+                failures += 1
+            else:
+                sample.append(outcome)
+            if len(sample) == count:
+                break
     if not sample:
-        raise ValueError(f"--input={str(config.input)!r} holds no document that can be read ({failures} failures)")
+        raise ValueError(f"{_flag(config)} holds no document that can be read ({failures} failures)")
     return Sample(sample, failures)
 
 
-def _spread(shards: list[Shard]) -> list[Shard]:
+def _readers(config: NerConfig, project: str | None) -> Iterator[Iterator[Document | Failure]]:
+    """What reads each part of the input."""
+    place, fields = config.input, DocumentFields(config.text_field, config.id_field)
+    if isinstance(place, Files):
+        found = find_shards(place.path, config.input_format)
+        for shard in _spread([shard for shard in found if isinstance(shard, Shard)]):
+            yield read_shard(shard, config.input_format, fields)
+    elif isinstance(place, Table | Query):
+        request, source = (place.sql, QUERY_SOURCE) if isinstance(place, Query) else (place, str(place))
+        for name in _spread(open_streams(request, project, (fields.id, fields.text))):
+            yield read_stream(name, fields, source)
+    else:
+        raise ValueError(
+            f"{_flag(config)} is neither files nor in BigQuery; write some of its texts to a file, and measure those"
+        )
+
+
+def _flag(config: NerConfig) -> str:
+    """The flag that names the input, with its value unless that is a query."""
+    if isinstance(config.input, Query):
+        return "--query"
+    return f"--{'replay' if isinstance(config.input, Replay) else 'input'}={str(config.input)!r}"
+
+
+@contextmanager
+def _told(config: NerConfig) -> Iterator[None]:
+    """Turns what BigQuery says into one sentence; files that cannot be read are failures, and raise nothing."""
+    with told_by(f"{_flag(config)} cannot be read"):
+        try:
+            yield
+        except QueryError as error:
+            raise ValueError(f"{_flag(config)}: {error}") from error
+
+
+def _spread(shards: list[T]) -> list[T]:
     """The same shards, the first of them from all over the input."""
     step = max(1, -(-len(shards) // _OPEN_SHARDS))
     return [shard for first in range(step) for shard in shards[first::step]]
@@ -243,16 +277,3 @@ def _batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
         batch.append(document)
         size += batch_size(document)
     yield batch
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held, in MiB."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # The system's own peak, which `getrusage` mixes with that of the process that started this one.
-        lines = status.read_text().splitlines()
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

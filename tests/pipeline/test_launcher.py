@@ -42,8 +42,8 @@ def test_settings_that_nobody_knows_are_left_out(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (["--update=maybe"], "--update=maybe: 'maybe' is neither true nor false"),
-    (["--include_text=maybe"], "argument --include_text: 'maybe' is neither true nor false"),
+    (["--update=maybe"], "error: --update=maybe must be true or false"),
+    (["--include_text=maybe"], "error: --include_text=maybe must be true or false"),
     (["a=b"], "'a' belongs to no flag"),
 ])  # fmt: skip
 def test_mistakes(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.pubsub_broker import Broker
 
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
@@ -87,6 +88,15 @@ def test_a_sample_is_from_all_over_the_input(here: Path) -> None:
     config = NerConfig.from_options(options.view_as(NerOptions))
     assert [document.text for document in read_sample(config, 7).documents] == "a 0,b 0,c 0,a 1,b 1,c 1,a 2".split(",")
     assert len(read_sample(config, 100).documents) == 30
+
+
+def test_a_stream_is_not_sampled(pubsub: Broker, capsys: pytest.CaptureFixture[str]) -> None:
+    topic, subscription = "projects/test-project/topics/t-1", "projects/test-project/subscriptions/s-1"
+    pubsub.create_topic(topic)
+    pubsub.create_subscription(subscription, topic)
+    for flag in ("input", "replay"):
+        told = refusal(f"--{flag}={subscription}", capsys=capsys)
+        assert told.startswith(f"--{flag}='{subscription}' is neither files nor in BigQuery; write some of its texts")
 
 
 def test_tables(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

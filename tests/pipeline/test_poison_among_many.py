@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from streams import START_SECONDS, Stream, letter
 
-from benchmarks.machine import peak_mib
 from benchmarks.poison import POISON, run, write_lines
 from pipeline.run import main
+from transforms.memory import peak_mib
 
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
 CEILING_MIB = 2048

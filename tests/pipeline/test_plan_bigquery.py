@@ -1,0 +1,45 @@
+"""A plan for what lies in BigQuery, from a real server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from table_factory import keep_results, make_table, sql_name, table_in
+
+from pipeline.places import Table
+from pipeline.plan.command import main
+
+SECRET = "Quillfeather"
+
+
+@pytest.fixture
+def letters(dataset: str) -> Table:
+    """A table with a row that is no document."""
+    rows = [{"id": str(n), "text": f"My name is Ann {SECRET}, number {n}.", "n": n} for n in range(30)]
+    return make_table(table_in(dataset, "letters"), "id STRING, text STRING, n INTEGER", [*rows, {"id": "none"}])
+
+
+def test_a_table_or_a_query_is_sampled(
+    letters: Table, dataset: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_results(dataset, monkeypatch)
+    flags = ["--project=test-project", "--documents=1e6", "--worker_types=n2-standard-8", "--sample_seconds=0.01"]
+    query = f"SELECT id, text FROM {sql_name(letters)} WHERE n < 7"
+    for place, found in ((f"--input={letters}", 30), (f"--query={query}", 7)):
+        assert main([*flags, place, "--json"]) == 0
+        plan_of = json.loads(capsys.readouterr().out)
+        assert plan_of["measured"]["documents"] == found
+        assert plan_of["measured"]["bytes_in"] > 50
+        assert plan_of["assumptions"]["part_bytes"] is None  # the documents of a table are dealt out
+        assert any("1 records cannot be read" in warning for warning in plan_of["warnings"]) == (found == 30)
+
+
+def test_a_query_that_fails_while_it_runs(
+    letters: Table, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = f"SELECT CAST(CAST(text AS INT64) AS STRING) AS text FROM {sql_name(letters)}"
+    assert main(["--project=test-project", f"--query={query}"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("beam-ner-plan: error: --query: the query failed with ")
+    assert SECRET not in told
