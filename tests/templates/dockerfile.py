@@ -46,7 +46,7 @@ class Build:
         self._context = context
         self._ignored = _ignored(context)
         self._folder = folder
-        self._python = _environment(folder / "python")
+        self._python = environment(folder / "python")
         self._stages: dict[str, Path] = {}
         self._variables: dict[str, str] = {}
         steps = {
@@ -127,8 +127,8 @@ class Build:
         self.entrypoint = value
 
 
-def _environment(folder: Path) -> Path:
-    """An environment with this one's packages, without this project."""
+def environment(folder: Path) -> Path:
+    """Makes an environment with this one's packages, without this project, and gives its folder."""
     venv.create(folder, symlinks=True)
     shared = folder / "shared"
     shared.mkdir()
