@@ -12,7 +12,8 @@ from fastavro.read import BLOCK_READERS
 from pipeline.sources.files import UnreadableError
 
 _CHECKSUM_BYTES = 4
-_MOST_TIMES = 64  # as large as it is packed is a block at most: three bytes stand for 64 bytes of what came before
+_MOST_TIMES = 22
+"""How many times its packed size a block can have: at best, three bytes stand for 64 that came before."""
 
 
 def read_block(file: BinaryIO) -> BinaryIO:
