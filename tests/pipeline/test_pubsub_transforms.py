@@ -179,13 +179,22 @@ def write(given: list[Any], transform: beam.PTransform) -> tuple[list[str], list
     return sorted(_seen["receipts"]), _seen["failures"]
 
 
-def test_results_with_ordering_keys_keep_their_order(broker: Broker) -> None:
+def test_results_with_ordering_keys_keep_their_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = clients.publisher().publish
+    keys: list[set[str]] = []
+
+    def watched(request: Any, **settings: Any) -> Any:
+        keys.append({message.ordering_key for message in request.messages})
+        return publish(request=request, **settings)
+
+    monkeypatch.setattr(clients.publisher(), "publish", watched)
     receipts, failures = write(results(2500), WriteResultMessages(OUT, ordering_key_attribute="key"))
     assert failures == []
     assert receipts == sorted(f"receipt {n}" for n in range(2500))
     for key in ("k0", "k1", "k2"):
         ids = [int(m.attributes["id"][1:]) for m in broker.messages(OUT) if m.ordering_key == key]
         assert ids == list(range(int(key[1:]), 2500, 3))
+    assert {len(request) for request in keys} == {1}  # or the service would refuse it
 
 
 def test_a_message_that_the_service_refuses_takes_none_along(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
