@@ -44,6 +44,21 @@ def check_input_table(table: Table, text_field: str, id_field: str, flag: str = 
     check_text_column(found.schema, text_field, id_field, f"{flag}={table}")
 
 
+def check_whole(table: Table, flag: str, instead: str) -> None:
+    """Refuses a partition (`table$20261124`), for which Google's client asks the Storage API for the whole table.
+
+    Args:
+        table: The table.
+        flag: Where it was given.
+        instead: What to do, for the sentence of a refusal.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if table != table.whole:
+        raise ValueError(f"{flag}={table} is a partition, and a table can only be read as a whole; {instead}")
+
+
 def check_query(query: str, project: str | None, text_field: str, id_field: str, flag: str = "--query") -> None:
     """Looks before the start whether BigQuery understands a query, and whether that gives texts.
 

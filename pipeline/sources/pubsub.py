@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 
+from pipeline import PROGRAM
 from pipeline.pubsub.messages import BadTimestampError, Message, event_time
 from pipeline.pubsub.subscription import SubscriptionSettings
 from pipeline.sources.direct_pull import PullOnDirectRunner, runs_direct
@@ -99,7 +101,8 @@ class ReadMessages(beam.PTransform):
     as late. The true event time is the document's `timestamp`.
 
     Args:
-        source: `projects/P/subscriptions/S`, or on Dataflow `projects/P/topics/T`.
+        source: `projects/P/subscriptions/S`; or on Dataflow and the DirectRunner `projects/P/topics/T`, of which a
+            subscription is made for the run: what was published before it, or is after it, is not read.
         input_format: One of `MESSAGE_FORMATS`.
         text_field: For jsonl, the field with the text.
         id_field: For jsonl, the field with the id, used where there is no `id_attribute`.
@@ -156,10 +159,20 @@ def _pull(
 ) -> beam.PTransform:
     if pipeline.options.view_as(StandardOptions).runner == "DataflowRunner":
         return _PullNatively(source, id_attribute, timestamp_attribute)
-    if "/subscriptions/" not in source:
-        raise ValueError(f"--input={source} is a topic, which only Dataflow reads; name a subscription of it")
-    settings = SubscriptionSettings(source, id_attribute, timestamp_attribute)
-    return PullOnDirectRunner(settings) if runs_direct(pipeline) else PullSplittably(settings)
+    direct = runs_direct(pipeline)
+    if not direct and "/topics/" in source:
+        raise ValueError(f"--input={source} is a topic, which this runner does not read; name a subscription of it")
+    subscription, topic = _subscription_of(source)
+    settings = SubscriptionSettings(subscription, id_attribute, timestamp_attribute, topic=topic)
+    return PullOnDirectRunner(settings) if direct else PullSplittably(settings)
+
+
+def _subscription_of(source: str) -> tuple[str, str | None]:
+    """The subscription to read, and the topic that it is to be made of for the run, if it is."""
+    project, _, topic = source.partition("/topics/")
+    if not topic:
+        return source, None
+    return f"{project}/subscriptions/{PROGRAM}-{uuid.uuid4().hex[:16]}", source
 
 
 class _PullNatively(beam.PTransform):

@@ -19,7 +19,7 @@ from pipeline.pubsub.messages import Message
 from pipeline.schemas import FAILURE_FIELDS
 from pipeline.sinks.bigquery_tables import schema_problems
 from pipeline.sinks.pubsub import failure_row_of, has_payload_as_data
-from pipeline.sources.bigquery import QUERY_SOURCE, read_rows, read_table
+from pipeline.sources.bigquery import QUERY_SOURCE, check_whole, read_rows, read_table
 from pipeline.sources.files import Shard
 from pipeline.sources.formats import guess_input_format
 from pipeline.sources.jsonl import parse_object
@@ -222,6 +222,7 @@ def check_replay_table(table: Table, flag: str = "--replay") -> None:
     Raises:
         ValueError: If not, in one line.
     """
+    check_whole(table, flag, "name the table")
     found = find_table(table, flag)
     if found is None:
         raise ValueError(f"{flag}={table}: there is no such table")

@@ -233,7 +233,11 @@ def _key(message: Message) -> str:
 P = "projects/beam-ner-tests"
 MISTAKES = {
     "no such subscription": ([f"--input={P}/subscriptions/gone"], ["--input=", "gone", "no such subscription"]),
-    "a topic to read": ([f"--input={P}/topics/letters"], ["--input=", "only Dataflow", "subscription"]),
+    "a topic to read elsewhere": (
+        [f"--input={P}/topics/letters", "--runner=PrismRunner"],
+        ["--input=", "only Dataflow and the DirectRunner", "subscription"],
+    ),
+    "a topic that is written": ([f"--input={RESULTS}"], ["--input=", "where this run writes"]),
     "no such topic": ([f"--output={P}/topics/gone"], ["--output=", "gone", "no such topic"]),
     "no topic for failures": (
         [f"--output={P}/topics/letters", "--dead_letter="],

@@ -161,6 +161,15 @@ def test_what_is_delivered_again_is_not_handed_on_again(
     assert broker.wait_for(lambda: broker.unacknowledged(SUBSCRIPTION) == 1, 5)
 
 
+def test_an_id_is_not_taken_for_another_message_s_own(
+    broker: Broker, open_reader: Callable[..., PulledSubscription]
+) -> None:
+    reader = open_reader(id_attribute="key")
+    [number] = broker.publish(TOPIC, [Sent(b"no key")])
+    broker.publish(TOPIC, [Sent(b"a key like the other's number", {"key": number})])
+    assert len(take(reader, 2)) == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "most"),
     [({"max_waiting": 100}, 1100), ({"max_waiting_bytes": 100_000}, 1100), ({"max_held": 150}, 1150)],

@@ -147,9 +147,35 @@ def _find(pipeline: beam.Pipeline, kind: type) -> Any:
     return transform
 
 
-def test_a_topic_is_not_read_off_dataflow() -> None:
-    with pytest.raises(ValueError, match="only Dataflow reads"):
-        _ = beam.Pipeline(BundleBasedDirectRunner(), options=STREAMING) | ReadMessages(IN, "text")
+def test_a_topic_is_read_by_a_subscription_for_as_long_as_the_run(broker: Broker) -> None:
+    broker.publish(IN, [Sent(b"too early")])
+    pipeline = beam.Pipeline(BundleBasedDirectRunner(), options=STREAMING)
+    read = pipeline | ReadMessages(IN, "text", id_attribute="key")
+    _ = (read.documents | beam.Map(result_of) | WriteResultMessages(OUT)).receipts | Acknowledge()
+    made: list[str] = []
+
+    def all_out() -> bool:
+        others = set(broker.subscriptions(IN)) - {SUBSCRIPTION}
+        if others and not made:
+            made.extend(others)
+            broker.publish(IN, [Sent(b"Ann", {"key": str(n)}) for n in range(300)])
+        return bool(made) and len(broker.messages(OUT)) == 300 and broker.unacknowledged(made[0]) == 0
+
+    assert run_until(pipeline, all_out, 20)
+    assert {m.attributes["id"] for m in broker.messages(OUT)} == {str(n) for n in range(300)}
+    assert broker.subscriptions(IN) == [SUBSCRIPTION]
+
+
+def test_a_topic_that_nobody_may_subscribe_to_is_told(broker: Broker) -> None:
+    pipeline = beam.Pipeline(BundleBasedDirectRunner(), options=STREAMING)
+    _ = pipeline | ReadMessages(f"{P}/topics/gone", "text")
+    with pytest.raises(Exception, match="Resource not found"):
+        pipeline.run().wait_until_finish()
+
+
+def test_a_topic_is_not_read_on_other_runners() -> None:
+    with pytest.raises(ValueError, match="which this runner does not read"):
+        _ = beam.Pipeline(FnApiRunner(), options=STREAMING) | ReadMessages(IN, "text")
 
 
 def test_an_unknown_format() -> None:
