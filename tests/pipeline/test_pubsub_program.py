@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import statistics
 import time
@@ -121,7 +122,9 @@ def test_after_idleness_a_letter_comes_out_soon(life: Life) -> None:
 
 def test_the_model_is_loaded_once(life: Life) -> None:
     assert len(life.ids) > (10_000 if LONG else 2_000)
-    assert life.log.count("loaded model") == 1
+    counters = dict(re.findall(r"(\w+) (\d+)", re.findall("counters: (.*)", life.log)[-1]))
+    assert counters["model_loads"] == "1"
+    assert counters["acknowledged"] == counters["documents"] == str(len(life.ids))
 
 
 def test_sigterm_ends_the_run_when_what_is_in_work_is_done(life: Life) -> None:
