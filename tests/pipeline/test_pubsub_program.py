@@ -18,7 +18,20 @@ from pathlib import Path
 
 import pytest
 from services.pubsub_queue import Counts, Message
-from streams import DEAD, LONG, RESULTS, SOURCE, START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, text
+from streams import (
+    DEAD,
+    LONG,
+    RESULTS,
+    SETTLE_SECONDS,
+    SOURCE,
+    START_SECONDS,
+    SUBSCRIPTION,
+    Stream,
+    latencies_said,
+    letter,
+    seconds_for,
+    text,
+)
 
 from pipeline.run import main
 from pipeline.sinks.pubsub import failure_payload
@@ -172,8 +185,8 @@ def test_a_letter_that_is_delivered_three_times_has_one_result(stream: Callable[
     thrice.publish([letter(number) for number in range(letters)])
     thrice.publish([letter(5), letter(6)])  # other messages, by the same ids
     thrice.start()
-    thrice.wait_for_results(letters, START_SECONDS)
-    thrice.wait_for_acknowledgements(30)
+    thrice.wait_for_results(letters, seconds_for(letters))
+    thrice.wait_for_acknowledgements(SETTLE_SECONDS)
     assert set(thrice.ids().values()) == {1}
     assert len(thrice.ids()) == letters
     assert thrice.broker.counts(SUBSCRIPTION).deliveries >= 3 * letters + 6
