@@ -108,6 +108,7 @@ class ReadMessages(beam.PTransform):
         id_field: For jsonl, the field with the id, used where there is no `id_attribute`.
         id_attribute: The attribute with the id. Messages of the same id within ten minutes are one.
         timestamp_attribute: The attribute with the event time.
+        hold_seconds: How long a sink may keep results before it writes them; their messages stay leased for it.
 
     Raises:
         ValueError: If the format is unknown, or a topic is to be read where only a subscription can be.
@@ -122,6 +123,7 @@ class ReadMessages(beam.PTransform):
         *,
         id_attribute: str | None = None,
         timestamp_attribute: str | None = None,
+        hold_seconds: float = 0,
     ) -> None:
         super().__init__()
         if input_format not in MESSAGE_FORMATS:
@@ -129,6 +131,7 @@ class ReadMessages(beam.PTransform):
         self._source = source
         self._id_attribute = id_attribute
         self._timestamp_attribute = timestamp_attribute
+        self._hold_seconds = hold_seconds
         self._parse = partial(
             parse_message,
             input_format=input_format,
@@ -139,7 +142,14 @@ class ReadMessages(beam.PTransform):
         )
 
     def expand(self, pbegin: Any) -> ReadResult:
-        return read_messages(pbegin, self._source, self._parse, self._id_attribute, self._timestamp_attribute)
+        return read_messages(
+            pbegin,
+            self._source,
+            self._parse,
+            self._id_attribute,
+            self._timestamp_attribute,
+            hold_seconds=self._hold_seconds,
+        )
 
 
 def read_messages(
@@ -148,14 +158,21 @@ def read_messages(
     parse: Callable[[Message], Iterator[Document | Failure]],
     id_attribute: str | None = None,
     timestamp_attribute: str | None = None,
+    *,
+    hold_seconds: float = 0,
 ) -> ReadResult:
     """The steps from a subscription to what a function makes of its messages; see `ReadMessages`."""
-    messages = pbegin | "Pull" >> _pull(pbegin.pipeline, source, id_attribute, timestamp_attribute)
+    pull = _pull(pbegin.pipeline, source, id_attribute, timestamp_attribute, hold_seconds)
+    messages = pbegin | "Pull" >> pull
     return sort_outcomes(messages, "Parse", parse)
 
 
 def _pull(
-    pipeline: beam.Pipeline, source: str, id_attribute: str | None, timestamp_attribute: str | None
+    pipeline: beam.Pipeline,
+    source: str,
+    id_attribute: str | None,
+    timestamp_attribute: str | None,
+    hold_seconds: float,
 ) -> beam.PTransform:
     if pipeline.options.view_as(StandardOptions).runner == "DataflowRunner":
         return _PullNatively(source, id_attribute, timestamp_attribute)
@@ -163,7 +180,13 @@ def _pull(
     if not direct and "/topics/" in source:
         raise ValueError(f"--input={source} is a topic, which this runner does not read; name a subscription of it")
     subscription, topic = _subscription_of(source)
-    settings = SubscriptionSettings(subscription, id_attribute, timestamp_attribute, topic=topic)
+    settings = SubscriptionSettings(
+        subscription,
+        id_attribute,
+        timestamp_attribute,
+        topic=topic,
+        max_lease_seconds=SubscriptionSettings.max_lease_seconds + hold_seconds,
+    )
     return PullOnDirectRunner(settings) if direct else PullSplittably(settings)
 
 

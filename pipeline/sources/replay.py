@@ -242,6 +242,7 @@ class ReadFailures(beam.PTransform):
         input_format: One of `REPLAY_FORMATS`: what the records are, not the dead letter.
         text_field: Field of a JSON record with the text.
         id_field: Field of a JSON record with the id.
+        hold_seconds: As for `ReadMessages`.
 
     Raises:
         ValueError: If records of the format cannot be read again, or the place is none of these.
@@ -253,12 +254,14 @@ class ReadFailures(beam.PTransform):
         input_format: str = "auto",
         text_field: str = "text",
         id_field: str = "id",
+        hold_seconds: float = 0,
     ) -> None:
         super().__init__()
         check_replay_format(input_format)
         if not isinstance(place, Files | Table | Subscription):
             raise ValueError(f"{place} is neither files nor a table nor a subscription")
         self._place = place
+        self._hold_seconds = hold_seconds
         self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}
 
     def expand(self, pbegin: Any) -> ReadResult:
@@ -266,6 +269,6 @@ class ReadFailures(beam.PTransform):
             return read_files(pbegin, str(self._place), "jsonl", partial(read_failure_lines, **self._settings))
         if isinstance(self._place, Subscription):
             read = partial(read_failure_message, source=str(self._place), **self._settings)
-            return read_messages(pbegin, str(self._place), read)
+            return read_messages(pbegin, str(self._place), read, hold_seconds=self._hold_seconds)
         read = partial(read_failure_stream, source=str(self._place), **self._settings)
         return read_table(pbegin, self._place, _COLUMNS, read)

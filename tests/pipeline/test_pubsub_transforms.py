@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import graphs
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
@@ -122,29 +123,13 @@ def test_dataflow_reads_with_its_own_reader() -> None:
         # Only the options name Dataflow: the runner itself would look for its bucket when the pipeline is made.
         pipeline = beam.Pipeline(FnApiRunner(), options=options)
         _ = pipeline | ReadMessages(source, "text", id_attribute="key", timestamp_attribute="at")
-        native = _find(pipeline, beam.io.ReadFromPubSub)
+        (native,) = graphs.transforms_of(pipeline, beam.io.ReadFromPubSub)
         assert (native._source.id_label, native._source.timestamp_attribute) == ("key", "at")
         assert native._source.with_attributes
         assert source in (
             f"{P}/subscriptions/{native._source.subscription_name}",
             f"{P}/topics/{native._source.topic_name}",
         )
-
-
-def _find(pipeline: beam.Pipeline, kind: type) -> Any:
-    found: list[Any] = []
-
-    class Visitor(beam.pipeline.PipelineVisitor):
-        def enter_composite_transform(self, node: Any) -> None:
-            if isinstance(node.transform, kind):
-                found.append(node.transform)
-
-        def visit_transform(self, node: Any) -> None:
-            self.enter_composite_transform(node)
-
-    pipeline.visit(Visitor())
-    (transform,) = found
-    return transform
 
 
 def test_a_topic_is_read_by_a_subscription_for_as_long_as_the_run(broker: Broker) -> None:

@@ -213,6 +213,14 @@ def test_what_waits_is_written_while_its_window_is_open(tmp_path: Path) -> None:
     assert contents(tmp_path) == {f"x-{FIRST}-early1-00000-of-00001.jsonl": ["a"], f"x-{FIRST}-00000-of-00001.jsonl": ["b"]}  # fmt: skip
 
 
+def test_what_waits_is_written_when_it_is_much(tmp_path: Path) -> None:
+    """Three records and a part of a fourth have room; what comes later begins to wait anew."""
+    source = stream(*(result(name, NOON) for name in "abcde"), ("clock", 500), result("f", NOON), ("watermark", 61))
+    assert run(source, Sink(tmp_path / "x", max_waiting_bytes=16_000)) == [f"receipt-{name}" for name in "abcdef"]
+    early, on_time = f"x-{FIRST}-early1-00000-of-00001.jsonl", f"x-{FIRST}-00000-of-00001.jsonl"
+    assert contents(tmp_path) == {early: ["a", "b", "c", "d"], on_time: ["e", "f"]}
+
+
 def test_shards_go_by_id(tmp_path: Path) -> None:
     results = [result(f"{number}", NOON) for number in range(40)]
     run(stream(*results), Sink(tmp_path / "x", num_shards=3))
@@ -490,6 +498,7 @@ def test_a_second_run_adds_to_the_first(tmp_path: Path) -> None:
         ({"allowed_lateness_seconds": -1}, "allowed_lateness_seconds=-1 must be at least 0"),
         ({"allowed_lateness_seconds": float("nan")}, "allowed_lateness_seconds=nan must be"),
         ({"num_shards": -1}, "num_shards=-1 must be at least 1"),
+        ({"max_waiting_bytes": 0}, "max_waiting_bytes=0 must be at least 1"),
         ({"max_wait_seconds": -1}, "max_wait_seconds=-1 must be at least 0"),
         ({"output_format": "xml"}, "--output_format=xml is none of"),
         ({"output_format": "csv"}, "--include_text needs"),
