@@ -101,6 +101,7 @@ class PulledSubscription:
         self._acking = False
         self._error: BaseException | None = None
         self._draining = False
+        self._drain_thread: threading.Thread | None = None
         self._is_own = False  # the subscription is made here, and so deleted here
         self._closed = threading.Event()
         self._lease_seconds = LEAST_LEASE_SECONDS
@@ -167,7 +168,9 @@ class PulledSubscription:
     def drain(self) -> None:
         """Stops pulling, and gives back what was pulled but not handed on. Fit for a signal handler's thread."""
         self._draining = True  # first, and without the lock: whoever holds it may be the one that is interrupted
-        threading.Thread(target=self._stop_pulling, name="pubsub-drain", daemon=True).start()
+        thread = threading.Thread(target=self._stop_pulling, name="pubsub-drain", daemon=True)
+        thread.start()
+        self._drain_thread = thread
 
     def close(self, timeout_seconds: float) -> int:
         """Sends the acknowledgements that wait, gives back everything else that is held, and ends the threads.
@@ -177,6 +180,8 @@ class PulledSubscription:
         """
         self._draining = True
         self._stop_pulling()
+        if self._drain_thread is not None:
+            self._drain_thread.join(timeout_seconds)  # it may still be giving back
         with self._changed:
             self._changed.wait_for(lambda: not (self._to_ack or self._acking), timeout_seconds)
             keys = self._leases.keys()

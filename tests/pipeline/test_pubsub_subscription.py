@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -221,6 +222,27 @@ def test_a_drain_gives_back_what_was_not_begun(broker: Broker, open_reader: Call
     done(reader, taken)
     assert reader.close(5) == 0
     assert broker.unacknowledged(SUBSCRIPTION) == 7
+
+
+def test_an_end_waits_until_all_is_given_back(
+    broker: Broker, open_reader: Callable[..., PulledSubscription], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.publish(TOPIC, [f"m{n}" for n in range(10)])
+    reader = open_reader()
+    assert broker.wait_for(lambda: broker.outstanding(SUBSCRIPTION) == 10, 5)
+    give_back, begun = reader._calls.give_back, threading.Event()
+
+    def slowly(ack_ids: list[str]) -> None:
+        if ack_ids:
+            begun.set()
+            time.sleep(0.5)
+        give_back(ack_ids)
+
+    monkeypatch.setattr(reader._calls, "give_back", slowly)
+    reader.drain()
+    assert begun.wait(5)
+    reader.close(5)
+    assert broker.outstanding(SUBSCRIPTION) == 0
 
 
 def test_a_subscription_that_is_deleted_is_an_error(
