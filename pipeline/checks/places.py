@@ -12,7 +12,7 @@ from pipeline.places import Files, Place, Query, Replay, Source, Subscription, T
 from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, output_files
 from pipeline.sinks.bigquery_tables import failure_table_of
 from pipeline.sources import INPUT_FORMATS, guess_input_format
-from pipeline.sources.bigquery import check_input_table, check_query, check_read_method, check_whole
+from pipeline.sources.bigquery import check_input_table, check_query, check_read_method
 from pipeline.sources.pubsub import MESSAGE_FORMATS
 from pipeline.sources.replay import check_replay_format, check_replay_table
 from transforms.engines import check_choice
@@ -49,9 +49,7 @@ def check_input(options: NerOptions, output: Place, output_format: str, dead_let
                 f"input={options.input!r} is where this run writes; name another --output or --dead_letter"
             )
         check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
-        if options.read_method == "DIRECT_READ":
-            check_whole(place, "--input", "use --read_method=EXPORT, or a --query")
-        check_input_table(place, options.text_field, options.id_field)
+        check_input_table(place, options.text_field, options.id_field, method=options.read_method)
         return place, "auto"
     return place, _check_files(options, output, output_format, dead_letter)
 
