@@ -62,9 +62,9 @@ def find_table(table: Table, flag: str) -> bigquery.Table | None:
     """
     with told_by(f"{flag}={table} cannot be looked up"):
         try:
-            # A partition's decorator is no part of a table's name.
-            name = standard_name(table).partition("$")[0]
-            return client_of(table.project).get_table(name, retry=CHECK_RETRY, timeout=CHECK_SECONDS)
+            return client_of(table.project).get_table(
+                standard_name(table.whole), retry=CHECK_RETRY, timeout=CHECK_SECONDS
+            )
         except NotFound:
             return None
 

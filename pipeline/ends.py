@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config import NerConfig
-from pipeline.places import Query, Replay, Subscription, Table, Topic
+from pipeline.places import Files, Query, Replay, Subscription, Table, Topic
 from pipeline.sinks import WriteFailures, WriteResults, WriteWindowedFailures, WriteWindowedResults
 from pipeline.sinks.bigquery import WriteFailureTable, WriteResultTable
 from pipeline.sinks.pubsub import WriteFailureMessages, WriteResultMessages
@@ -26,14 +26,22 @@ def read_documents(config: NerConfig) -> Any:
             **fields,
             id_attribute=config.id_attribute,
             timestamp_attribute=config.timestamp_attribute,
+            hold_seconds=_hold_seconds(config),
         )
     if isinstance(source, Table):
         return "ReadTable" >> ReadTable(source, **fields, method=config.read_method)
     if isinstance(source, Query):
         return "ReadQuery" >> ReadTable(query=source.sql, **fields, method=config.read_method)
     if isinstance(source, Replay):
-        return "ReadFailures" >> ReadFailures(source.place, config.input_format, **fields)
+        hold_seconds = _hold_seconds(config)
+        return "ReadFailures" >> ReadFailures(source.place, config.input_format, **fields, hold_seconds=hold_seconds)
     return "ReadDocuments" >> ReadDocuments(str(source), config.input_format, **fields, balance=config.balance)
+
+
+def _hold_seconds(config: NerConfig) -> float:
+    """How long a stream's results may wait for their file."""
+    files = any(isinstance(place, Files) for place in (config.output, config.dead_letter))
+    return config.window_seconds if files else 0
 
 
 def write_results(config: NerConfig) -> Any:

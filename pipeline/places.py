@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _PROJECT = r"(?:[\w.-]+:)?[a-z][a-z0-9-]*"  # the project of a company's domain has it in front: example.com:project
 _TABLE = re.compile(rf"(?P<project>{_PROJECT}):(?P<dataset>\w+)\.(?P<table>[\w$-]+)")
@@ -30,6 +30,11 @@ class Table:
 
     def __str__(self) -> str:
         return f"{self.project}:{self.dataset}.{self.table}"
+
+    @property
+    def whole(self) -> Table:
+        """The table itself, where this is a partition of it (`table$20261124`)."""
+        return replace(self, table=self.table.partition("$")[0])
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,19 @@ def place_of(path: str) -> Place:
     if found := _TABLE.fullmatch(path):
         return Table(found["project"], found["dataset"], found["table"])
     return Files(path)
+
+
+def is_written(source: Place, *written: Place) -> bool:
+    """Whether what is read is one of the places that are written, or a partition of the same table.
+
+    >>> is_written(place_of("my-project:ner.texts"), place_of("my-project:ner.texts$20261124"))
+    True
+    """
+    return _whole(source) in map(_whole, written)
+
+
+def _whole(place: Place) -> Place:
+    return place.whole if isinstance(place, Table) else place
 
 
 def is_stream(source: Source) -> bool:

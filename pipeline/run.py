@@ -23,7 +23,7 @@ from pipeline.sinks import written_files
 from pipeline.sources.direct_pull import runs_direct
 from pipeline.start_signals import run_begins
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
-from pipeline.summary import Summary
+from pipeline.summary import Summary, counters_of
 
 _NOISE = (
     "Resource module is not available",  # wherever Beam's optional parts are not installed
@@ -91,6 +91,9 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
         return 1
     metrics = streaming_metrics(result) if config.streaming else result.metrics()
     summary = Summary.of(metrics, seconds=time.monotonic() - begin)
+    if config.streaming:  # the DirectRunner shows them nowhere
+        counts = (f"{name} {count}" for name, count in sorted(counters_of(metrics).items()))
+        _logger.info("counters: %s", ", ".join(counts))
     print(*summary.lines(*_written_to(config)), sep="\n")
     return 0
 

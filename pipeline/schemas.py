@@ -133,6 +133,16 @@ def table_fields(strategy: str, include_text: bool, granularity: str) -> tuple[F
     )
 
 
+def streamed_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
+    """The columns of a file of results of a stream, whose messages have attributes of their own.
+
+    Args:
+        strategy: As for `result_fields`.
+        include_text: As for `result_fields`.
+    """
+    return (*result_fields(strategy, include_text), _attributes_field("The message's attributes"))
+
+
 def csv_columns(strategy: str) -> tuple[str, ...]:
     """The columns of a CSV file, which has one row an entity.
 
@@ -175,6 +185,11 @@ def result_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
         "model_revision": result.model_revision,
         "aggregation_strategy": strategy,
     }
+
+
+def streamed_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
+    """One result with the keys of `streamed_fields`, in their order."""
+    return {**result_row(result, include_text), "attributes": _attribute_rows(result.attributes)}
 
 
 def entity_rows(result: DocumentEntities) -> Iterator[dict[str, Any]]:

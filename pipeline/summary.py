@@ -11,6 +11,18 @@ from apache_beam.metrics import MetricsFilter
 from transforms.metrics import NAMESPACE
 
 
+def counters_of(metrics: Any) -> Counter[str]:
+    """The program's counters by name, added up over the steps; see docs/metrics.md.
+
+    Args:
+        metrics: Those of a pipeline's result.
+    """
+    counts: Counter[str] = Counter()
+    for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+        counts[counter.key.metric.name] += counter.result or 0
+    return counts
+
+
 @dataclass(frozen=True)
 class Summary:
     """The counts of one run.
@@ -38,9 +50,7 @@ class Summary:
     @classmethod
     def of(cls, metrics: Any, seconds: float) -> Summary:
         """Adds up the counters of a pipeline's result."""
-        counts: Counter[str] = Counter()
-        for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
-            counts[counter.key.metric.name] += counter.result or 0
+        counts = counters_of(metrics)
         failures = sum(counts[f"{stage}_failures"] for stage in ("read", "classify", "group", "write"))
         return cls(
             documents=counts["documents_read"] + counts["read_failures"],

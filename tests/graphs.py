@@ -30,6 +30,22 @@ def labels(pipeline: beam.Pipeline) -> list[str]:
     return sorted(filter(None, found))
 
 
+def transforms_of(pipeline: beam.Pipeline, kind: type) -> list[Any]:
+    """The transforms of one class."""
+    found: list[Any] = []
+
+    class Visitor(PipelineVisitor):
+        def enter_composite_transform(self, transform_node: Any) -> None:
+            self.visit_transform(transform_node)
+
+        def visit_transform(self, transform_node: Any) -> None:
+            if isinstance(transform_node.transform, kind):
+                found.append(transform_node.transform)
+
+    pipeline.visit(Visitor())
+    return found
+
+
 def check_labels(pipeline: beam.Pipeline, name: str) -> None:
     """Compares a pipeline's labels with the committed list `tests/pipeline/labels/NAME.txt`."""
     check_list(labels(pipeline), name)

@@ -277,6 +277,7 @@ def _load(settings: _Settings) -> TokenClassifier | RefreshingClassifier:
     else:
         loaded = RefreshingClassifier(arguments.pop("model"), seconds, arguments)
         classifier = loaded.current
+    classifier.scorer.counts.add("model_loads")
     _logger.info(
         "loaded model %r, revision %s, in %.1f s: %s on %s in %s, windows of %d tokens",
         settings.model,

@@ -6,8 +6,9 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 
 from pipeline.checks.files import check_apart, check_columns, check_writable, default_failures, match_files_of
 from pipeline.checks.pubsub import check_subscription, check_topic
+from pipeline.command_line import STREAMING_RUNNERS
 from pipeline.options import NerOptions
-from pipeline.places import Files, Place, Query, Replay, Source, Subscription, Table, Topic, place_of
+from pipeline.places import Files, Place, Query, Replay, Source, Subscription, Table, Topic, is_written, place_of
 from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, output_files
 from pipeline.sinks.bigquery_tables import failure_table_of
 from pipeline.sources import INPUT_FORMATS, guess_input_format
@@ -41,8 +42,12 @@ def check_input(options: NerOptions, output: Place, output_format: str, dead_let
     _check_no_attributes(options, f"is for messages, and --input={options.input!r} has none")
     if isinstance(place, Table):
         _check_no_format(options, "input")
+        if is_written(place, output, dead_letter):
+            raise ValueError(
+                f"input={options.input!r} is where this run writes; name another --output or --dead_letter"
+            )
         check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
-        check_input_table(place, options.text_field, options.id_field)
+        check_input_table(place, options.text_field, options.id_field, method=options.read_method)
         return place, "auto"
     return place, _check_files(options, output, output_format, dead_letter)
 
@@ -70,7 +75,7 @@ def _check_replay(options: NerOptions, output: Place, output_format: str, dead_l
     check_replay_format(options.input_format)
     _check_no_attributes(options, "does not go with --replay: a record that failed keeps its id")
     place = place_of(options.replay)
-    if place in (output, dead_letter):
+    if is_written(place, output, dead_letter):
         raise ValueError(f"replay={options.replay!r} is where this run writes; name another --dead_letter")
     if isinstance(place, Table):
         check_replay_table(place)
@@ -110,13 +115,12 @@ def _check_messages(options: NerOptions, place: Subscription | Topic, *written: 
     check_choice("input_format", options.input_format, ("auto", *MESSAGE_FORMATS))
     if isinstance(place, Subscription):
         check_subscription("input", place, *written)
-    elif options.view_as(StandardOptions).runner != "DataflowRunner":
-        # A subscription made for the run would lose what is published before it, after it, and when it is killed.
+    elif options.view_as(StandardOptions).runner not in ("DataflowRunner", *STREAMING_RUNNERS):
         raise ValueError(
-            f"input={options.input!r} is a topic, which only Dataflow reads; make a subscription of it and name that:"
-            f" --input=projects/{place.project}/subscriptions/…"
+            f"input={options.input!r} is a topic, which only Dataflow and the DirectRunner read; make a subscription"
+            f" of it and name that: --input=projects/{place.project}/subscriptions/…"
         )
-    elif place in written:
+    elif is_written(place, *written):
         raise ValueError(f"input={options.input!r} is where this run writes")
     else:
         check_topic("input", place)
@@ -153,7 +157,7 @@ def check_dead_letter(options: NerOptions, output: Place, output_format: str) ->
     """Where failures go."""
     place = place_of(options.dead_letter) if options.dead_letter else _default_dead_letter(output, output_format)
     _check_takes_results("dead_letter", place)
-    if place == output:
+    if is_written(place, output):
         raise ValueError(f"dead_letter={str(place)!r} must not be the same as --output={options.output!r}")
     if isinstance(place, Topic):
         check_topic("dead_letter", place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import tenacity
@@ -16,6 +18,10 @@ from pipeline.pubsub.leases import chunks
 LEAST_LEASE_SECONDS, MOST_LEASE_SECONDS = 10, 600
 """The service's own limits."""
 
+TOPIC_LEASE_SECONDS = 60
+"""Of a subscription that is made for a run."""
+
+_RETAINED, _EXPIRES = timedelta(hours=12), timedelta(days=1)  # the latter must be more, and a day at the least
 _PULL_SECONDS = 20.0
 _CALL_SECONDS = 5.0
 _WAIT = tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1)
@@ -46,12 +52,38 @@ class SubscriptionCalls:
             return LEAST_LEASE_SECONDS
         return min(max(found.ack_deadline_seconds, LEAST_LEASE_SECONDS), MOST_LEASE_SECONDS)
 
+    def subscribe(self, topic: str) -> None:
+        """Makes the subscription; waits out errors that pass. One that nobody pulls for a day the service deletes.
+
+        Raises:
+            Exception: If the error is not of those, or `end_pulling` was called.
+        """
+        request = {
+            "name": self._name,
+            "topic": topic,
+            "ack_deadline_seconds": TOPIC_LEASE_SECONDS,
+            "message_retention_duration": _RETAINED,
+            "expiration_policy": {"ttl": _EXPIRES},
+        }
+        with suppress(exceptions.AlreadyExists):  # by an attempt whose answer was lost
+            self._patiently(self._client.create_subscription, request=request, timeout=_CALL_SECONDS, retry=None)
+
+    def unsubscribe(self) -> None:
+        """Deletes the subscription; where that fails, the service does so after a day."""
+        try:
+            self._client.delete_subscription(subscription=self._name, timeout=_CALL_SECONDS, retry=None)
+        except exceptions.GoogleAPICallError as error:
+            _logger.warning("%s was not deleted, and will be after a day: %s", self._name, _told(error))
+
     def pull(self, most: int) -> list[Any]:
         """Up to so many messages as protocol buffers, none if none came for a while; waits out errors that pass.
 
         Raises:
             Exception: If the error is not of those, or `end_pulling` was called.
         """
+        return self._patiently(self._pull_once, most)
+
+    def _patiently(self, call: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TRANSIENT),
             wait=_WAIT,
@@ -59,7 +91,7 @@ class SubscriptionCalls:
             sleep=tenacity.sleep_using_event(self._pulling_ended),
             before_sleep=self._tell_of_trouble,
             reraise=True,
-        )(self._pull_once, most)
+        )(call, *arguments, **settings)
 
     def _pull_once(self, most: int) -> list[Any]:
         request = {"subscription": self._name, "max_messages": most}

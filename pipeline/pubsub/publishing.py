@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pipeline.pubsub.messages import message_bytes
 
 _REQUEST_MESSAGES = 1000
 _REQUEST_BYTES = 4_000_000  # a larger single message goes alone
-_REQUESTS_AT_ONCE = 4
+_REQUESTS_AT_ONCE = 16
 _CALL_SECONDS = 30.0
 _PATIENCE_SECONDS = 300.0
 
@@ -60,14 +61,29 @@ def publish(topic: str, messages: Sequence[Outgoing]) -> Iterator[tuple[Outgoing
     Raises:
         GoogleAPICallError: If the service cannot be reached for minutes, or refuses whatever it is given.
     """
-    requests = list(_requests(messages))
-    if len(requests) == 1 or any(message.ordering_key for message in messages):
-        for request in requests:
-            yield from _publish_request(topic, request)
+    lanes = list(_lanes(messages))
+    if len(lanes) == 1:
+        yield from _publish_lane(topic, lanes[0])
         return
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "publish") as pool:
-        for outcome in pool.map(lambda request: _publish_request(topic, request), requests):
-            yield from outcome
+        for outcomes in pool.map(lambda lane: _publish_lane(topic, lane), lanes):
+            yield from outcomes
+
+
+def _lanes(messages: Sequence[Outgoing]) -> Iterator[list[list[Outgoing]]]:
+    """Requests that go one after another, in lists that need not wait for each other.
+
+    The service refuses a request with messages of several ordering keys, and of one key the later must not overtake.
+    """
+    by_key: defaultdict[str, list[Outgoing]] = defaultdict(list)
+    for message in messages:
+        by_key[message.ordering_key].append(message)
+    for key, some in by_key.items():
+        requests = list(_requests(some))
+        if key:
+            yield requests
+        else:
+            yield from ([request] for request in requests)
 
 
 def _requests(messages: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -83,6 +99,10 @@ def _requests(messages: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         size += own
     if request:
         yield request
+
+
+def _publish_lane(topic: str, requests: Sequence[list[Outgoing]]) -> list[tuple[Outgoing, str]]:
+    return [outcome for request in requests for outcome in _publish_request(topic, request)]
 
 
 def _publish_request(topic: str, messages: list[Outgoing]) -> list[tuple[Outgoing, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -22,6 +23,8 @@ BUNDLE_BYTES = 500_000
 _PULL_MESSAGES = 1000
 _ACK_DELAY_SECONDS = 0.02  # acknowledgements wait so long for company
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class SubscriptionSettings:
@@ -38,6 +41,7 @@ class SubscriptionSettings:
         max_held_bytes: Bytes of them.
         max_lease_seconds: For how long a message is kept from being delivered again.
         remember_seconds: For how long a message that was done is known when it is delivered again.
+        topic: `projects/P/topics/T` where the subscription is to be made of it for as long as it is read; else None.
     """
 
     subscription: str
@@ -49,6 +53,7 @@ class SubscriptionSettings:
     max_held_bytes: int = 512_000_000
     max_lease_seconds: float = 3600.0
     remember_seconds: float = 600.0
+    topic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ class PulledSubscription:
         self._acking = False
         self._error: BaseException | None = None
         self._draining = False
+        self._drain_thread: threading.Thread | None = None
+        self._is_own = False  # the subscription is made here, and so deleted here
         self._closed = threading.Event()
         self._lease_seconds = LEAST_LEASE_SECONDS
         self._threads = [
@@ -161,7 +168,9 @@ class PulledSubscription:
     def drain(self) -> None:
         """Stops pulling, and gives back what was pulled but not handed on. Fit for a signal handler's thread."""
         self._draining = True  # first, and without the lock: whoever holds it may be the one that is interrupted
-        threading.Thread(target=self._stop_pulling, name="pubsub-drain", daemon=True).start()
+        thread = threading.Thread(target=self._stop_pulling, name="pubsub-drain", daemon=True)
+        thread.start()
+        self._drain_thread = thread
 
     def close(self, timeout_seconds: float) -> int:
         """Sends the acknowledgements that wait, gives back everything else that is held, and ends the threads.
@@ -171,6 +180,8 @@ class PulledSubscription:
         """
         self._draining = True
         self._stop_pulling()
+        if self._drain_thread is not None:
+            self._drain_thread.join(timeout_seconds)  # it may still be giving back
         with self._changed:
             self._changed.wait_for(lambda: not (self._to_ack or self._acking), timeout_seconds)
             keys = self._leases.keys()
@@ -178,6 +189,8 @@ class PulledSubscription:
             self._closed.set()
             self._changed.notify_all()
         self._calls.give_back(ack_ids)
+        if self._is_own:
+            self._calls.unsubscribe()
         self._calls.end()
         return len(keys)
 
@@ -198,6 +211,10 @@ class PulledSubscription:
 
     def _pull_loop(self) -> None:
         try:
+            if self._settings.topic and not self._draining:
+                self._calls.subscribe(self._settings.topic)
+                self._is_own = True
+                _logger.info("%s is read by %s, from now on", self._settings.topic, self._name)
             self._lease_seconds = self._calls.ack_deadline_seconds()
             while self._wait_for_room():
                 self._pull()
@@ -241,7 +258,9 @@ class PulledSubscription:
     def _receive(self, ack_id: str, wire: Any) -> None:
         """Takes in one delivery, given as its protocol buffer."""
         attributes = dict(wire.attributes)
-        key = attributes.get(self._settings.id_attribute or "") or wire.message_id
+        name = attributes.get(self._settings.id_attribute or "")
+        # An id may look like the service's own for another message.
+        key = f"id {name}" if name else f"message {wire.message_id}"
         state = self._leases.receive(key, ack_id, len(wire.data))
         if state == "done":
             self._to_ack.append(ack_id)

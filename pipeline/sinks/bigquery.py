@@ -75,7 +75,7 @@ class WriteResultTable(beam.PTransform):
 
     `STREAMING_INSERTS` gives a document's receipt when BigQuery has all of its rows, and the documents whose rows it
     refuses as failures. A row's insert id is a hash of the document's id, its text and the row's number, so that
-    BigQuery drops most repetitions of the last minute or so.
+    BigQuery drops most repetitions of the last minute or so; like documents of a bundle that are not messages are none.
     `FILE_LOADS` is for batch: all rows or none, at the end; there are neither receipts nor failures, and a load that
     is refused fails the run.
     `STORAGE_WRITE_API`, at least once, gives refused rows as failures, but tells nobody what it has written: its
@@ -206,7 +206,7 @@ def failure_insert_rows(failure: Failure) -> list[Row]:
 
     Of a message it hashes also which one it was, but not which delivery of it: another message that fails in the same
     way has a row of its own, the same message delivered again has not. Records of files and tables have no such
-    name; of those `InsertFailuresFn` tells like ones of a bundle apart.
+    name; of those the step that inserts them tells like ones of a bundle apart.
     """
     attributes = json.dumps(sorted(failure.attributes.items()))
     message = Receipt.parse(failure.receipt).key if failure.receipt else ""

@@ -46,6 +46,10 @@ class _InsertFn(beam.DoFn):
     Gives the receipts of the elements all of whose rows BigQuery has, after it has them. When it cannot be had to take
     or refuse rows in time, the bundle fails and gives nothing, for the runner to try again; rows that it has by then
     are sent again under the same ids.
+
+    Elements without a receipt may be alike in all that their insert ids hash, as a record that is twice in a file or a
+    table's rows without ids that say the same. Within a bundle their rows are numbered, so that BigQuery takes none for
+    another one's repetition; a bundle that is tried again has the same numbers.
     """
 
     def __init__(self, table: Table, rows_of: Callable[[Any], Sequence[Row]], retry_seconds: float) -> None:
@@ -59,6 +63,7 @@ class _InsertFn(beam.DoFn):
     def start_bundle(self) -> None:
         self._waiting: list[_Waiting] = []
         self._rows = self._bytes = 0
+        self._known: Counter[str] = Counter()
 
     def process(
         self, element: Any, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
@@ -78,7 +83,15 @@ class _InsertFn(beam.DoFn):
         yield from self._flush()
 
     def _rows_of_element(self, element: Any) -> Sequence[Row]:
-        return self._rows_of(element)
+        rows = self._rows_of(element)
+        if element.receipt is not None:
+            return rows
+        return [replace(row, id=self._numbered(row.id)) for row in rows]
+
+    def _numbered(self, id: str) -> str:
+        number = self._known[id]
+        self._known[id] += 1
+        return f"{id}-{number}" if number else id
 
     def _flush(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, []
@@ -132,27 +145,7 @@ class InsertResultsFn(_InsertFn):
 
 
 class InsertFailuresFn(_InsertFn):
-    """Inserts failures. They have nowhere else to go: one that is refused fails the bundle, and is not lost.
-
-    Failures without a receipt may be alike in all that their insert ids hash, as those of a record that is twice in a
-    file. Within a bundle they are numbered, so that BigQuery takes none for another one's repetition; a bundle that is
-    tried again has the same numbers.
-    """
-
-    def start_bundle(self) -> None:
-        super().start_bundle()
-        self._known: Counter[str] = Counter()
-
-    def _rows_of_element(self, element: Failure) -> Sequence[Row]:
-        rows = super()._rows_of_element(element)
-        if element.receipt is not None:
-            return rows
-        return [replace(row, id=self._numbered(row.id)) for row in rows]
-
-    def _numbered(self, id: str) -> str:
-        number = self._known[id]
-        self._known[id] += 1
-        return f"{id}-{number}" if number else id
+    """Inserts failures. They have nowhere else to go: one that is refused fails the bundle, and is not lost."""
 
     def _too_large(self, inserter: Inserter, rows: Sequence[Row]) -> dict[int, str]:
         for row in rows:

@@ -23,6 +23,8 @@ and the query in docs/bigquery.md finds the latest. `WRITE_EMPTY` refuses to sta
 `WRITE_TRUNCATE` replaces them when the run ends, and only `FILE_LOADS` can do that.
 """
 
+_TAKE_NO_ROWS = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL", "SNAPSHOT")
+
 _logger = logging.getLogger(__name__)
 
 
@@ -72,7 +74,7 @@ def failure_table_of(table: Table) -> Table:
     >>> str(failure_table_of(Table("my-project", "ner", "entities")))
     'my-project:ner.entities_error_records'
     """
-    return dataclasses.replace(table, table=table.table.partition("$")[0] + "_error_records")
+    return dataclasses.replace(table, table=f"{table.whole.table}_error_records")
 
 
 def prepare_table(
@@ -101,6 +103,8 @@ def prepare_table(
             raise ValueError(f"{flag}={table}: there is no such table, and none is to be made")
         _create(table, layout, flag)
         return
+    if found.table_type in _TAKE_NO_ROWS:
+        raise ValueError(f"{flag}={table} is {found.table_type}, which takes no rows; name a table")
     problem = next(schema_problems(found.schema, layout.fields), None)
     if problem:
         raise ValueError(f"{flag}={table} does not fit: {problem}")

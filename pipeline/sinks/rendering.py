@@ -1,4 +1,4 @@
-"""Results and failures as the bytes of files that are written in one go.
+"""A stream's results and failures as the bytes of files that are written in one go.
 
 The same records in the same order make the same bytes, so that a file that is written again is recognised.
 """
@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from pipeline.schemas import arrow_schema, avro_schema, csv_columns, result_fields
+from pipeline.schemas import arrow_schema, avro_schema, csv_columns, streamed_fields, streamed_row
 from pipeline.sinks.csv import csv_line, entity_lines
-from pipeline.sinks.jsonl import failure_line, result_line
+from pipeline.sinks.jsonl import failure_line, json_line
 from pipeline.sources.files import compression_ending
 from transforms.documents import DocumentEntities, Failure
 
@@ -61,7 +61,7 @@ class ResultFormat:
         """
         if self.name == "csv":
             return "".join(f"{line}\n" for line in entity_lines(result, self.escape_formulas)).encode()
-        return f"{result_line(result, self.include_text)}\n".encode()
+        return f"{json_line(streamed_row(result, self.include_text))}\n".encode()
 
     def file(self, records: Sequence[bytes]) -> bytes:
         """The content of a file of these records, in their order."""
@@ -74,14 +74,14 @@ class ResultFormat:
 
     def _avro(self, records: Sequence[bytes]) -> bytes:
         file = io.BytesIO()
-        schema = avro_schema("Result", result_fields(self.strategy, self.include_text))
+        schema = avro_schema("Result", streamed_fields(self.strategy, self.include_text))
         marker = hashlib.sha256(b"".join(records)).digest()[:16]
         fastavro.writer(file, schema, map(json.loads, records), codec="deflate", sync_marker=marker)
         return file.getvalue()
 
     def _parquet(self, records: Sequence[bytes]) -> bytes:
         file = io.BytesIO()
-        schema = arrow_schema(result_fields(self.strategy, self.include_text))
+        schema = arrow_schema(streamed_fields(self.strategy, self.include_text))
         rows: list[dict[str, Any]] = [json.loads(record) for record in records]
         table = pa.Table.from_pylist(rows, schema=schema)
         pq.write_table(table, file, compression="snappy", use_compliant_nested_type=True)

@@ -11,6 +11,8 @@ from contextlib import suppress
 import tenacity
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.gcp.gcsio import parse_gcs_path
+from google.api_core.exceptions import PreconditionFailed
 
 _ATTEMPTS = 4
 _FIRST_WAIT = 0.25  # seconds; doubled each time
@@ -23,7 +25,9 @@ class UnwritableError(Exception):
 def put_file(name_of: Callable[[int], str], data: bytes) -> str:
     """Writes a file under the next of some names that is free; where it was written just before, that is found.
 
-    So a file is never overwritten by another, and one that is written again at once is not there twice.
+    So a file is never overwritten by another, and one that is written again at once is not there twice. Several
+    processes may write under the same names on local disks with hard links and on Cloud Storage, where a name can be
+    taken in one step; on other file systems the later of two in the same moment would win.
 
     Args:
         name_of: The paths by their numbers from 0, on any file system that Beam knows.
@@ -52,17 +56,55 @@ def _put(name_of: Callable[[int], str], data: bytes) -> str:
     for number in {0, free - 1} if free else ():
         if _holds(name_of(number), data):
             return name_of(number)
-    folder, base = FileSystems.split(name_of(free))
+    while not _put_new(name_of(free), data):
+        if _holds(name_of(free), data):
+            break
+        free += 1  # another process has just taken the name
+    return name_of(free)
+
+
+def _put_new(name: str, data: bytes) -> bool:
+    """Writes a file where none is; False where one is."""
+    if name.startswith("gs://"):
+        return _upload_new(name, data)
+    folder, base = FileSystems.split(name)
     # Hidden, so that no glob for the results finds it.
     temporary = FileSystems.join(folder, f".{base}.{uuid.uuid4().hex}.tmp")
     try:
         _create(temporary, data)
-        FileSystems.rename([temporary], [name_of(free)])
+        return _move_new(temporary, name)
     except BaseException:
         with suppress(Exception):
             FileSystems.delete([temporary])
         raise
-    return name_of(free)
+
+
+def _upload_new(name: str, data: bytes) -> bool:
+    """An object of Cloud Storage is there as a whole or not at all, and can be asked to be the first of its name."""
+    bucket, path = parse_gcs_path(name)
+    client = FileSystems.get_filesystem(name)._gcsIO().client
+    try:
+        client.bucket(bucket).blob(path).upload_from_string(data, "application/octet-stream", if_generation_match=0)
+    except PreconditionFailed:
+        return False
+    return True
+
+
+def _move_new(temporary: str, name: str) -> bool:
+    """Gives a file its name, in one step where the file system can: a rename would overwrite what is there."""
+    try:
+        if "://" in name:
+            raise OSError
+        os.link(temporary, name)
+    except FileExistsError:
+        moved = False
+    except OSError:  # nothing of the kind here
+        FileSystems.rename([temporary], [name])
+        return True
+    else:
+        moved = True
+    FileSystems.delete([temporary])
+    return moved
 
 
 def _first_free(name_of: Callable[[int], str]) -> int:

@@ -106,5 +106,7 @@ def _parsed(path: str, prefix: str, suffix: str) -> re.Match[str] | None:
 
 
 def _iso(seconds: int) -> str:
+    # A long window at either end of the calendar is named as far as that goes.
+    seconds = int(min(max(seconds, _FIRST_SECOND), _LAST_SECOND))
     # Not strftime, which leaves zeros out of early years.
     return re.sub(r"[-:]|\+.*", "", (_EPOCH + timedelta(seconds=seconds)).isoformat()) + "Z"

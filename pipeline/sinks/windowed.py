@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import apache_beam as beam
-from apache_beam.coders import BooleanCoder, BytesCoder, NullableCoder, StrUtf8Coder, TupleCoder
+from apache_beam.coders import BooleanCoder, BytesCoder, NullableCoder, StrUtf8Coder, TupleCoder, VarIntCoder
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
@@ -26,6 +26,9 @@ from pipeline.sinks.write import check_result_format
 from pipeline.sinks.written import Written
 from transforms.documents import DocumentEntities, Failure
 from transforms.metrics import NAMESPACE
+
+MAX_WAITING_BYTES = 100_000_000
+_MESSAGE_BYTES = 4_000  # what a record costs whoever holds its message; a source holds 100,000 and then reads no more
 
 _FAILURES = "failures"
 
@@ -45,9 +48,10 @@ class WriteWindowedResults(beam.PTransform):
 
     A window's files are `output-20261124T100000Z-20261124T100100Z-00000-of-00002.jsonl` and so on, written when the
     watermark passes the window's end. What comes later goes to files of its own, named `…-late1-…`: nothing is ever
-    dropped as late. What has waited for `max_wait_seconds` while its window is still open goes to `…-early1-…`, so
-    that the source has its receipts in bounded time however its watermark stands. A file is there as a whole
-    or not at all, and is never overwritten, not even by a later run: that would get the next free number.
+    dropped as late. What has waited for `max_wait_seconds` while its window is still open goes to `…-early1-…`, and so
+    does what waits once it is much: the source has its receipts in bounded time however its watermark stands, and is
+    not kept from reading by what it holds. A file is there as a whole or not at all, and is never overwritten, not
+    even by a later run: that would get the next free number.
 
     The windows are not Beam's but part of each record's key, for Beam drops what is late for its own windows, and the
     batches of RunInference lose their elements' timestamps.
@@ -64,6 +68,7 @@ class WriteWindowedResults(beam.PTransform):
         escape_formulas: For csv, whether to keep spreadsheets from running a text that begins as a formula does.
         max_wait_seconds: How long a result waits by the clock before it is written anyway; None is `window_seconds`,
             and 10 seconds at the least.
+        max_waiting_bytes: Of the results of one window that wait, with some 4 KB for each of them.
 
     Raises:
         ValueError: If an argument is not understood, or Beam cannot write files of this name.
@@ -81,6 +86,7 @@ class WriteWindowedResults(beam.PTransform):
         *,
         escape_formulas: bool = True,
         max_wait_seconds: float | None = None,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         super().__init__()
         check_result_format(output_format, include_text)
@@ -94,6 +100,7 @@ class WriteWindowedResults(beam.PTransform):
                 _checked("allowed_lateness_seconds", allowed_lateness_seconds, 0),
                 int(_checked("num_shards", num_shards or 1, 1)),
                 _checked_wait(max_wait_seconds, window_seconds),
+                int(_checked("max_waiting_bytes", max_waiting_bytes, 1)) // (num_shards or 1),
             )
         )
 
@@ -135,6 +142,7 @@ class WriteWindowedFailures(beam.PTransform):
                 _checked("allowed_lateness_seconds", allowed_lateness_seconds, 0),
                 1,
                 _checked_wait(max_wait_seconds, window_seconds),
+                MAX_WAITING_BYTES,
             )
         )
 
@@ -154,6 +162,7 @@ class _Settings:
         lateness: Seconds after a window's end for which late records are gathered.
         num_shards: Files a window.
         max_wait: Seconds by the clock after which what waits is written anyway.
+        max_waiting_bytes: Of the records of a window's shard; once they have so many, the same is true.
     """
 
     format: _Format
@@ -163,6 +172,7 @@ class _Settings:
     lateness: float
     num_shards: int
     max_wait: float
+    max_waiting_bytes: int
 
 
 class _WriteWindows(beam.PTransform):
@@ -210,7 +220,7 @@ class _WriteFn(beam.DoFn):
     """Gathers the records of a window's shard, writes them, and then gives their receipts."""
 
     RECORDS = BagStateSpec("records", TupleCoder((BytesCoder(), NullableCoder(StrUtf8Coder()))))
-    WAITING = ReadModifyWriteStateSpec("waiting", BooleanCoder())
+    WAITING = ReadModifyWriteStateSpec("waiting", VarIntCoder())
     CLOSED = ReadModifyWriteStateSpec("closed", BooleanCoder())
     CLOSE = TimerSpec("close", TimeDomain.WATERMARK)
     FORGET = TimerSpec("forget", TimeDomain.WATERMARK)
@@ -231,12 +241,17 @@ class _WriteFn(beam.DoFn):
         closed: Any = beam.DoFn.StateParam(CLOSED),
         close: Any = beam.DoFn.TimerParam(CLOSE),
         waited: Any = beam.DoFn.TimerParam(WAITED),
-    ) -> None:
+    ) -> Iterator[str]:
         (start, _), record = element
         records.add(record)
-        if waiting.read():
+        known = waiting.read() or 0
+        size = known + len(record[0]) + _MESSAGE_BYTES
+        waiting.write(size)
+        if size >= self._settings.max_waiting_bytes:
+            yield from self._flush(element[0], LATE if closed.read() else EARLY, records, waiting)
             return
-        waiting.write(True)
+        if known:
+            return
         waited.set(Timestamp.of(self._clock() + self._settings.max_wait))
         if not closed.read():
             # For a window that is over and forgotten this is in the past, and so it fires at once.

@@ -29,19 +29,40 @@ _NOT_STORED = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL")
 _STREAM_COUNT = 1000  # at most; BigQuery gives fewer for what is small
 
 
-def check_input_table(table: Table, text_field: str, id_field: str, flag: str = "--input") -> None:
-    """Looks before the start whether a table is there, with a text in each row.
+def check_input_table(
+    table: Table, text_field: str, id_field: str, flag: str = "--input", method: str = "DIRECT_READ"
+) -> None:
+    """Looks before the start whether a table is there, with a text in each row, and can be read.
 
     Raises:
         ValueError: If not, in one line.
     """
+    if method == "DIRECT_READ":
+        check_whole(table, flag, "use --read_method=EXPORT, or a --query")
     found = find_table(table, flag)
     if found is None:
         raise ValueError(f"{flag}={table}: there is no such table")
     if found.table_type in _NOT_STORED:
         select = f"SELECT {id_field}, {text_field} FROM `{standard_name(table)}`"
         raise ValueError(f"{flag}={table} is {found.table_type}, which holds no rows to read; give --query='{select}'")
+    if method == "DIRECT_READ" and found.require_partition_filter:
+        raise ValueError(f"{flag}={table} is read only with a filter on its partitions; give a --query with one")
     check_text_column(found.schema, text_field, id_field, f"{flag}={table}")
+
+
+def check_whole(table: Table, flag: str, instead: str) -> None:
+    """Refuses a partition (`table$20261124`), for which Google's client asks the Storage API for the whole table.
+
+    Args:
+        table: The table.
+        flag: Where it was given.
+        instead: What to do, for the sentence of a refusal.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if table != table.whole:
+        raise ValueError(f"{flag}={table} is a partition, and a table can only be read as a whole; {instead}")
 
 
 def check_query(query: str, project: str | None, text_field: str, id_field: str, flag: str = "--query") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 
+from pipeline import PROGRAM
 from pipeline.pubsub.messages import BadTimestampError, Message, event_time
 from pipeline.pubsub.subscription import SubscriptionSettings
 from pipeline.sources.direct_pull import PullOnDirectRunner, runs_direct
@@ -99,12 +101,14 @@ class ReadMessages(beam.PTransform):
     as late. The true event time is the document's `timestamp`.
 
     Args:
-        source: `projects/P/subscriptions/S`, or on Dataflow `projects/P/topics/T`.
+        source: `projects/P/subscriptions/S`; or on Dataflow and the DirectRunner `projects/P/topics/T`, of which a
+            subscription is made for the run: what was published before it, or is after it, is not read.
         input_format: One of `MESSAGE_FORMATS`.
         text_field: For jsonl, the field with the text.
         id_field: For jsonl, the field with the id, used where there is no `id_attribute`.
         id_attribute: The attribute with the id. Messages of the same id within ten minutes are one.
         timestamp_attribute: The attribute with the event time.
+        hold_seconds: How long a sink may keep results before it writes them; their messages stay leased for it.
 
     Raises:
         ValueError: If the format is unknown, or a topic is to be read where only a subscription can be.
@@ -119,6 +123,7 @@ class ReadMessages(beam.PTransform):
         *,
         id_attribute: str | None = None,
         timestamp_attribute: str | None = None,
+        hold_seconds: float = 0,
     ) -> None:
         super().__init__()
         if input_format not in MESSAGE_FORMATS:
@@ -126,6 +131,7 @@ class ReadMessages(beam.PTransform):
         self._source = source
         self._id_attribute = id_attribute
         self._timestamp_attribute = timestamp_attribute
+        self._hold_seconds = hold_seconds
         self._parse = partial(
             parse_message,
             input_format=input_format,
@@ -136,7 +142,14 @@ class ReadMessages(beam.PTransform):
         )
 
     def expand(self, pbegin: Any) -> ReadResult:
-        return read_messages(pbegin, self._source, self._parse, self._id_attribute, self._timestamp_attribute)
+        return read_messages(
+            pbegin,
+            self._source,
+            self._parse,
+            self._id_attribute,
+            self._timestamp_attribute,
+            hold_seconds=self._hold_seconds,
+        )
 
 
 def read_messages(
@@ -145,21 +158,44 @@ def read_messages(
     parse: Callable[[Message], Iterator[Document | Failure]],
     id_attribute: str | None = None,
     timestamp_attribute: str | None = None,
+    *,
+    hold_seconds: float = 0,
 ) -> ReadResult:
     """The steps from a subscription to what a function makes of its messages; see `ReadMessages`."""
-    messages = pbegin | "Pull" >> _pull(pbegin.pipeline, source, id_attribute, timestamp_attribute)
+    pull = _pull(pbegin.pipeline, source, id_attribute, timestamp_attribute, hold_seconds)
+    messages = pbegin | "Pull" >> pull
     return sort_outcomes(messages, "Parse", parse)
 
 
 def _pull(
-    pipeline: beam.Pipeline, source: str, id_attribute: str | None, timestamp_attribute: str | None
+    pipeline: beam.Pipeline,
+    source: str,
+    id_attribute: str | None,
+    timestamp_attribute: str | None,
+    hold_seconds: float,
 ) -> beam.PTransform:
     if pipeline.options.view_as(StandardOptions).runner == "DataflowRunner":
         return _PullNatively(source, id_attribute, timestamp_attribute)
-    if "/subscriptions/" not in source:
-        raise ValueError(f"--input={source} is a topic, which only Dataflow reads; name a subscription of it")
-    settings = SubscriptionSettings(source, id_attribute, timestamp_attribute)
-    return PullOnDirectRunner(settings) if runs_direct(pipeline) else PullSplittably(settings)
+    direct = runs_direct(pipeline)
+    if not direct and "/topics/" in source:
+        raise ValueError(f"--input={source} is a topic, which this runner does not read; name a subscription of it")
+    subscription, topic = _subscription_of(source)
+    settings = SubscriptionSettings(
+        subscription,
+        id_attribute,
+        timestamp_attribute,
+        topic=topic,
+        max_lease_seconds=SubscriptionSettings.max_lease_seconds + hold_seconds,
+    )
+    return PullOnDirectRunner(settings) if direct else PullSplittably(settings)
+
+
+def _subscription_of(source: str) -> tuple[str, str | None]:
+    """The subscription to read, and the topic that it is to be made of for the run, if it is."""
+    project, _, topic = source.partition("/topics/")
+    if not topic:
+        return source, None
+    return f"{project}/subscriptions/{PROGRAM}-{uuid.uuid4().hex[:16]}", source
 
 
 class _PullNatively(beam.PTransform):

@@ -19,7 +19,7 @@ from pipeline.pubsub.messages import Message
 from pipeline.schemas import FAILURE_FIELDS
 from pipeline.sinks.bigquery_tables import schema_problems
 from pipeline.sinks.pubsub import failure_row_of, has_payload_as_data
-from pipeline.sources.bigquery import QUERY_SOURCE, read_rows, read_table
+from pipeline.sources.bigquery import QUERY_SOURCE, check_whole, read_rows, read_table
 from pipeline.sources.files import Shard
 from pipeline.sources.formats import guess_input_format
 from pipeline.sources.jsonl import parse_object
@@ -222,6 +222,7 @@ def check_replay_table(table: Table, flag: str = "--replay") -> None:
     Raises:
         ValueError: If not, in one line.
     """
+    check_whole(table, flag, "name the table")
     found = find_table(table, flag)
     if found is None:
         raise ValueError(f"{flag}={table}: there is no such table")
@@ -241,6 +242,7 @@ class ReadFailures(beam.PTransform):
         input_format: One of `REPLAY_FORMATS`: what the records are, not the dead letter.
         text_field: Field of a JSON record with the text.
         id_field: Field of a JSON record with the id.
+        hold_seconds: As for `ReadMessages`.
 
     Raises:
         ValueError: If records of the format cannot be read again, or the place is none of these.
@@ -252,12 +254,14 @@ class ReadFailures(beam.PTransform):
         input_format: str = "auto",
         text_field: str = "text",
         id_field: str = "id",
+        hold_seconds: float = 0,
     ) -> None:
         super().__init__()
         check_replay_format(input_format)
         if not isinstance(place, Files | Table | Subscription):
             raise ValueError(f"{place} is neither files nor a table nor a subscription")
         self._place = place
+        self._hold_seconds = hold_seconds
         self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}
 
     def expand(self, pbegin: Any) -> ReadResult:
@@ -265,6 +269,6 @@ class ReadFailures(beam.PTransform):
             return read_files(pbegin, str(self._place), "jsonl", partial(read_failure_lines, **self._settings))
         if isinstance(self._place, Subscription):
             read = partial(read_failure_message, source=str(self._place), **self._settings)
-            return read_messages(pbegin, str(self._place), read)
+            return read_messages(pbegin, str(self._place), read, hold_seconds=self._hold_seconds)
         read = partial(read_failure_stream, source=str(self._place), **self._settings)
         return read_table(pbegin, self._place, _COLUMNS, read)

@@ -24,12 +24,18 @@ from services.pubsub_queue import Message
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
 """Whether tests take the time to try much: `BEAM_NER_LONG=1`."""
 START_SECONDS = 150.0 if LONG else 40.0  # of a process on a busy machine, until its first result
+SETTLE_SECONDS = 120.0 if LONG else 30.0  # until what is done is acknowledged, and what came again is
 PROJECT = "projects/beam-ner-tests"
 SOURCE = f"{PROJECT}/topics/letters"
 SUBSCRIPTION = f"{PROJECT}/subscriptions/letters"
 RESULTS = f"{PROJECT}/topics/entities"
 DEAD = f"{PROJECT}/topics/entities-failures"
 NAMES = ["Ann Smith", "Tom Baker", "Emily Clark", "Karen Miller", "Robert Brown", "Susan Hill"]
+
+
+def seconds_for(letters: int) -> float:
+    """How long a process may take, from its start, until so many results are out on a busy machine."""
+    return START_SECONDS + 20 + letters / 40
 
 
 def text(number: int) -> str:
@@ -152,8 +158,8 @@ class Stream:
             finally:
                 over.set()
         letters = flow.result()
-        self.wait_for_results(letters, START_SECONDS + 20 + letters / 40)
-        self.wait_for_acknowledgements(30)
+        self.wait_for_results(letters, seconds_for(letters))
+        self.wait_for_acknowledgements(SETTLE_SECONDS)
         return letters
 
     def _flow(self, letters: int, a_second: int, over: threading.Event) -> int:

@@ -237,6 +237,12 @@ MISTAKES = {
     "rows to replace": (["--write_disposition=WRITE_TRUNCATE"], ["WRITE_TRUNCATE", "FILE_LOADS"]),
     "a dead letter that is the output": (["--dead_letter={d}.entities"], ["--dead_letter=", "the same"]),
     "no dead letter": (["--input=", "--replay={d}.letters"], ["--replay=", "no table of failures"]),
+    "a view": (["--output={d}.view"], ["--output=", "VIEW, which takes no rows"]),
+    "a partition to read": (["--input={d}.letters$20261124"], ["--input=", "$20261124 is a partition", "--query"]),
+    "a partition to replay": (["--input=", "--replay={d}.letters$20261124"], ["--replay=", "is a partition"]),
+    "what it reads": (["--output={d}.letters"], ["--input=", "where this run writes"]),
+    "a partition of what it reads": (["--output={d}.letters$20261124"], ["--input=", "where this run writes"]),
+    "failures among what it reads": (["--dead_letter={d}.letters"], ["--input=", "where this run writes"]),
     "a format of rows": (["--input_format=jsonl"], ["--input_format='jsonl'", "columns"]),
 }
 
@@ -244,6 +250,9 @@ MISTAKES = {
 def test_mistakes_are_told_in_one_line(dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
     make_table(table_in(dataset, "letters"), "id STRING, body STRING, number INTEGER")
     make_table(table_in(dataset, "narrow"), "id STRING")
+    view = bigquery.Table(f"{dataset}.view")
+    view.view_query = f"SELECT id FROM `{dataset}.letters`"
+    bigquery.Client().create_table(view)
     name = dataset.replace(".", ":")
     good = [f"--input={name}.letters", "--text_field=body", f"--output={name}.entities", INSERTS]
     for flags, told in MISTAKES.values():
@@ -255,4 +264,4 @@ def test_mistakes_are_told_in_one_line(dataset: str, capsys: pytest.CaptureFixtu
         assert err.count("\n") == 1
         assert all(part in err for part in told), err
     tables = [table.table_id for table in bigquery.Client().list_tables(dataset)]
-    assert sorted(tables) == ["letters", "narrow"]  # and nothing has been made
+    assert sorted(tables) == ["letters", "narrow", "view"]  # and nothing has been made

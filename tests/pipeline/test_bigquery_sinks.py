@@ -360,6 +360,13 @@ def test_failures_alike_have_a_row_each_and_deliveries_of_one_message_do_not(dat
     assert len(rows_of(table)) == 5
 
 
+def test_records_alike_have_a_row_each_and_deliveries_of_one_message_do_not(table: Table) -> None:
+    twins = [a_result("row-1f", receipt=None)] * 3
+    write(WriteResultTable(table, "first"), [*twins, a_result("m"), a_result("m", receipt="another")])
+    write(WriteResultTable(table, "first"), twins)  # a bundle that is tried again
+    assert sorted(row["id"] for row in rows_of(table)) == ["m", "row-1f", "row-1f", "row-1f"]
+
+
 # Tables
 
 

@@ -175,6 +175,21 @@ def test_a_view_is_told_from_a_table(dataset: str) -> None:
         check_input_table(table_in(dataset, "v"), "text", "id")
 
 
+def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As BigQuery answers; the tests' server keeps this setting elsewhere."""
+    answer = {
+        "tableReference": {"projectId": "p", "datasetId": "d", "tableId": "t"},
+        "schema": {"fields": [{"name": "text", "type": "STRING"}]},
+        "requirePartitionFilter": True,
+    }
+    found = bigquery.Table.from_api_repr(answer)
+    monkeypatch.setattr("pipeline.sources.bigquery.find_table", lambda *_: found)
+    table = Table("p", "d", "t")
+    with pytest.raises(ValueError, match="only with a filter on its partitions; give a --query"):
+        check_input_table(table, "text", "id")
+    check_input_table(table, "text", "id", method="EXPORT")
+
+
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
     monkeypatch.setattr(pipeline.bigquery, "CHECK_RETRY", pipeline.bigquery.CHECK_RETRY.with_timeout(1))

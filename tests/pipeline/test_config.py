@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import pytest
 
+from pipeline import places
 from pipeline.checks.tables import check_tables
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
@@ -51,3 +53,7 @@ def test_failures_are_loaded_only_where_results_are(flags: list[str], methods: t
     options = parse(["--input=in.txt", *flags]).view_as(NerOptions)
     settings = check_tables(options, place_of(options.output), streaming=False)
     assert (settings.write_method, settings.failure_method) == methods
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(places).failed == 0

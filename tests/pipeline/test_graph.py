@@ -22,6 +22,7 @@ from pipeline.options import NerOptions
 from pipeline.places import Files, Subscription, Table, Topic
 from pipeline.run import main
 from pipeline.sinks import WriteWindowedFailures, WriteWindowedResults
+from pipeline.sources.direct_pull import PullOnDirectRunner
 from pipeline.sources.files import Shard
 from transforms import ClassifyTokens, Document, DocumentEntities, Failure, GroupEntities, PreEntities
 
@@ -124,6 +125,12 @@ def test_coders_of_other_ends(name: str, tmp_path: Path) -> None:
         assert not [
             label for label in found if not label.startswith(("WriteResults/Windows/", "WriteFailures/Windows/"))
         ]
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("pubsub_to_pubsub", 3600), ("pubsub_to_files", 3660)])
+def test_messages_stay_leased_while_their_results_wait_for_a_file(name: str, seconds: int, tmp_path: Path) -> None:
+    (pull,) = graphs.transforms_of(between(name, tmp_path), PullOnDirectRunner)
+    assert pull.settings.max_lease_seconds == seconds
 
 
 def test_labels_of_windowed_files(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import statistics
 import time
@@ -17,7 +18,20 @@ from pathlib import Path
 
 import pytest
 from services.pubsub_queue import Counts, Message
-from streams import DEAD, LONG, RESULTS, SOURCE, START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, text
+from streams import (
+    DEAD,
+    LONG,
+    RESULTS,
+    SETTLE_SECONDS,
+    SOURCE,
+    START_SECONDS,
+    SUBSCRIPTION,
+    Stream,
+    latencies_said,
+    letter,
+    seconds_for,
+    text,
+)
 
 from pipeline.run import main
 from pipeline.sinks.pubsub import failure_payload
@@ -121,7 +135,9 @@ def test_after_idleness_a_letter_comes_out_soon(life: Life) -> None:
 
 def test_the_model_is_loaded_once(life: Life) -> None:
     assert len(life.ids) > (10_000 if LONG else 2_000)
-    assert life.log.count("loaded model") == 1
+    counters = dict(re.findall(r"(\w+) (\d+)", re.findall("counters: (.*)", life.log)[-1]))
+    assert counters["model_loads"] == "1"
+    assert counters["acknowledged"] == counters["documents"] == str(len(life.ids))
 
 
 def test_sigterm_ends_the_run_when_what_is_in_work_is_done(life: Life) -> None:
@@ -169,8 +185,8 @@ def test_a_letter_that_is_delivered_three_times_has_one_result(stream: Callable[
     thrice.publish([letter(number) for number in range(letters)])
     thrice.publish([letter(5), letter(6)])  # other messages, by the same ids
     thrice.start()
-    thrice.wait_for_results(letters, START_SECONDS)
-    thrice.wait_for_acknowledgements(30)
+    thrice.wait_for_results(letters, seconds_for(letters))
+    thrice.wait_for_acknowledgements(SETTLE_SECONDS)
     assert set(thrice.ids().values()) == {1}
     assert len(thrice.ids()) == letters
     assert thrice.broker.counts(SUBSCRIPTION).deliveries >= 3 * letters + 6
@@ -233,7 +249,11 @@ def _key(message: Message) -> str:
 P = "projects/beam-ner-tests"
 MISTAKES = {
     "no such subscription": ([f"--input={P}/subscriptions/gone"], ["--input=", "gone", "no such subscription"]),
-    "a topic to read": ([f"--input={P}/topics/letters"], ["--input=", "only Dataflow", "subscription"]),
+    "a topic to read elsewhere": (
+        [f"--input={P}/topics/letters", "--runner=PrismRunner"],
+        ["--input=", "only Dataflow and the DirectRunner", "subscription"],
+    ),
+    "a topic that is written": ([f"--input={RESULTS}"], ["--input=", "where this run writes"]),
     "no such topic": ([f"--output={P}/topics/gone"], ["--output=", "gone", "no such topic"]),
     "no topic for failures": (
         [f"--output={P}/topics/letters", "--dead_letter="],

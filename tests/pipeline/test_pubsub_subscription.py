@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -161,6 +162,15 @@ def test_what_is_delivered_again_is_not_handed_on_again(
     assert broker.wait_for(lambda: broker.unacknowledged(SUBSCRIPTION) == 1, 5)
 
 
+def test_an_id_is_not_taken_for_another_message_s_own(
+    broker: Broker, open_reader: Callable[..., PulledSubscription]
+) -> None:
+    reader = open_reader(id_attribute="key")
+    [number] = broker.publish(TOPIC, [Sent(b"no key")])
+    broker.publish(TOPIC, [Sent(b"a key like the other's number", {"key": number})])
+    assert len(take(reader, 2)) == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "most"),
     [({"max_waiting": 100}, 1100), ({"max_waiting_bytes": 100_000}, 1100), ({"max_held": 150}, 1150)],
@@ -212,6 +222,27 @@ def test_a_drain_gives_back_what_was_not_begun(broker: Broker, open_reader: Call
     done(reader, taken)
     assert reader.close(5) == 0
     assert broker.unacknowledged(SUBSCRIPTION) == 7
+
+
+def test_an_end_waits_until_all_is_given_back(
+    broker: Broker, open_reader: Callable[..., PulledSubscription], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.publish(TOPIC, [f"m{n}" for n in range(10)])
+    reader = open_reader()
+    assert broker.wait_for(lambda: broker.outstanding(SUBSCRIPTION) == 10, 5)
+    give_back, begun = reader._calls.give_back, threading.Event()
+
+    def slowly(ack_ids: list[str]) -> None:
+        if ack_ids:
+            begun.set()
+            time.sleep(0.5)
+        give_back(ack_ids)
+
+    monkeypatch.setattr(reader._calls, "give_back", slowly)
+    reader.drain()
+    assert begun.wait(5)
+    reader.close(5)
+    assert broker.outstanding(SUBSCRIPTION) == 0
 
 
 def test_a_subscription_that_is_deleted_is_an_error(

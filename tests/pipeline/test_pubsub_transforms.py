@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import graphs
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
@@ -122,7 +123,7 @@ def test_dataflow_reads_with_its_own_reader() -> None:
         # Only the options name Dataflow: the runner itself would look for its bucket when the pipeline is made.
         pipeline = beam.Pipeline(FnApiRunner(), options=options)
         _ = pipeline | ReadMessages(source, "text", id_attribute="key", timestamp_attribute="at")
-        native = _find(pipeline, beam.io.ReadFromPubSub)
+        (native,) = graphs.transforms_of(pipeline, beam.io.ReadFromPubSub)
         assert (native._source.id_label, native._source.timestamp_attribute) == ("key", "at")
         assert native._source.with_attributes
         assert source in (
@@ -131,25 +132,35 @@ def test_dataflow_reads_with_its_own_reader() -> None:
         )
 
 
-def _find(pipeline: beam.Pipeline, kind: type) -> Any:
-    found: list[Any] = []
+def test_a_topic_is_read_by_a_subscription_for_as_long_as_the_run(broker: Broker) -> None:
+    broker.publish(IN, [Sent(b"too early")])
+    pipeline = beam.Pipeline(BundleBasedDirectRunner(), options=STREAMING)
+    read = pipeline | ReadMessages(IN, "text", id_attribute="key")
+    _ = (read.documents | beam.Map(result_of) | WriteResultMessages(OUT)).receipts | Acknowledge()
+    made: list[str] = []
 
-    class Visitor(beam.pipeline.PipelineVisitor):
-        def enter_composite_transform(self, node: Any) -> None:
-            if isinstance(node.transform, kind):
-                found.append(node.transform)
+    def all_out() -> bool:
+        others = set(broker.subscriptions(IN)) - {SUBSCRIPTION}
+        if others and not made:
+            made.extend(others)
+            broker.publish(IN, [Sent(b"Ann", {"key": str(n)}) for n in range(300)])
+        return bool(made) and len(broker.messages(OUT)) == 300 and broker.unacknowledged(made[0]) == 0
 
-        def visit_transform(self, node: Any) -> None:
-            self.enter_composite_transform(node)
-
-    pipeline.visit(Visitor())
-    (transform,) = found
-    return transform
+    assert run_until(pipeline, all_out, 20)
+    assert {m.attributes["id"] for m in broker.messages(OUT)} == {str(n) for n in range(300)}
+    assert broker.subscriptions(IN) == [SUBSCRIPTION]
 
 
-def test_a_topic_is_not_read_off_dataflow() -> None:
-    with pytest.raises(ValueError, match="only Dataflow reads"):
-        _ = beam.Pipeline(BundleBasedDirectRunner(), options=STREAMING) | ReadMessages(IN, "text")
+def test_a_topic_that_nobody_may_subscribe_to_is_told(broker: Broker) -> None:
+    pipeline = beam.Pipeline(BundleBasedDirectRunner(), options=STREAMING)
+    _ = pipeline | ReadMessages(f"{P}/topics/gone", "text")
+    with pytest.raises(Exception, match="Resource not found"):
+        pipeline.run().wait_until_finish()
+
+
+def test_a_topic_is_not_read_on_other_runners() -> None:
+    with pytest.raises(ValueError, match="which this runner does not read"):
+        _ = beam.Pipeline(FnApiRunner(), options=STREAMING) | ReadMessages(IN, "text")
 
 
 def test_an_unknown_format() -> None:
@@ -179,13 +190,22 @@ def write(given: list[Any], transform: beam.PTransform) -> tuple[list[str], list
     return sorted(_seen["receipts"]), _seen["failures"]
 
 
-def test_results_with_ordering_keys_keep_their_order(broker: Broker) -> None:
+def test_results_with_ordering_keys_keep_their_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = clients.publisher().publish
+    keys: list[set[str]] = []
+
+    def watched(request: Any, **settings: Any) -> Any:
+        keys.append({message.ordering_key for message in request.messages})
+        return publish(request=request, **settings)
+
+    monkeypatch.setattr(clients.publisher(), "publish", watched)
     receipts, failures = write(results(2500), WriteResultMessages(OUT, ordering_key_attribute="key"))
     assert failures == []
     assert receipts == sorted(f"receipt {n}" for n in range(2500))
     for key in ("k0", "k1", "k2"):
         ids = [int(m.attributes["id"][1:]) for m in broker.messages(OUT) if m.ordering_key == key]
         assert ids == list(range(int(key[1:]), 2500, 3))
+    assert {len(request) for request in keys} == {1}  # or the service would refuse it
 
 
 def test_a_message_that_the_service_refuses_takes_none_along(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

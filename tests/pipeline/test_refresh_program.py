@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -73,3 +74,5 @@ def test_a_model_is_replaced_twice_while_letters_flow(tmp_path: Path) -> None:
     assert {row["model"] for row in rows} == {str(model)}
     assert log.count("a new version cannot be used") == 1
     assert log.count("takes the place of") == 2
+    counters = re.findall("counters: (.*)", log)[-1].split(", ")
+    assert {"model_loads 1", "model_refreshes 2", "model_refresh_failures 1"} <= set(counters)

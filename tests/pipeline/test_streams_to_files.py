@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from services.pubsub_queue import Message
-from streams import LONG, START_SECONDS, SUBSCRIPTION, Stream, letter
+from streams import LONG, START_SECONDS, SUBSCRIPTION, Stream, letter, seconds_for
 
 from pipeline.sinks import window_files
 
@@ -59,7 +59,7 @@ def test_a_backlog_of_an_hour_goes_to_the_files_of_its_windows(tmp_path: Path) -
     with FileStream(tmp_path, "--window_seconds=600") as stream:
         stream.publish(itertools.chain(backlog[:1000], poison, backlog[1000:]))
         stream.start()
-        stream.wait_for_results(over, START_SECONDS + 20)  # of windows that are over
+        stream.wait_for_results(over, seconds_for(letters))  # of windows that are over
         assert stream.broker.unacknowledged(SUBSCRIPTION) > 0  # those of the open one, and the poison
         for _ in range(5):  # what had not come to its turn is given back, and a second process has it at once
             code, seconds = stream.terminate()
@@ -77,7 +77,11 @@ def test_a_backlog_of_an_hour_goes_to_the_files_of_its_windows(tmp_path: Path) -
     for path in stream.files():
         # A second process adds to the window that was open a file of its own; all others closed once.
         name = re.sub(r"-late\d+", "", path.name) if window_name(now, 600) in path.name else path.name
-        found[name].update(row["id"] for row in rows_in(path))
+        for row in rows_in(path):
+            found[name][row["id"]] += 1
+            number = row["id"].removeprefix("letter-")
+            attributes = {pair["key"]: pair["value"] for pair in row["attributes"]}
+            assert attributes == {"key": row["id"], "data": f"d{number}"}
     assert found == {name: dict.fromkeys(ids, 1) for name, ids in expected.items()}
     dead = [row for path in window_files(f"{tmp_path}/out/dead", ".jsonl") for row in rows_in(Path(path))]
     assert sorted(row["payloadBytes"] for row in dead) == ["Y2Fm6SAw", "Y2Fm6SAx", "Y2Fm6SAy"]

@@ -13,8 +13,10 @@ import itertools
 import json
 import lzma
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,7 +35,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import TimestampedValue
 
 from pipeline import preview
-from pipeline.schemas import csv_columns, result_row
+from pipeline.schemas import csv_columns, streamed_row
 from pipeline.sinks import WriteWindowedFailures, WriteWindowedResults, whole_files, window_files
 from pipeline.sinks.rendering import ResultFormat
 from pipeline.sinks.whole_files import UnwritableError, put_file
@@ -47,7 +49,9 @@ SECOND = "20251125T120100Z-20251125T120200Z"
 
 def result(name: str, timestamp: float | None, text: str = "Zoë 🙂") -> DocumentEntities:
     entities = (Entity("PER", 0.123456789012345, "zoë ##🙂", 0, 5, text, None), Entity("ORG", 1.0, "=a,b", None, None))
-    return DocumentEntities(name, entities, 7, 1, False, "m", "rev", "first", text, {}, timestamp, f"receipt-{name}")
+    return DocumentEntities(
+        name, entities, 7, 1, False, "m", "rev", "first", text, {"key": name, "🙂": ""}, timestamp, f"receipt-{name}"
+    )
 
 
 def stream(*events: Any) -> test_stream.TestStream:
@@ -122,9 +126,10 @@ def test_window_of_a_time(timestamp: float, seconds: int, expected: int) -> None
     assert window_start(timestamp, seconds) == expected
 
 
-@pytest.mark.parametrize("start", [-62135510400, 0, NOON, 253402214340])
-def test_names_are_those_of_their_years(start: int) -> None:
-    first, last = WindowShard(start, 60, 0, 1).window.split("-")
+@pytest.mark.parametrize("seconds", [60, 7 * 86400])
+@pytest.mark.parametrize("timestamp", [-62135510400, 0, NOON, 253402214340, 253402214399])
+def test_names_are_those_of_their_years(timestamp: int, seconds: int) -> None:
+    first, last = WindowShard(window_start(timestamp, seconds), seconds, 0, 1).window.split("-")
     assert len(first) == len(last) == len("20251125T120000Z")
 
 
@@ -157,7 +162,8 @@ def test_results_are_in_the_files_of_their_windows(tmp_path: Path) -> None:
     assert run(source, Sink(tmp_path / "x")) == ["receipt-a", "receipt-b", "receipt-c"]
     assert contents(tmp_path) == {f"x-{FIRST}-00000-of-00001.jsonl": ["a", "b"], f"x-{SECOND}-00000-of-00001.jsonl": ["c"]}  # fmt: skip
     (row, _) = lines(tmp_path / f"x-{FIRST}-00000-of-00001.jsonl")
-    assert row == json.loads(json.dumps(result_row(result("a", 0), True)))
+    assert row == json.loads(json.dumps(streamed_row(result("a", 0), True)))
+    assert row["attributes"] == [{"key": "key", "value": "a"}, {"key": "🙂", "value": ""}]
 
 
 def test_late_results_are_in_files_of_their_own(tmp_path: Path) -> None:
@@ -205,6 +211,14 @@ def test_what_waits_is_written_while_its_window_is_open(tmp_path: Path) -> None:
     source = stream(result("a", NOON), ("clock", 1001), result("b", NOON), ("watermark", 61))
     assert run(source, Sink(tmp_path / "x")) == ["receipt-a", "receipt-b"]
     assert contents(tmp_path) == {f"x-{FIRST}-early1-00000-of-00001.jsonl": ["a"], f"x-{FIRST}-00000-of-00001.jsonl": ["b"]}  # fmt: skip
+
+
+def test_what_waits_is_written_when_it_is_much(tmp_path: Path) -> None:
+    """Three records and a part of a fourth have room; what comes later begins to wait anew."""
+    source = stream(*(result(name, NOON) for name in "abcde"), ("clock", 500), result("f", NOON), ("watermark", 61))
+    assert run(source, Sink(tmp_path / "x", max_waiting_bytes=16_000)) == [f"receipt-{name}" for name in "abcdef"]
+    early, on_time = f"x-{FIRST}-early1-00000-of-00001.jsonl", f"x-{FIRST}-00000-of-00001.jsonl"
+    assert contents(tmp_path) == {early: ["a", "b", "c", "d"], on_time: ["e", "f"]}
 
 
 def test_shards_go_by_id(tmp_path: Path) -> None:
@@ -280,7 +294,7 @@ def test_binary_formats(tmp_path: Path, output_format: str) -> None:
             rows: list[Any] = list(fastavro.reader(opened))
     else:
         rows = pq.read_table(file).to_pylist()
-    assert rows == [result_row(result(name, 0), True) for name in "ab"]
+    assert rows == [streamed_row(result(name, 0), True) for name in "ab"]
 
 
 @pytest.mark.parametrize("name", ["jsonl", "csv", "avro", "parquet"])
@@ -371,9 +385,15 @@ class Flaky(LocalFileSystem):
         super().rename(*arguments)
 
 
+def no_links(source: str, target: str) -> None:
+    """As on a file system that has none."""
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
 @pytest.fixture
 def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Flaky]]:
     monkeypatch.setattr(FileSystems, "get_filesystem", staticmethod(lambda path: Flaky(PipelineOptions())))
+    monkeypatch.setattr(whole_files.os, "link", no_links)
     monkeypatch.setattr(whole_files._put.retry, "sleep", lambda seconds: None)
     monkeypatch.setattr(Flaky, "calls", Counter())
     yield Flaky
@@ -409,6 +429,30 @@ def test_no_file_overwrites_another(tmp_path: Path) -> None:
     (tmp_path / "17").unlink()  # by its reader, for example
     assert not Path(put_file(name_of, b"new")).samefile(tmp_path / "39")
     assert sorted(path.read_text() for path in tmp_path.iterdir()) == sorted([*(str(number) for number in range(40) if number != 17), "new"])  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["here", "a bucket"])
+def test_processes_that_write_at_once_take_names_of_their_own(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """As two programs do that read one subscription, and whose windows close in the same moment."""
+    folder = str(tmp_path) if where == "here" else request.getfixturevalue("bucket")
+    together, rounds = threading.Barrier(4), 5
+
+    def writes(number: int) -> list[str]:
+        names = []
+        for each in range(rounds):
+            together.wait(30)
+            names.append(put_file(f"{folder}/{each}-{{}}".format, b"%d" % number))
+        return names
+
+    with ThreadPoolExecutor(4) as pool:
+        names = dict(enumerate(pool.map(writes, range(4))))
+    found = FileSystems.match([f"{folder}/*"])[0].metadata_list
+    assert len(found) == 4 * rounds
+    for number, own in names.items():
+        for name in own:
+            assert FileSystems.open(name).read() == b"%d" % number
 
 
 def test_a_bundle_that_is_tried_again_makes_no_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,6 +498,7 @@ def test_a_second_run_adds_to_the_first(tmp_path: Path) -> None:
         ({"allowed_lateness_seconds": -1}, "allowed_lateness_seconds=-1 must be at least 0"),
         ({"allowed_lateness_seconds": float("nan")}, "allowed_lateness_seconds=nan must be"),
         ({"num_shards": -1}, "num_shards=-1 must be at least 1"),
+        ({"max_waiting_bytes": 0}, "max_waiting_bytes=0 must be at least 1"),
         ({"max_wait_seconds": -1}, "max_wait_seconds=-1 must be at least 0"),
         ({"output_format": "xml"}, "--output_format=xml is none of"),
         ({"output_format": "csv"}, "--include_text needs"),

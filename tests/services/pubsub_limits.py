@@ -50,6 +50,8 @@ def check_publish(request: Any) -> None:
         trouble = f"a message may have {ATTRIBUTES} attributes"
     elif any(len(message.ordering_key.encode()) > ORDERING_KEY_BYTES for message in request.messages):
         trouble = f"an ordering key may have {ORDERING_KEY_BYTES} bytes"
+    elif len({message.ordering_key for message in request.messages}) > 1:
+        trouble = "all messages of a request must have no ordering key, or the same"
     elif not all(_attributes_fit(message.attributes) for message in request.messages):
         trouble = (
             f"attribute keys may have {ATTRIBUTE_KEY_BYTES} bytes (and not be empty), values {ATTRIBUTE_VALUE_BYTES}"

@@ -284,6 +284,13 @@ def test_almost_ten_megabytes_pass(broker, subscription, publisher):
     assert len(received.message.data) == 9_999_900
 
 
+def test_a_request_has_one_ordering_key(broker, publisher):
+    broker.create_topic(TOPIC)
+    messages = [{"data": b"x", "ordering_key": key} for key in "ab"]
+    with pytest.raises(exceptions.InvalidArgument, match="no ordering key, or the same"):
+        PublisherClient.publish(publisher, topic=TOPIC, messages=messages, retry=None)
+
+
 @pytest.mark.parametrize(
     ("more", "error"),
     [
