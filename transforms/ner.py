@@ -9,15 +9,15 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.typehints.decorators import no_annotations
 
 from transforms.aggregation import WINDOW_JOINS, AggregationStrategy, find_entities
-from transforms.checkpoints import EMBEDDED_MODEL, tokenizer_folder
+from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.coders import Outcome
 from transforms.documents import Document, DocumentEntities, Failure
 from transforms.engines import check_choice
+from transforms.known_tokenizers import recall
 from transforms.labels import LabelScheme
 from transforms.metrics import NAMESPACE
 from transforms.model_handler import TokenClassificationModelHandler, encoded
 from transforms.pre_entities import PreEntities
-from transforms.tokenization import load_tokenization
 
 _FAILURES = "failures"
 
@@ -160,7 +160,8 @@ def group_document(
 ) -> DocumentEntities:
     """The entities of one document; see `GroupEntities`.
 
-    The tokenizer that renders the words is found by the name that the pre-entities carry, once a process.
+    The tokenizer that renders the words is that of the model if this process has loaded it, and is otherwise found by
+    the name that the pre-entities carry, once a process.
 
     Raises:
         ValueError: if the strategy needs words, and the tokenizer knows none.
@@ -171,7 +172,7 @@ def group_document(
             f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and that of model={model.name!r}"
             " is slow; use simple or none"
         )
-    tokenization = load_tokenization(tokenizer_folder(model.tokenizer, model.tokenizer_revision))
+    tokenization = recall(model.tokenizer, model.tokenizer_revision)
     entities = find_entities(
         pre_entities,
         strategy,
