@@ -14,6 +14,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
 MANIFEST = "SHA256SUMS"
 """Name of a file with the checksums of the others, as the program `sha256sum` writes it."""
 
+_BLOCK = 1 << 20  # bytes
 _LARGEST_CONFIG = 1 << 24  # bytes
 _WEIGHT_ENDINGS = (".safetensors", ".onnx", ".onnx_data", ".bin")
 
@@ -62,14 +64,7 @@ class Checkpoint:
     @property
     def weights(self) -> list[Path]:
         """All its files of weights, of any kind."""
-        return sorted(
-            {
-                path
-                for pattern in ("*", "onnx/*")
-                for path in self.folder.glob(pattern)
-                if path.suffix in _WEIGHT_ENDINGS
-            }
-        )
+        return _weights(self.folder)
 
     @property
     def pickles(self) -> list[Path]:
@@ -171,14 +166,35 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
 
 def content_hash(folder: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
+    tokenizer = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
+    return hash_files(sorted({*tokenizer, *_weights(folder)}), folder)[:12]
+
+
+def _weights(folder: Path) -> list[Path]:
+    found = [*folder.glob("*"), *folder.glob("onnx/*")]
+    return sorted(path for path in found if path.suffix in _WEIGHT_ENDINGS)
+
+
+def hash_files(paths: Iterable[Path], folder: Path) -> str:
+    """The SHA-256 of files in this order: of their names in a folder, sizes and contents."""
     digest = hashlib.sha256()
-    patterns = [*TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.onnx_data", "onnx/*.onnx_data", "*.bin"]
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+    for path in paths:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:12]
+        _add_file(digest, path)
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    _add_file(digest, path)
+    return digest.hexdigest()
+
+
+def _add_file(digest: Any, path: Path) -> None:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
 
 
 def cache_folder() -> Path:
