@@ -19,12 +19,14 @@ from transforms import (
     ClassifyTokens,
     Document,
     DocumentEntities,
+    Entity,
     GroupEntities,
     PreEntities,
     TokenClassificationModelHandler,
     TokenClassifier,
 )
 from transforms.model_handler import _load
+from transforms.ner import count_labels
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
 FOUND = [("GIVEN_NAME", "Ann"), ("SURNAME", "Smith"), ("BUILDING_NUMBER", "12"), ("STREET_NAME", "Baker Street"), ("CITY", "London")]  # fmt: skip
@@ -244,3 +246,14 @@ def test_counters() -> None:
     assert counters["windows"] == 2
     assert counters["tokens"] > 1200
     assert counters["entities"] >= len(FOUND)
+    of_labels = {name: count for name, count in counters.items() if name.startswith("entities_")}
+    assert {"entities_CITY": 1, "entities_STREET_NAME": 1}.items() <= of_labels.items()
+    assert sum(of_labels.values()) == counters["entities"]
+
+
+def test_labels_beyond_the_first_share_a_counter() -> None:
+    labels = ("O", "B-a/b", *(f"B-{number}" for number in range(100)))
+    entities = [Entity(label, 1, "x", 0, 1) for label in ("a/b", "B-a/b", "7", "98", "99")]
+    assert count_labels(entities, labels) == {
+        "entities_a_b": 1, "entities_B_a_b": 1, "entities_7": 1, "entities_of_other_labels": 2,
+    }  # fmt: skip
