@@ -33,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=1024, help="documents a turn (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each choice (default: %(default)s)")
+    parser.add_argument("--watch", action="store_true", help="measure only what the limit on a batch's time costs")
     arguments = parser.parse_args()
 
     from benchmarks.rampart import rampart_torch
@@ -42,6 +43,10 @@ def main() -> int:
     texts = documents(arguments.documents)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = str(rampart_torch(Path(scratch) / "rampart-torch"))
+        if arguments.watch:
+            rates = watched(checkpoint, texts, arguments.rounds)
+            print(f"with a limit on a batch's time, {rates['limit'] / rates['none']:.3f} of the speed without")
+            return 0
         results = {
             "machine": machine(),
             "documents": len(texts),
@@ -170,6 +175,23 @@ def sorted_together(checkpoint: str, texts: list[str], rounds: int) -> dict[str,
         }
         for size, rate in rates.items()
     }
+
+
+def watched(checkpoint: str, texts: list[str], rounds: int) -> Rates:
+    """Documents/s (bf16) with a limit on the time of a batch, which a thread of its own then runs, and with none."""
+    from transforms import TokenClassifier
+
+    return _rates(
+        {
+            kind: TokenClassifier(
+                checkpoint, aggregation_strategy="first", engine="openvino", precision="bf16",
+                batch_timeout_seconds=seconds,
+            )
+            for kind, seconds in (("none", 0), ("limit", 600))
+        },
+        texts,
+        rounds,
+    )  # fmt: skip
 
 
 def _padding(batches: Sequence[Batch]) -> float:

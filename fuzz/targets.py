@@ -14,7 +14,8 @@ from pipeline.pubsub.messages import Message, attribute_problem
 from pipeline.schemas import failure_json_row
 from pipeline.sinks.jsonl import json_line
 from pipeline.sources import csv, jsonl, text
-from pipeline.sources.files import COMPRESSION_ENDINGS, UnreadableError, decompress
+from pipeline.sources.compression import COMPRESSION_ENDINGS, decompress
+from pipeline.sources.limits import UnreadableError
 from pipeline.sources.lines import BOM, split_lines, strip_ending
 from pipeline.sources.pubsub import MESSAGE_FORMATS, document_of_message
 from pipeline.sources.records import BadRecordError, DocumentFields
@@ -125,9 +126,9 @@ def _row_of(data: bytes) -> dict[str, object]:
 
 def compressed(data: bytes) -> None:
     """Compressed streams: whatever they are, they end in the one error that readers know, or at their end."""
-    for ending in COMPRESSION_ENDINGS:
+    for kind in [*COMPRESSION_ENDINGS.values(), "deflate"]:
         try:
-            _drain(decompress(_blocks(data), ending))
+            _drain(decompress(_blocks(data), kind))
         except UnreadableError as problem:
             _check_quotes_nothing(str(problem), data)
 

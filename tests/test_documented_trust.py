@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,22 @@ def test_metrics_of_run_inference_are_beams(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(beam.metrics.Metrics, "distribution", remember)
     _MetricsCollector(NAMESPACE)
     assert sorted(tables(METRICS)[1]) == sorted(made)
+
+
+def test_the_dashboard_shows_metrics_that_there_are() -> None:
+    counters, of_inference = tables(METRICS)
+    ends = ("_COUNT", "_MEAN", "_MIN", "_MAX")
+    known = {*counters, *(name + end for name in of_inference for end in ends), "entities_.+"}
+    dashboard = json.loads((ROOT / "docs" / "dashboard.json").read_text("utf-8"))
+    shown: set[str] = set()
+    for tile in dashboard["mosaicLayout"]["tiles"]:
+        for data_set in tile["widget"]["xyChart"]["dataSets"]:
+            query = data_set["timeSeriesQuery"]["prometheusQuery"]
+            names = [name for group in re.findall(r'metric_name=~?"([^"]+)"', query) for name in group.split("|")]
+            assert names
+            shown.update(names)
+    assert shown <= known
+    assert set(counters) <= shown
 
 
 def test_every_test_that_vouches_for_something_is_there() -> None:

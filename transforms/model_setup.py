@@ -17,6 +17,7 @@ from transforms.checkpoints import (
     tokenizer_folder,
     window_length,
 )
+from transforms.known_tokenizers import remember
 from transforms.model_checks import check_manifest, check_vocabulary
 from transforms.tokenization import Tokenization, load_tokenization, own_tokenization
 
@@ -78,10 +79,11 @@ class ModelSetup:
         config = _load_config(checkpoint)
         if tokenizer is None:
             name, revision = checkpoint.name, checkpoint.tokenizer_revision or model_revision
-            tokenization = _load_tokenization("model", name, checkpoint.folder, special_tokens)
+            tokenization = _load_tokenization("model", name, revision, checkpoint.folder, special_tokens)
         elif isinstance(tokenizer, (str, os.PathLike)):
             name, revision = os.fspath(tokenizer), None
-            tokenization = _load_tokenization("tokenizer", name, tokenizer_folder(name, None), special_tokens)
+            folder = tokenizer_folder(name, None)
+            tokenization = _load_tokenization("tokenizer", name, revision, folder, special_tokens)
         else:
             name, revision = tokenizer.name_or_path, None
             tokenization = own_tokenization(tokenizer, special_tokens)
@@ -133,11 +135,15 @@ class ModelSetup:
             warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=3)
 
 
-def _load_tokenization(argument: str, name: str, folder: Path, special_tokens: str) -> Tokenization:
+def _load_tokenization(
+    argument: str, name: str, revision: str | None, folder: Path, special_tokens: str
+) -> Tokenization:
     try:
-        return load_tokenization(folder, special_tokens)
+        tokenization = load_tokenization(folder, special_tokens)
     except ValueError as error:
         raise ValueError(f"{argument}={name!r} {error}") from error
+    remember(name, revision, tokenization)
+    return tokenization
 
 
 def _load_config(checkpoint: Checkpoint) -> Any:

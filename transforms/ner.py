@@ -1,6 +1,9 @@
 """The two steps of named-entity recognition as Beam transforms."""
 
-from collections.abc import Collection, Iterator
+import functools
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -9,17 +12,19 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.typehints.decorators import no_annotations
 
 from transforms.aggregation import WINDOW_JOINS, AggregationStrategy, find_entities
-from transforms.checkpoints import EMBEDDED_MODEL, tokenizer_folder
+from transforms.checkpoints import EMBEDDED_MODEL
 from transforms.coders import Outcome
-from transforms.documents import Document, DocumentEntities, Failure
+from transforms.documents import Document, DocumentEntities, Entity, Failure
 from transforms.engines import check_choice
+from transforms.known_tokenizers import recall
 from transforms.labels import LabelScheme
 from transforms.metrics import NAMESPACE
 from transforms.model_handler import TokenClassificationModelHandler, encoded
 from transforms.pre_entities import PreEntities
-from transforms.tokenization import load_tokenization
 
 _FAILURES = "failures"
+_MOST_LABELS = 40
+_LONGEST_LABEL = 40  # characters
 
 
 class Classified(NamedTuple):
@@ -160,7 +165,8 @@ def group_document(
 ) -> DocumentEntities:
     """The entities of one document; see `GroupEntities`.
 
-    The tokenizer that renders the words is found by the name that the pre-entities carry, once a process.
+    The tokenizer that renders the words is that of the model if this process has loaded it, and is otherwise found by
+    the name that the pre-entities carry, once a process.
 
     Raises:
         ValueError: if the strategy needs words, and the tokenizer knows none.
@@ -171,7 +177,7 @@ def group_document(
             f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and that of model={model.name!r}"
             " is slow; use simple or none"
         )
-    tokenization = load_tokenization(tokenizer_folder(model.tokenizer, model.tokenizer_revision))
+    tokenization = recall(model.tokenizer, model.tokenizer_revision)
     entities = find_entities(
         pre_entities,
         strategy,
@@ -235,6 +241,7 @@ class _Group(beam.DoFn):
         self._grouped = Metrics.counter(NAMESPACE, "documents")
         self._entities = Metrics.counter(NAMESPACE, "entities")
         self._failed = Metrics.counter(NAMESPACE, "group_failures")
+        self._by_label: dict[str, Any] = {}
 
     def process(self, pre_entities: PreEntities) -> Iterator[Any]:
         try:
@@ -247,4 +254,35 @@ class _Group(beam.DoFn):
             return
         self._grouped.inc()
         self._entities.inc(len(result.entities))
+        for name, count in count_labels(result.entities, pre_entities.model.labels).items():
+            if name not in self._by_label:
+                self._by_label[name] = Metrics.counter(NAMESPACE, name)
+            self._by_label[name].inc(count)
         yield result
+
+
+def count_labels(entities: Iterable[Entity], labels: tuple[str, ...]) -> Counter[str]:
+    """How many entities of each label there are, by the names of their counters.
+
+    A model may have more labels than runners keep counters for: those beyond the first are counted together.
+
+    >>> entities = [Entity("CITY", 0.9, "york", 0, 4, "York"), Entity("CITY", 0.9, "rome", 5, 9, "Rome")]
+    >>> count_labels(entities, ("O", "B-CITY", "I-CITY"))
+    Counter({'entities_CITY': 2})
+
+    Args:
+        entities: The entities.
+        labels: The model's labels.
+    """
+    names = _counter_names(labels)
+    return Counter(names.get(entity.label, "entities_of_other_labels") for entity in entities)
+
+
+@functools.lru_cache(maxsize=8)
+def _counter_names(labels: tuple[str, ...]) -> dict[str, str]:
+    """By label and by entity group: each has a counter of its own, as long as there are not too many."""
+    names: dict[str, str] = {}
+    for kind in (LabelScheme.of(labels).groups, labels):
+        for label in list(dict.fromkeys(kind))[:_MOST_LABELS]:
+            names[label] = "entities_" + re.sub(r"\W", "_", label)[:_LONGEST_LABEL]
+    return names

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from transforms.checkpoints import TOKENIZER_FILES, cache_folder, content_hash, is_checkpoint_file
+from transforms.checkpoints import TOKENIZER_FILES, cache_folder, content_hash, hash_files, is_checkpoint_file
 
 _SCHEME = "sha256:"
 """What a revision begins with that names a tokenizer by the content of its files."""
@@ -49,11 +48,7 @@ def is_pinned(revision: str | None) -> bool:
 
 
 def _tokenizer_hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:24]
+    return hash_files(sorted(folder.iterdir()), folder)[:24]
 
 
 def _copied(folder: Path, names: Iterable[str], kind: str, hashed: Callable[[Path], str]) -> Path:

@@ -15,6 +15,7 @@ from google.pubsub_v1 import types
 
 from pipeline.pubsub.clients import TRANSIENT, publisher
 from pipeline.pubsub.messages import message_bytes
+from transforms.metrics import Counts
 
 _REQUEST_MESSAGES = 1000
 _REQUEST_BYTES = 4_000_000  # a larger single message goes alone
@@ -25,6 +26,7 @@ _PATIENCE_SECONDS = 300.0
 # What a message's own content can cause; any other error is not the message's fault.
 _REFUSALS = (exceptions.InvalidArgument, exceptions.OutOfRange)
 
+_counts = Counts()
 _logger = logging.getLogger(__name__)
 
 
@@ -132,7 +134,13 @@ def _call(topic: str, messages: list[Outgoing]) -> None:
     )(publisher().publish, request=types.PublishRequest.wrap(request), timeout=_CALL_SECONDS, retry=None)
 
 
+def take_counts() -> dict[str, int]:
+    """What happened in this process since the last call, ``publish_retries``: it may have on any thread."""
+    return _counts.take()
+
+
 def _tell_of_trouble(state: tenacity.RetryCallState) -> None:
+    _counts.add("publish_retries")
     if state.attempt_number == 3 and state.outcome is not None:
         error = state.outcome.exception()
         _logger.warning("nothing can be published for now: %s", type(error).__name__)

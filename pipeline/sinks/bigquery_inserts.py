@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tenacity
+from apache_beam.metrics import Metrics
 from google.api_core.exceptions import (
     BadRequest,
     Forbidden,
@@ -26,6 +27,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_bef
 
 from pipeline.bigquery import client_of, standard_name
 from pipeline.places import Table
+from transforms.metrics import NAMESPACE
 
 MAX_REQUEST_ROWS = 500
 """What BigQuery recommends; it allows 50,000."""
@@ -127,6 +129,7 @@ class Inserter:
         self._table = table
         self._client = client or client_of(table.project)
         self._retry_seconds = retry_seconds
+        self._retries = Metrics.counter(NAMESPACE, "insert_retries")
         self._retrying = Retrying(
             retry=retry_if_exception_type(_TransientError),
             wait=wait_random_exponential(multiplier=0.5, max=_MAX_WAIT_SECONDS),
@@ -223,6 +226,7 @@ class Inserter:
             ) from None
 
     def _log(self, state: RetryCallState) -> None:
+        self._retries.inc()
         error = state.outcome.exception() if state.outcome else None
         wait = state.next_action.sleep if state.next_action else 0.0
         _logger.warning("%s: attempt %d failed, next in %.1f s: %s", self._table, state.attempt_number, wait, error)

@@ -7,7 +7,7 @@ import re
 from apache_beam.io.filebasedsink import FileBasedSink
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.sources.files import compression_ending
+from pipeline.sources.compression import compression_ending
 from pipeline.sources.formats import FORMATS
 
 ENDINGS: dict[str, tuple[str, ...]] = {name: FORMATS[name].endings for name in ("jsonl", "csv", "avro", "parquet")}

@@ -20,7 +20,7 @@ from pipeline.pubsub.messages import (
     attribute_problem,
     fits,
 )
-from pipeline.pubsub.publishing import Outgoing, publish
+from pipeline.pubsub.publishing import Outgoing, publish, take_counts
 from pipeline.schemas import failure_json_row, result_row
 from pipeline.sinks.jsonl import json_line
 from pipeline.sinks.written import Written
@@ -203,6 +203,8 @@ class _PublishFn(beam.DoFn):
                 yield from self.refused(message, refusal)
             elif receipt := message.tag.receipt:
                 yield receipt
+        for name, count in take_counts().items():
+            Metrics.counter(NAMESPACE, name).inc(count)
 
     def refused(self, message: Outgoing, refusal: str) -> Iterator[Any]:
         raise NotImplementedError

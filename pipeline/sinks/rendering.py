@@ -23,7 +23,7 @@ import zstandard
 from pipeline.schemas import arrow_schema, avro_schema, csv_columns, streamed_fields, streamed_row
 from pipeline.sinks.csv import csv_line, entity_lines
 from pipeline.sinks.jsonl import failure_line, json_line
-from pipeline.sources.files import compression_ending
+from pipeline.sources.compression import compression_ending
 from transforms.documents import DocumentEntities, Failure
 
 _COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {

@@ -6,7 +6,8 @@ import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pipeline.sources.files import Shard, UnreadableError, read_blocks
+from pipeline.sources.files import Shard, read_blocks
+from pipeline.sources.limits import MAX_RECORD_BYTES, MAX_RECORD_VALUES, UnreadableError
 from pipeline.sources.lines import split_lines
 from pipeline.sources.records import BadRecordError, DocumentFields, document_of, require_fields
 from transforms.documents import Document, Failure
@@ -21,9 +22,9 @@ class Row:
 
     Attributes:
         offset: Place of its first byte in the (decompressed) file.
-        raw: Its bytes with the line ending, those within quotes too.
-        values: Its fields; none if it breaks the rules of quoting.
-        error: Which rule; empty if none.
+        raw: Its bytes with the line ending, those within quotes too; without the line that is too long, if one is.
+        values: Its fields; none if it breaks the rules of quoting, or is too large.
+        error: What is wrong with it; empty if nothing is.
     """
 
     offset: int
@@ -52,7 +53,7 @@ def document_of_row(row: Row, header: list[str], fields: DocumentFields, source:
 
 def _record(row: Row, header: list[str]) -> dict[str, str]:
     if row.error:
-        raise BadRecordError(f"the record is not CSV: {row.error}")
+        raise BadRecordError(f"the record {row.error}")
     try:
         row.raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -62,33 +63,70 @@ def _record(row: Row, header: list[str]) -> dict[str, str]:
     return dict(zip(header, row.values, strict=True))
 
 
-def read_rows(lines: Iterable[tuple[int, bytes]]) -> Iterator[Row]:
-    """Parses numbered lines, and goes on after a record that breaks the rules.
+def read_rows(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[Row]:
+    """Parses numbered lines, and goes on after a record that breaks the rules or is too large.
 
     Args:
         lines: What `split_lines` gives.
     """
     csv.field_size_limit(FIELD_SIZE_LIMIT)
-    consumed: list[tuple[int, bytes]] = []
-    reader = csv.reader(_decoded(lines, consumed), strict=True)
+    source = _Lines(lines)
+    reader = csv.reader(source, strict=True)
     while True:
-        consumed.clear()
+        source.begin()
         values, error = [], ""
         try:
             values = next(reader)
         except StopIteration:
             return
+        except _TooLargeError as problem:
+            error = str(problem)
         except csv.Error as problem:
-            error = str(problem)  # names the rule; never quotes a field
+            error = f"is not CSV: {problem}"  # names the rule; never quotes a field
         if values or error:
-            yield Row(consumed[0][0], b"".join(line for _, line in consumed), values, error)
+            yield Row(source.offset, bytes(source.taken), values, error)
 
 
-def _decoded(lines: Iterable[tuple[int, bytes]], consumed: list[tuple[int, bytes]]) -> Iterator[str]:
-    """The lines as text, each noted in `consumed` as the parser takes it."""
-    for offset, line in lines:
-        consumed.append((offset, line))
-        yield line.decode("utf-8", "surrogateescape")
+class _TooLargeError(Exception):
+    pass
+
+
+class _Lines:
+    """Gives a parser the lines of one record after the other, as text, and holds no more of a record than it may.
+
+    The error of a record that is too large goes through the parser, which then begins anew at the next line. (A
+    generator would have ended with it.)
+
+    Attributes:
+        offset: Where the record begins.
+        taken: Its lines so far; as one, for a list of short ones takes many times their size.
+    """
+
+    def __init__(self, lines: Iterable[tuple[int, bytes | None]]) -> None:
+        self._lines = iter(lines)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins a record."""
+        self.offset = -1
+        self.taken = bytearray()
+        self._commas = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        offset, line = next(self._lines)
+        self.offset = offset if self.offset < 0 else self.offset
+        if line is None:
+            raise _TooLargeError(f"has a line of more than {MAX_RECORD_BYTES} bytes, which are not read")
+        self.taken += line
+        self._commas += line.count(b",")
+        if len(self.taken) > MAX_RECORD_BYTES:
+            raise _TooLargeError(f"has more than {MAX_RECORD_BYTES} bytes")
+        if self._commas > MAX_RECORD_VALUES:
+            raise _TooLargeError(f"may have more than {MAX_RECORD_VALUES} fields")
+        return line.decode("utf-8", "surrogateescape")
 
 
 def _header(rows: Iterator[Row]) -> list[str]:

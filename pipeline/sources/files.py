@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import os
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import zstandard
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
+from pipeline.sources.compression import COMPRESSION_ENDINGS, compression_ending, decompress
+from pipeline.sources.limits import UnreadableError
+
 _BLOCK_BYTES = 1024 * 1024
-# Small, because what a block expands to is held at once, and a repetitive one expands a thousandfold.
 _COMPRESSED_BLOCK_BYTES = 64 * 1024
-# Frames written with `zstd --long` need more than the library's limit of 128 MiB.
-_ZSTD_WINDOW_BYTES = 2**31
-
-
-class UnreadableError(Exception):
-    """A file that cannot be read (further); the message quotes nothing of what the file holds."""
 
 
 @dataclass(frozen=True)
@@ -136,59 +128,6 @@ def open_raw(path: str) -> BinaryIO:
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def _zstd_decompressor() -> Any:
-    return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
-
-
-# The decompressors share `decompress`, `eof` and `unused_data`; one lasts for one member of a file.
-_DECOMPRESSORS: dict[str, tuple[str, Callable[[], Any]]] = {
-    ".gz": ("gzip", partial(zlib.decompressobj, zlib.MAX_WBITS | 16)),
-    ".bz2": ("bzip2", bz2.BZ2Decompressor),
-    ".xz": ("xz", lzma.LZMADecompressor),
-    ".zst": ("zstd", _zstd_decompressor),
-}
-
-COMPRESSION_ENDINGS = tuple(_DECOMPRESSORS)
-
-
-def compression_ending(path: str) -> str:
-    """The ending that says how a file is compressed, or an empty string.
-
-    >>> compression_ending("gs://b/x-*.jsonl.GZ"), compression_ending("x.jsonl")
-    ('.gz', '')
-    """
-    return next((ending for ending in COMPRESSION_ENDINGS if path.lower().endswith(ending)), "")
-
-
-def decompress(blocks: Iterable[bytes], ending: str) -> Iterator[bytes]:
-    """Decompresses blocks of a file, all of its members, and insists on the last one's end.
-
-    Args:
-        blocks: The compressed bytes.
-        ending: One of `COMPRESSION_ENDINGS`.
-
-    Raises:
-        UnreadableError: If the stream is corrupt or ends early; all that came before it has been yielded.
-    """
-    kind, make = _DECOMPRESSORS[ending]
-    stream, complete, size = make(), False, 0
-    for block in blocks:
-        size += len(block)
-        # Zeros between and after members are padding.
-        while block := block.lstrip(b"\0") if complete else block:
-            if complete:
-                stream = make()
-            try:
-                data = stream.decompress(block)
-            except (zlib.error, OSError, EOFError, lzma.LZMAError, zstandard.ZstdError) as error:
-                raise UnreadableError(f"the {kind} stream is corrupt near compressed byte {size}") from error
-            complete = stream.eof
-            block = stream.unused_data if complete else b""
-            yield data
-    if not complete:
-        raise UnreadableError(f"the {kind} stream ends early, after {size} compressed bytes")
-
-
 def read_blocks(path: str, start: int = 0) -> Iterator[bytes]:
     """A file's bytes in blocks, decompressed as its ending says.
 
@@ -202,7 +141,8 @@ def read_blocks(path: str, start: int = 0) -> Iterator[bytes]:
     ending = compression_ending(path)
     with open_raw(path) as file:
         if ending:
-            yield from decompress(iter(partial(file.read, _COMPRESSED_BLOCK_BYTES), b""), ending)
+            blocks = iter(partial(file.read, _COMPRESSED_BLOCK_BYTES), b"")
+            yield from decompress(blocks, COMPRESSION_ENDINGS[ending])
         else:
             file.seek(start)
             yield from iter(partial(file.read, _BLOCK_BYTES), b"")

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline.sources import avro, csv, jsonl, parquet, text
-from pipeline.sources.files import COMPRESSION_ENDINGS, Shard, UnreadableError, compression_ending
+from pipeline.sources.compression import COMPRESSION_ENDINGS, compression_ending
+from pipeline.sources.files import Shard
+from pipeline.sources.limits import UnreadableError
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 

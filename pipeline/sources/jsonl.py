@@ -8,8 +8,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from pipeline.sources.files import Shard, UnreadableError
-from pipeline.sources.lines import shard_lines, strip_ending
+from pipeline.sources.files import Shard
+from pipeline.sources.limits import MAX_RECORD_VALUES, UnreadableError
+from pipeline.sources.lines import shard_lines, strip_ending, too_long
 from pipeline.sources.records import BadRecordError, DocumentFields, document_of
 from transforms.documents import Document, Failure
 
@@ -19,14 +20,18 @@ _PEEKED_LINES = 1000
 
 def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
     """Reads every line that is not blank as a JSON object."""
-    for offset, line in _json_lines(shard):
-        yield document_of_line(line, fields, shard.source, offset)
+    for offset, line in json_lines(shard):
+        if line is None:
+            yield too_long(shard.source, offset)
+        else:
+            yield document_of_line(line, fields, shard.source, offset)
 
 
-def _json_lines(shard: Shard) -> Iterator[tuple[int, bytes]]:
+def json_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
+    """The lines that are not blank, without their endings; None in place of one that is too long."""
     for offset, line in shard_lines(shard):
-        if line.strip():
-            yield offset, strip_ending(line)
+        if line is None or not line.isspace():
+            yield offset, line if line is None else strip_ending(line)
 
 
 def document_of_line(line: bytes, fields: DocumentFields, source: str, offset: int) -> Document | Failure:
@@ -44,6 +49,8 @@ def parse_object(line: bytes, what: str = "line") -> dict[str, Any]:
     Raises:
         BadRecordError: If it is not UTF-8, not JSON, or not an object.
     """
+    if len(line) > MAX_RECORD_VALUES and sum(map(line.count, (b",", b":", b"[", b"{"))) > MAX_RECORD_VALUES:
+        raise BadRecordError(f"the {what}'s JSON may have more than {MAX_RECORD_VALUES} values")
     try:
         # `json` would take bytes too, but guess UTF-16 and UTF-32.
         value = json.loads(line.decode("utf-8"))
@@ -72,8 +79,7 @@ def columns(path: str) -> list[str]:
 
 
 def _objects(path: str) -> Iterator[dict[str, Any]]:
-    for _, line in islice(_json_lines(Shard(path)), _PEEKED_LINES):
-        try:
-            yield parse_object(line)
-        except BadRecordError:
-            continue
+    for _, line in islice(json_lines(Shard(path)), _PEEKED_LINES):
+        with suppress(BadRecordError):
+            if line is not None:
+                yield parse_object(line)

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from pipeline.sources.files import Shard, read_blocks
+from pipeline.sources.limits import MAX_RECORD_BYTES
+from transforms.documents import Failure
 
 BOM = b"\xef\xbb\xbf"
 
 
-def split_lines(blocks: Iterable[bytes], offset: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+def split_lines(blocks: Iterable[bytes], offset: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes | None]]:
     r"""Splits blocks into lines at LF, in time linear in their size however long a line is.
 
     >>> list(split_lines([b"one\r\ntw", b"o\nthree"]))
@@ -24,26 +26,44 @@ def split_lines(blocks: Iterable[bytes], offset: int = 0, end: int | None = None
         end: No line that begins here or later is yielded.
 
     Yields:
-        The offset of a line's first byte, and the line with its ending.
+        The offset of a line's first byte, and the line with its ending; None in place of a line of more than
+        `MAX_RECORD_BYTES`, which is passed over.
     """
     pending: list[bytes] = []
+    size = 0
     for block in blocks:
         for piece in io.BytesIO(block):
-            pending.append(piece)
+            size += len(piece)
+            if size <= MAX_RECORD_BYTES:
+                pending.append(piece)
+            else:
+                pending.clear()
             if not piece.endswith(b"\n"):
                 continue
-            line = b"".join(pending)
+            line = _line(pending, size, offset)
             pending.clear()
-            yield offset, line if offset else line.removeprefix(BOM)
-            offset += len(line)
+            yield offset, line
+            offset, size = offset + size, 0
             if end is not None and offset >= end:
                 return
-    line = b"".join(pending)
-    if last := line if offset else line.removeprefix(BOM):
+    if (last := _line(pending, size, offset)) != b"":
         yield offset, last
 
 
-def shard_lines(shard: Shard) -> Iterator[tuple[int, bytes]]:
+def _line(pieces: list[bytes], size: int, offset: int) -> bytes | None:
+    if size > MAX_RECORD_BYTES:
+        return None
+    line = b"".join(pieces)
+    return line if offset else line.removeprefix(BOM)
+
+
+def too_long(source: str, offset: int) -> Failure:
+    """The failure of a line that is too long to be held, and so is not in it."""
+    problem = f"the line has more than {MAX_RECORD_BYTES} bytes, which are not read"
+    return Failure(b"", f"{source}:{offset}: {problem}", "read", {"source": source})
+
+
+def shard_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
     """The lines whose first byte lies in a shard, as `split_lines` gives them."""
     if shard.start == 0:
         yield from split_lines(read_blocks(shard.path), 0, shard.end)

@@ -12,8 +12,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.sources import coders  # noqa: F401, for Beam to know them
-from pipeline.sources.files import Shard, UnreadableError, left_out, match_files, split_file
+from pipeline.sources.files import Shard, left_out, match_files, split_file
 from pipeline.sources.formats import FORMATS, INPUT_FORMATS, shard_bytes_of
+from pipeline.sources.limits import UnreadableError
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 from transforms.metrics import NAMESPACE

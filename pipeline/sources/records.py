@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.sources.files import UnreadableError
+from pipeline.sources.limits import UnreadableError
 from transforms.documents import Document, Failure
 
 

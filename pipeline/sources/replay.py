@@ -22,8 +22,8 @@ from pipeline.sinks.pubsub import failure_row_of, has_payload_as_data
 from pipeline.sources.bigquery import QUERY_SOURCE, check_whole, read_rows, read_table
 from pipeline.sources.files import Shard
 from pipeline.sources.formats import guess_input_format
-from pipeline.sources.jsonl import parse_object
-from pipeline.sources.lines import shard_lines, strip_ending
+from pipeline.sources.jsonl import json_lines, parse_object
+from pipeline.sources.lines import too_long
 from pipeline.sources.pubsub import read_messages
 from pipeline.sources.read import ReadResult, guarded, read_files
 from pipeline.sources.records import BadRecordError, DocumentFields, document_of
@@ -138,11 +138,11 @@ def read_failure_lines(shard: Shard, input_format: str, fields: DocumentFields) 
 
 
 def _failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
-    for offset, ended in shard_lines(shard):
-        line = strip_ending(ended)
-        place = f"{shard.source}:{offset}"
-        if not line.strip():
+    for offset, line in json_lines(shard):
+        if line is None:
+            yield too_long(shard.source, offset)
             continue
+        place = f"{shard.source}:{offset}"
         try:
             row = parse_object(line)
         except BadRecordError as problem:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from fastavro.read import BLOCK_READERS
 
-from pipeline.sources.files import UnreadableError
+from pipeline.sources.limits import MAX_RECORD_BYTES, UnreadableError
 
 _CHECKSUM_BYTES = 4
 _MOST_TIMES = 22
@@ -25,7 +25,7 @@ def read_block(file: BinaryIO) -> BinaryIO:
     block = BLOCK_READERS["null"](file).read()
     packed, checksum = block[:-_CHECKSUM_BYTES], block[-_CHECKSUM_BYTES:]
     size = _size(packed)
-    if size > _MOST_TIMES * len(packed):
+    if size > min(_MOST_TIMES * len(packed), MAX_RECORD_BYTES):
         raise UnreadableError("the block is larger than its bytes can tell")
     try:
         data = pa.decompress(packed, decompressed_size=size, codec="snappy", asbytes=True) if size else b""

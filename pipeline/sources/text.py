@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.sources.files import Shard
-from pipeline.sources.lines import shard_lines, strip_ending
+from pipeline.sources.lines import shard_lines, strip_ending, too_long
 from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 
@@ -18,7 +18,10 @@ def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
         fields: Not used: a line has no fields.
     """
     for offset, line in shard_lines(shard):
-        yield document_of_line(strip_ending(line), shard.source, offset)
+        if line is None:
+            yield too_long(shard.source, offset)
+        else:
+            yield document_of_line(strip_ending(line), shard.source, offset)
 
 
 def document_of_line(line: bytes, source: str, offset: int) -> Document | Failure:

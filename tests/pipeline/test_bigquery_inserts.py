@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -61,7 +62,10 @@ class Insertion:
             answers = lambda path, body: queue.pop(0) if queue else None  # noqa: E731
         with proxy(server.url, answers) as (url, self.requests), patch.context() as patched:
             patched.setenv("BIGQUERY_EMULATOR_HOST", url)
-            self.refusals: list[Refusal] = Inserter(table, 600, sleep=self.waits.append).insert(rows)
+            inserter = Inserter(table, 600, sleep=self.waits.append)
+            inserter._retries = Mock()
+            self.refusals: list[Refusal] = inserter.insert(rows)
+            self.retries = inserter._retries.inc.call_count
 
 
 ALL = sorted(f"d{i}" for i in range(10))
@@ -93,7 +97,7 @@ def test_transient_errors_lose_nothing(
     assert insertion.refusals == []
     assert ids(table) == written
     assert {row["insertId"] for row in insertion.requests[0]["rows"]} == {f"insert-{i}" for i in range(10)}
-    assert len(insertion.waits) == len(answers)
+    assert len(insertion.waits) == insertion.retries == len(answers)
     assert all(wait <= 30 for wait in insertion.waits)
     assert "secret" not in caplog.text
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == len(answers)

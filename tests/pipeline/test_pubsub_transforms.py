@@ -174,6 +174,7 @@ def results(count: int, **changes: Any) -> list[DocumentEntities]:
 
 
 _seen: dict[str, list[Any]] = defaultdict(list)
+_counters: dict[str, int] = {}
 
 
 def _see(element: Any, name: str) -> None:
@@ -187,6 +188,10 @@ def write(given: list[Any], transform: beam.PTransform) -> tuple[list[str], list
         written = pipeline | beam.Create(given) | transform
         _ = written.receipts | "SeeReceipts" >> beam.Map(_see, "receipts")
         _ = written.failures | "SeeFailures" >> beam.Map(_see, "failures")
+    _counters.clear()
+    _counters.update(
+        (counter.key.metric.name, counter.result) for counter in pipeline.result.metrics().query()["counters"]
+    )
     return sorted(_seen["receipts"]), _seen["failures"]
 
 
@@ -229,6 +234,7 @@ def test_an_outage_while_publishing_is_waited_out(broker: Broker) -> None:
     broker.set_unavailable(2)
     receipts, failures = write(results(10), WriteResultMessages(OUT))
     assert (len(receipts), failures) == (10, [])
+    assert _counters["publish_retries"] >= 1
 
 
 def test_a_topic_that_is_gone_ends_the_run_with_nothing_acknowledged(broker: Broker) -> None:

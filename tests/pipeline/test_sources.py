@@ -38,7 +38,9 @@ from pipeline.sources import (
 )
 from pipeline.sources import avro as avro_source
 from pipeline.sources import csv as csv_source
-from pipeline.sources.files import Shard, UnreadableError, decompress, left_out, read_blocks, split_file
+from pipeline.sources.compression import COMPRESSION_ENDINGS, decompress
+from pipeline.sources.files import Shard, left_out, read_blocks, split_file
+from pipeline.sources.limits import UnreadableError
 from pipeline.sources.lines import shard_lines, split_lines
 from pipeline.sources.read import find_shards, read_shard
 from pipeline.sources.records import DocumentFields
@@ -67,7 +69,7 @@ def errors(failures: list[Failure], path: Path) -> list[tuple[str, str, bytes]]:
 
 
 @pytest.mark.parametrize(
-    "module", ["files", "lines", "records", "text", "jsonl", "csv", "avro", "parquet", "formats", "read"]
+    "module", ["files", "compression", "lines", "records", "text", "jsonl", "csv", "avro", "parquet", "formats", "read"]
 )
 def test_examples_in_docstrings(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"pipeline.sources.{module}")).failed == 0
@@ -349,8 +351,7 @@ def test_a_stream_cut_short_gives_what_came_before_and_one_failure(
     # xz keeps its data in one block here, and gives what it has of it, as the others do.
     assert 10_000 < len(texts) < len(LINES)
     assert texts == LINES[: len(texts)]
-    kind = {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd", ".xz": "xz"}[ending]
-    size = path.stat().st_size
+    kind, size = COMPRESSION_ENDINGS[ending], path.stat().st_size
     assert errors(failures, path) == [
         (
             "read",
@@ -364,7 +365,7 @@ def decompressed(stream: bytes, ending: str) -> tuple[bytes, bool]:
     """What a stream gives, and whether it gives it without complaint."""
     found = b""
     try:
-        for block in decompress([stream], ending):
+        for block in decompress([stream], COMPRESSION_ENDINGS[ending]):
             found += block
     except UnreadableError:
         return found, False
@@ -1079,4 +1080,4 @@ def _stage_and_error(failure: Failure) -> tuple[str, str]:
 
 def test_blocks_of_an_open_file_end_with_it() -> None:
     stream = io.BytesIO(gzip.compress(CONTENT))
-    assert b"".join(decompress(iter(lambda: stream.read(1000), b""), ".gz")) == CONTENT
+    assert b"".join(decompress(iter(lambda: stream.read(1000), b""), "gzip")) == CONTENT

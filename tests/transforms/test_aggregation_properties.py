@@ -35,6 +35,8 @@ SCHEMES = [
     ("LABEL_0", "LABEL_1", "LABEL_2"),
     ("", "-", "B-", "I-", "B--", "x-y-z"),
     ("O", "B-per", "I-PER", "B-PER", "I-per", "Per", "o"),
+    ("O", "B-PER", "I-PER", "E-PER", "S-PER", "B-LOC", "I-LOC", "E-LOC", "S-LOC"),  # BIOES, or IOBES
+    ("O", "B-PER", "I-PER", "L-PER", "U-PER"),  # BILOU
     ("O", "LABEL_1", "B-PER", "LABEL_3", "I-PER"),  # gaps in id2label
 ]
 DYADIC = [number / 16 for number in range(17)]

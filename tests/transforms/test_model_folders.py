@@ -129,6 +129,24 @@ def remote_code(folder: Path) -> None:
     (folder / "mine.py").write_text("raise SystemExit('code of the checkpoint was run')")
 
 
+def sharded(place: str) -> Change:
+    """Moves the weights, and names their new place in an index."""
+
+    def build(folder: Path) -> None:
+        names = list(load_file(folder / "model.safetensors"))
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / "model.safetensors").rename(folder / place)
+        save_file({"x": np.zeros(1, np.float32)}, folder / "part.safetensors", {"format": "pt"})
+        index = {"metadata": {}, "weight_map": dict.fromkeys(names, place)}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    return build
+
+
+def named(file: str, **names: Any) -> Change:
+    return lambda folder: (folder / file).write_text(json.dumps(names))
+
+
 def pickled(folder: Path) -> None:
     import torch
 
@@ -242,6 +260,12 @@ BROKEN: dict[str, tuple[Change, str]] = {
     # Files that are none, or are elsewhere
     "weights elsewhere": (link("model.safetensors"), "has a model.safetensors that is a link out of the folder"),
     "a configuration elsewhere": (link("config.json", "/etc/passwd"), "has a config.json that is a link out of the folder"),
+    "shards elsewhere": (sharded("../outside.safetensors"), "has a model.safetensors.index.json that names files out of the folder"),
+    "shards in a folder": (sharded("more/model-1.safetensors"), "has a model.safetensors.index.json that names files out of the folder"),
+    "an index that is none": (named("model.safetensors.index.json", weight_map=["x"]), "has a model.safetensors.index.json that cannot be read"),
+    "weights of another name elsewhere": (config(transformers_weights="../x.safetensors"), "has a config.json that names files out of the folder"),
+    "a tokenizer elsewhere": (named("tokenizer_config.json", fast_tokenizer_files=["../tokenizer.4.0.0.json"]), "has a tokenizer_config.json that names files out of the folder"),
+    "an adapter": (named("adapter_config.json", base_model_name_or_path="/etc"), "is an adapter of another model"),
     "a link to nothing": (link("tokenizer.json", "nothing.json"), "has files that cannot be read: FileNotFoundError"),
     "a link to itself": (link("tokenizer.json", "tokenizer.json"), "has files that cannot be read"),
     "a pipe": (instead("tokenizer.json", os.mkfifo), "has a tokenizer.json that is no file"),
@@ -325,6 +349,12 @@ def test_links_of_the_hubs_cache_and_within_the_folder(folder: Path, tmp_path: P
     (tmp_path / "latest").symlink_to(mounted)
     for whole in (snapshot, mounted, tmp_path / "latest"):
         assert TokenClassifier(whole, engine="torch")("Ann in Paris", ignore_labels=[])
+
+
+def test_weights_in_shards(folder: Path) -> None:
+    expected = TokenClassifier(folder, engine="torch")("Ann in Paris", ignore_labels=[])
+    sharded("model-00001-of-00001.safetensors")(folder)
+    assert TokenClassifier(folder, engine="torch")("Ann in Paris", ignore_labels=[]) == expected
 
 
 def test_onnx_data_in_the_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+import transformers
 from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.testing.util import assert_that, equal_to
@@ -17,16 +19,18 @@ from transforms import (
     ClassifyTokens,
     Document,
     DocumentEntities,
+    Entity,
     GroupEntities,
     PreEntities,
     TokenClassificationModelHandler,
     TokenClassifier,
 )
 from transforms.model_handler import _load
+from transforms.ner import count_labels
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
 FOUND = [("GIVEN_NAME", "Ann"), ("SURNAME", "Smith"), ("BUILDING_NUMBER", "12"), ("STREET_NAME", "Baker Street"), ("CITY", "London")]  # fmt: skip
-NO_BEAM = ["documents", "arguments", "windows", "pre_entities", "labels", "aggregation", "segments", "metrics", "tokenization", "model_setup", "checkpoints", "engines", "engines.torch_engine", "engines.openvino_engine", "scorer", "classifier", "snapshots", "model_refresh", "model_checks", "special_tokens", "watch", "engines.watched"]  # fmt: skip
+NO_BEAM = ["documents", "arguments", "windows", "pre_entities", "labels", "aggregation", "segments", "metrics", "tokenization", "model_setup", "checkpoints", "engines", "engines.torch_engine", "engines.openvino_engine", "scorer", "classifier", "snapshots", "model_refresh", "model_checks", "known_tokenizers", "named_files", "special_tokens", "watch", "engines.watched"]  # fmt: skip
 
 
 def _found(result: DocumentEntities) -> tuple[str, list[tuple[str, str | None]]]:
@@ -127,6 +131,29 @@ def test_words_need_a_fast_tokenizer(checkpoint: Callable[[str], Path]) -> None:
         _ = pipeline | beam.Create(scored) | GroupEntities("first")
 
 
+@pytest.mark.parametrize("special_tokens", ["text", "special"])
+def test_grouping_has_the_tokenizer_of_the_model(
+    tmp_path: Path, checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, special_tokens: str
+) -> None:
+    """It is loaded once, and what becomes of the folder does not matter any more."""
+    folder = Path(shutil.copytree(checkpoint("bert_cased"), tmp_path / "model"))
+    loaded: list[str] = []
+    load = transformers.AutoTokenizer.from_pretrained
+
+    def counted(name: str, **settings: Any) -> Any:
+        loaded.append(name)
+        return load(name, **settings)
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", counted)
+    handler = TokenClassificationModelHandler(str(folder), engine="torch", special_tokens=special_tokens)
+    handler.load_model()
+    shutil.rmtree(folder)
+    with beam.Pipeline() as pipeline:
+        results = pipeline | beam.Create([TEXT]) | ClassifyTokens(handler) | GroupEntities("simple")
+        assert_that(results | beam.Map(lambda result: len(result.entities) > 0), equal_to([True]))
+    assert loaded == [str(folder)]
+
+
 def test_min_score() -> None:
     with beam.Pipeline() as pipeline:
         results = (
@@ -219,3 +246,14 @@ def test_counters() -> None:
     assert counters["windows"] == 2
     assert counters["tokens"] > 1200
     assert counters["entities"] >= len(FOUND)
+    of_labels = {name: count for name, count in counters.items() if name.startswith("entities_")}
+    assert {"entities_CITY": 1, "entities_STREET_NAME": 1}.items() <= of_labels.items()
+    assert sum(of_labels.values()) == counters["entities"]
+
+
+def test_labels_beyond_the_first_share_a_counter() -> None:
+    labels = ("O", "B-a/b", *(f"B-{number}" for number in range(100)))
+    entities = [Entity(label, 1, "x", 0, 1) for label in ("a/b", "B-a/b", "7", "98", "99")]
+    assert count_labels(entities, labels) == {
+        "entities_a_b": 1, "entities_B_a_b": 1, "entities_7": 1, "entities_of_other_labels": 2,
+    }  # fmt: skip
