@@ -24,6 +24,8 @@ ToString = Callable[[list[str]], str]
 
 WINDOW_JOINS = ("entities", "tokens")
 
+_WORDS_AT_ONCE = 1 << 16  # whose scores are averaged together: of a large document's, there are no copies
+
 
 class AggregationStrategy(str, Enum):
     """How tokens become entities.
@@ -153,7 +155,8 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
     label, score = token_label[speaking], token_score[speaking]
     if strategy is AggregationStrategy.AVERAGE:
         longer = (stop - first > 1).nonzero()[0]
-        label[longer], score[longer] = best_of(segment_means(pre_entities.scores, first[longer], stop[longer]))
+        for some in np.array_split(longer, 1 + len(longer) // _WORDS_AT_ONCE):
+            label[some], score[some] = best_of(segment_means(pre_entities.scores, first[some], stop[some]))
     return Units(label=label, score=score, first=first, stop=stop, opens_window=opens_window[first])
 
 

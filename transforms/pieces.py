@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 PIECE_CHARS = 50_000
 """Characters of a piece, at the least: `tokenizers` takes some 150 bytes for each while it reads it."""
 
-_BETWEEN_WORDS = re.compile(r"\S(?=[ \n]\S)")
-_WORD = re.compile(r"[ ▁]?[^\s▁]+")  # the normalizer may have put a space before it
+_SIGNS = "。，"  # what Chinese has between words where others have spaces
+_BETWEEN_WORDS = re.compile(rf"\S(?=[ \n{_SIGNS}]\S)")
+# As normalized: there may be a space before a word, and around it where no space follows.
+_WORD = re.compile(r"[ ▁]?[^\s▁]+")
+_WORD_BEFORE_SIGN = re.compile(r"[ ▁]?[^\s▁]+ ?")
 
 # What each of these makes of a character depends on its neighbours up to the next space, and on no more.
 _NORMALIZERS = frozenset(
@@ -23,7 +26,7 @@ _NORMALIZERS = frozenset(
 _OF_SPACES = frozenset([" {2,}", r"\s+", r"\s{2,}|[\n\r\t]"])
 
 _SEPARATORS = {
-    "BertPreTokenizer": (" \n", None),
+    "BertPreTokenizer": (f" \n{_SIGNS}", None),
     "ByteLevel": (" \n", "use_regex"),
     "Metaspace": (" ", "split"),
     "Whitespace": (" \n", None),
@@ -50,12 +53,12 @@ class Piece(NamedTuple):
 class Cutter:
     """Cuts texts for a tokenizer of `tokenizers`.
 
-    A cut lies before a single space or line feed between two words. The tokens of the pieces, one behind the other, are
-    exactly those of the whole, because
+    A cut lies between two words, before a single space or line feed, or for BERT before a Chinese comma or full stop.
+    The tokens of the pieces, one behind the other, are exactly those of the whole, because
 
-    - no added token reaches over a cut, for none holds white space; nor is there one right before it;
-    - the normalizer leaves the word before the cut, the space and the word behind it apart, which is looked at for
-      each cut; and it looks no further than a word: its steps are those of Unicode, BERT and SentencePiece, and
+    - no added token reaches over a cut, for none holds one of these; nor is there one right before it;
+    - the normalizer leaves the word before the cut, what separates them and the word behind it apart, which is looked
+      at for each cut; and it looks no further than a word: its steps are those of Unicode, BERT and SentencePiece, and
       replacements of signs or of runs of spaces;
     - the first pre-tokenizer that splits at spaces begins a word at the cut, and those after it see one word at a time;
     - the model sees one word at a time, and throws no dice;
@@ -111,11 +114,16 @@ class Cutter:
         )
 
     def _look(self, around: str) -> bool:
-        """Whether the first of these three characters has a token, and a word begins at the second."""
+        """Whether the first of these three characters has a token, and a new word begins at the second."""
+        first, between, last = [*around]
+        if between in _SIGNS and between not in self._separators:
+            return False
         normalizer = self._backend.normalizer
         normalized = str if normalizer is None else normalizer.normalize_str
-        before, behind, all_three = normalized(around[0]), normalized(around[2]), normalized(around)
-        if not _WORD.fullmatch(before) or not behind.strip(" ▁") or not self._ends.isdisjoint({around[0], before[-1]}):
+        # Before another letter: at a text's end, spaces might be taken away.
+        before, behind, all_three = normalized(f"{first}z").removesuffix("z"), normalized(last), normalized(around)
+        word = _WORD_BEFORE_SIGN if between in _SIGNS else _WORD
+        if not word.fullmatch(before) or not behind.strip(" ▁") or not self._ends.isdisjoint(first + before.strip()):
             return False
         if not all_three.startswith(tuple(before + separator for separator in self._separators)):
             return False
@@ -145,7 +153,7 @@ def _separators(backend: Any) -> str:
         (setting is None or splits[setting])
         and not any(getattr(backend.model, name, None) for name in ("dropout", "alpha", "nbest_size"))
         and all(map(_looks_no_further, normalizers))
-        and not any(re.search(r"\s", form) for form in _added_tokens(backend))
+        and not any(re.search(rf"[\s{_SIGNS}]", form) for form in _added_tokens(backend))
     )
     return separators if is_local else ""
 

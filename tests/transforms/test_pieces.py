@@ -119,6 +119,9 @@ CUT: dict[str, Callable[[], Tokenizer]] = {
             [normalizers.Precompiled(MAP), normalizers.Strip(left=False), normalizers.Replace(Regex(" {2,}"), "▁")]
         )
     ),
+    "pieces by SentencePiece's map and all spaces but the last": lambda: unigram(
+        normalizer=normalizers.Sequence([normalizers.Precompiled(MAP), normalizers.Strip(left=False)])
+    ),
     "pieces of words by SentencePiece's map": lambda: unigram(
         "first",
         normalizer=normalizers.Precompiled(MAP),
@@ -148,13 +151,14 @@ WHOLE: dict[str, Callable[[], Tokenizer]] = {
     "spaces are replaced": lambda: unigram(normalizer=normalizers.Replace(" ", "▁")),
     "an expression is replaced": lambda: unigram(normalizer=normalizers.Replace(Regex("a.*b"), "c")),
     "an added token with a space": lambda: wordpiece(added=[AddedToken("New York")]),
+    "an added token with a comma": lambda: wordpiece(added=[AddedToken("a，b")]),
     "an added token that gets a space": lambda: wordpiece(added=[AddedToken("東京")]),
 }
 
 TEXTS = st.lists(
     st.one_of(
         st.text(max_size=6),
-        st.sampled_from(["a", "Ann", "lo", "x y", "<mask>", "<end>", "''", "``", "1", "ͺ", "가", "é", "e\u0301", "ᆨ", "東京", "ª", "ˣ"]),
+        st.sampled_from(["a", "Ann", "lo", "x y", "<mask>", "<end>", "''", "``", "1", "ͺ", "가", "é", "e\u0301", "ᆨ", "東京", "ª", "ˣ", "。", "，京"]),
         st.sampled_from(["", " ", "  ", "\n", "\t ", "\u3000", "\x00", "\u200d", "\u0301", "▁"]),
         st.sampled_from([*ODD_TEXTS, *CORPUS]).map(lambda text: text[:60]),
     ),
@@ -206,6 +210,7 @@ def test_what_is_not_known_to_be_safe_is_read_whole(kind: str) -> None:
         ("Ann, and -Max 1 안녕 서울 -- x", [4, 8, 13, 15, 18, 21, 24]),
         ("ann 東 京 x", [3]),  # BERT puts spaces around these
         ("a\x00 b \x00 c", []),  # and takes these away
+        ("我住在。李，。x 。 李。", [3, 5, 8, 10]),
     ],
 )
 def test_cuts_are_between_words(text: str, cuts: list[int]) -> None:
