@@ -26,7 +26,7 @@ DEFAULT_MAX_BATCH_TOKENS = 2048
 """Tokens of a batch, padding counted: enough to keep a few cores busy, and little enough to stay in their caches."""
 
 DEFAULT_MAX_DOCUMENT_CHARS = 10_000_000
-"""Characters of a document that takes some 2 GB of memory: 160 MB a million, and what the process has anyway."""
+"""Characters of a document that takes some 0.4 GB of memory: 40 MB a million, beside what the process has anyway."""
 
 # Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
 _SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
@@ -75,9 +75,9 @@ class _Scores:
     label: np.ndarray | None
 
     @classmethod
-    def room(cls, num_tokens: int, num_labels: int, kept: str) -> _Scores:
-        """Room for this many tokens; `kept` is one of `SCORES`."""
-        if kept == "all":
+    def room(cls, num_tokens: int, num_labels: int, scores: str) -> _Scores:
+        """Room for these scores, one of `SCORES`, of so many tokens."""
+        if scores == "all":
             return cls(np.empty((num_tokens, num_labels), np.float32), None)
         return cls(np.empty((num_tokens, 1), np.float32), np.empty(num_tokens, np.min_scalar_type(num_labels)))
 
@@ -114,7 +114,7 @@ class Scorer:
         self._padding: int = 0 if padding is None else padding
 
     def score(
-        self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int | None, kept: str = "all"
+        self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int | None, scores: str = "all"
     ) -> list[PreEntities | BaseException]:
         """The scored tokens of each text, in their order; texts of the same tokens are run once.
 
@@ -122,19 +122,19 @@ class Scorer:
             texts: What to score.
             id2label: The label of each class id.
             stride: Tokens that neighbouring windows of a long text share; None truncates it to one window.
-            kept: Which scores of a token to keep, one of `SCORES`.
+            scores: Which scores of a token to keep, one of `SCORES`.
 
         Returns:
             Pre-entities, or the exception that this text alone has raised.
         """
         keys = [hashlib.blake2b(np.ascontiguousarray(text.encoded.ids).data).digest() for text in texts]
         windows = {key: self._windows(text.encoded.ids, stride) for key, text in zip(keys, texts, strict=True)}
-        # Of a large text, all scores would be most of the memory: they are written where they are to stay.
-        scores = {
-            key: _Scores.room(sum(len(window.kept) for window in of_text), self._num_labels, kept)
+        # Of a large text, the scores of all labels are most of the memory: they are written where they are to stay.
+        rooms = {
+            key: _Scores.room(sum(len(window.kept) for window in of_text), self._num_labels, scores)
             for key, of_text in windows.items()
         }
-        places = [place for key, of_text in windows.items() for place in _places(of_text, scores[key])]
+        places = [place for key, of_text in windows.items() for place in _places(of_text, rooms[key])]
         problems = iter(self._score([window for of_text in windows.values() for window in of_text], places))
         problem = {
             key: next(filter(None, [*itertools.islice(problems, len(of_text))]), None)
@@ -144,7 +144,7 @@ class Scorer:
 
         def outcome(number: int) -> PreEntities | BaseException:
             key = keys[number]
-            return problem[key] or self._assembled(texts[number], windows[key], scores[key], model)
+            return problem[key] or self._assembled(texts[number], windows[key], rooms[key], model)
 
         return isolated(lambda numbers: [outcome(number) for number in numbers], range(len(texts)))
 
