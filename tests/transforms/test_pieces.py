@@ -187,7 +187,7 @@ def test_pieces_give_what_the_whole_gives(kind: str) -> None:
     @example("\x00a \x00 b\x00 c ͺ ͺ aͺ bͺ c")
     @example(" a b  c ")
     def holds(text: str) -> None:
-        for cutter in cutters:
+        for cutter, backend.encode_special_tokens in itertools.product(cutters, [False, True]):
             assert_same(backend, cutter, text)
 
     holds()
