@@ -61,7 +61,7 @@ class NoModel:
         self._columns = dict(vars(self._nothing))
         del self._columns["document"]
 
-    def classify(self, texts: Sequence[Document]) -> list[PreEntities]:
+    def classify(self, texts: Sequence[Document], *, scores: str) -> list[PreEntities]:
         """No tokens for each document."""
         return [PreEntities(**self._columns, document=text) for text in texts]
 
@@ -89,8 +89,8 @@ class NoArithmetic:
 class StubHandler(TokenClassificationModelHandler):
     """The program's handler with a stub in the model's place."""
 
-    def __init__(self, subject: str) -> None:
-        super().__init__()
+    def __init__(self, subject: str, scores: str) -> None:
+        super().__init__(scores=scores)
         self._subject = subject
 
     def load_model(self) -> Any:
@@ -115,7 +115,7 @@ class StubConfig(NerConfig):
 
     def handler(self) -> StubHandler:
         """The stub's handler."""
-        return StubHandler(self.subject)
+        return StubHandler(self.subject, self.model["scores"])
 
 
 def records(count: int) -> Iterator[str]:

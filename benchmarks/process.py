@@ -10,8 +10,13 @@ from pathlib import Path
 from transforms.memory import peak_mib
 
 
-def run_program(source: Path, precision: str) -> tuple[str, float, float]:
+def run_program(source: Path, precision: str, *flags: str) -> tuple[str, float, float]:
     """Runs the program over a file; its results go to a folder beside it.
+
+    Args:
+        source: The file.
+        precision: Of the model.
+        *flags: Further flags.
 
     Returns:
         What it printed, its seconds from start to end, and its most memory in MiB.
@@ -22,7 +27,7 @@ def run_program(source: Path, precision: str) -> tuple[str, float, float]:
     command = [sys.executable, "-m", "pipeline", f"--input={source}", f"--output={source.parent}/out/x"]
     begin = time.perf_counter()
     child = subprocess.Popen(
-        [*command, "--aggregation_strategy=first", f"--precision={precision}"],
+        [*command, "--aggregation_strategy=first", f"--precision={precision}", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -129,7 +129,7 @@ class NerConfig:
             ignore_labels=frozenset(filter(None, (label.strip() for label in options.ignore_labels.split(",")))),
             min_score=options.min_score,
             window_join=options.window_join,
-            model=_handler_arguments(options, streaming=is_stream(source)),
+            model=_handler_arguments(options, strategy, streaming=is_stream(source)),
             hints=hints,
         )
 
@@ -237,7 +237,7 @@ def _check_model(options: NerOptions, strategy: AggregationStrategy) -> ModelSet
     return setup
 
 
-def _handler_arguments(options: NerOptions, *, streaming: bool) -> dict[str, Any]:
+def _handler_arguments(options: NerOptions, strategy: AggregationStrategy, *, streaming: bool) -> dict[str, Any]:
     names = (
         "model", "model_revision", "tokenizer", "stride", "long_text", "special_tokens", "engine", "device",
         "precision", "max_batch_tokens", "max_document_chars", "batch_timeout_seconds", "threads",
@@ -245,6 +245,7 @@ def _handler_arguments(options: NerOptions, *, streaming: bool) -> dict[str, Any
     )  # fmt: skip
     return {
         **{name: getattr(options, name) for name in names},
+        "scores": strategy.scores,
         "processes": processes_of_a_machine(options),
         "max_batch_wait_ms": _max_batch_wait_ms(options) if streaming else None,
     }

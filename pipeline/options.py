@@ -290,7 +290,7 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         type=int,
         default=DEFAULT_MAX_DOCUMENT_CHARS,
-        help="Most characters of a document; a longer one is a failure. A million takes some 160 MB of memory.",
+        help="Most characters of a document; a longer one is a failure. A million takes some 40 MB of memory.",
     )
     group.add_argument(
         "--batch_timeout_seconds",

@@ -16,13 +16,15 @@ import numpy as np
 
 from transforms.documents import Entity
 from transforms.labels import LabelScheme
-from transforms.pre_entities import PreEntities
+from transforms.pre_entities import PreEntities, best_of
 from transforms.segments import row_of_maximum, segment_means, stops_of
 
 ToString = Callable[[list[str]], str]
 """A tokenizer's `convert_tokens_to_string`."""
 
 WINDOW_JOINS = ("entities", "tokens")
+
+_WORDS_AT_ONCE = 1 << 16  # whose scores are averaged together: of a large document's, there are no copies
 
 
 class AggregationStrategy(str, Enum):
@@ -57,6 +59,11 @@ class AggregationStrategy(str, Enum):
     def by_word(self) -> bool:
         """Whether all tokens of a word get one label, which needs a fast tokenizer."""
         return self in (AggregationStrategy.FIRST, AggregationStrategy.AVERAGE, AggregationStrategy.MAX)
+
+    @property
+    def scores(self) -> str:
+        """Which scores of a token it looks at, one of `transforms.pre_entities.SCORES`."""
+        return "all" if self is AggregationStrategy.AVERAGE else "best"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,21 +133,30 @@ def find_entities(
 def label_tokens(pre_entities: PreEntities) -> Units:
     """Each token with its best label."""
     rows = np.arange(len(pre_entities))
-    label, score = _best(pre_entities.scores)
+    label, score = pre_entities.best()
     return Units(label=label, score=score, first=rows, stop=rows + 1, opens_window=_opens_window(pre_entities))
 
 
 def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Units:
-    """Each word with the label that the strategy gives it: ``first``, ``average`` or ``max``."""
+    """Each word with the label that the strategy gives it: ``first``, ``average`` or ``max``.
+
+    Raises:
+        ValueError: if the strategy needs the scores of all labels, and they were not kept.
+    """
     opens_window = _opens_window(pre_entities)
     first = (~pre_entities.is_subword | opens_window).nonzero()[0]
     stop = stops_of(first, len(pre_entities))
-    token_label, token_score = _best(pre_entities.scores)
+    if strategy.scores == "all" and pre_entities.label is not None:
+        raise ValueError(
+            f"aggregation_strategy={strategy.value!r} needs the scores of all labels, and scores='best' keeps one"
+        )
+    token_label, token_score = pre_entities.best()
     speaking = row_of_maximum(token_score, first, stop) if strategy is AggregationStrategy.MAX else first
     label, score = token_label[speaking], token_score[speaking]
     if strategy is AggregationStrategy.AVERAGE:
         longer = (stop - first > 1).nonzero()[0]
-        label[longer], score[longer] = _best(segment_means(pre_entities.scores, first[longer], stop[longer]))
+        for some in np.array_split(longer, 1 + len(longer) // _WORDS_AT_ONCE):
+            label[some], score[some] = best_of(segment_means(pre_entities.scores, first[some], stop[some]))
     return Units(label=label, score=score, first=first, stop=stop, opens_window=opens_window[first])
 
 
@@ -237,14 +253,6 @@ def _changeover(pre_entities: PreEntities, position: np.ndarray, rows: np.ndarra
     return int(word_starts[np.argmin(np.abs(word_starts - middle))])
 
 
-def _best(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best label of each row and its score."""
-    if not scores.size:
-        return np.zeros(len(scores), np.int64), np.zeros(len(scores), scores.dtype)
-    label = scores.argmax(axis=1)
-    return label, scores[np.arange(len(scores)), label]
-
-
 def _opens_window(pre_entities: PreEntities) -> np.ndarray:
     opens = np.zeros(len(pre_entities), bool)
     if pre_entities.num_windows == 1:
@@ -299,12 +307,18 @@ def _group_words(
     to_string: ToString,
 ) -> list[str]:
     """The word of each group. Words are rendered one by one and then once more together, as Hugging Face does."""
-    tokens, first, stop = pre_entities.words.tolist(), units.first.tolist(), units.stop.tolist()
     groups = zip(starts.tolist(), stops.tolist(), strict=True)
+    words, first, stop = pre_entities.words, units.first, units.stop
     if not strategy.by_word:
-        return [to_string(tokens[first[begin] : stop[end - 1]]) for begin, end in groups]
+        return [to_string(words[first[begin] : stop[end - 1]].tolist()) for begin, end in groups]
     return [
-        to_string([to_string(tokens[first[unit] : stop[unit]]) for unit in range(begin, end)]) for begin, end in groups
+        to_string(
+            [
+                to_string(words[start:end_of_word].tolist())
+                for start, end_of_word in zip(first[begin:end].tolist(), stop[begin:end].tolist(), strict=True)
+            ]
+        )
+        for begin, end in groups
     ]
 
 

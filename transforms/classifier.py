@@ -16,6 +16,7 @@ from transforms.aggregation import AggregationStrategy, find_entities, resolve_o
 from transforms.arguments import Offsets, TokenClassificationArgumentHandler, resolve_strategy
 from transforms.checkpoints import EMBEDDED_MODEL, Checkpoint
 from transforms.documents import Document, Entity, Failure
+from transforms.encoded import Encoded
 from transforms.engines import check_choice, load_engine
 from transforms.engines.errors import BatchTimeoutError
 from transforms.engines.watched import WatchedEngine
@@ -25,7 +26,6 @@ from transforms.model_setup import ModelSetup
 from transforms.pre_entities import PreEntities
 from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS, Scorer, TokenizedText, isolated
 from transforms.special_tokens import SPECIAL_TOKENS
-from transforms.tokenization import Encoded
 from transforms.watch import Watch, check_timeout
 from transforms.windows import LONG_TEXT
 
@@ -187,7 +187,7 @@ class TokenClassifier:
         def answer(texts: Sequence[TokenizedText]) -> list[list[dict[str, Any]]]:
             return [
                 [_as_dict(entity, strategy) for entity in self._entities(_raised(result), strategy, ignore)]
-                for result in self.scorer.score(texts, self.id2label, overlap)
+                for result in self.scorer.score(texts, self.id2label, overlap, strategy.scores)
             ]
 
         if isinstance(texts, types.GeneratorType):
@@ -205,10 +205,14 @@ class TokenClassifier:
         """The checkpoint's commit or content hash."""
         return self._setup.checkpoint.revision
 
-    def classify(self, documents: Sequence[Document]) -> list[PreEntities | Failure]:
+    def classify(self, documents: Sequence[Document], *, scores: str = "all") -> list[PreEntities | Failure]:
         """What the model says of each token of these documents, in their order.
 
         A document that cannot be classified is a `Failure`; the others are not affected by it.
+
+        Args:
+            documents: What to read.
+            scores: Which scores of a token to keep, those of ``all`` labels or the ``best``; see `PreEntities`.
         """
         encoded = isolated(self._encoded, [document.text for document in documents], self.scorer.counts)
         texts = [
@@ -216,7 +220,7 @@ class TokenClassifier:
             for document, tokens in zip(documents, encoded, strict=True)
             if isinstance(tokens, Encoded)
         ]
-        results = iter(self.scorer.score(texts, self.id2label, self._stride))
+        results = iter(self.scorer.score(texts, self.id2label, self._stride, scores))
         outcomes = [next(results) if isinstance(tokens, Encoded) else tokens for tokens in encoded]
         return [
             outcome
@@ -359,7 +363,8 @@ class TokenClassifier:
     def _entities(
         self, pre_entities: PreEntities, strategy: AggregationStrategy, ignore_labels: Collection[str]
     ) -> list[Entity]:
-        labels = dense_labels(self.id2label, pre_entities.scores.shape[1])
+        num_labels = pre_entities.scores.shape[1] if pre_entities.label is None else len(pre_entities.model.labels)
+        labels = dense_labels(self.id2label, num_labels)
         return find_entities(
             pre_entities,
             strategy,

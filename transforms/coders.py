@@ -238,7 +238,7 @@ def _result(fields: Fields) -> DocumentEntities:
 def _pre_entities_fields(columns: PreEntities) -> Fields:
     arrays = (
         columns.scores, columns.start, columns.end, columns.index, columns.is_subword, columns.window_starts,
-        columns.window_offsets,
+        columns.window_offsets, columns.label,
     )  # fmt: skip
     return [
         pack(_document_fields(columns.document)),
@@ -250,9 +250,13 @@ def _pre_entities_fields(columns: PreEntities) -> Fields:
     ]
 
 
+def _pre_entities_1(fields: Fields) -> PreEntities:
+    return _pre_entities([*fields, None])
+
+
 def _pre_entities(fields: Fields) -> PreEntities:
     document, model, num_tokens, truncated, words, *arrays = fields
-    scores, start, end, index, is_subword, window_starts, window_offsets = map(_to_array, arrays)
+    scores, start, end, index, is_subword, window_starts, window_offsets, label = map(_to_array, arrays)
     return PreEntities(
         scores=scores,
         words=_to_words(words),
@@ -266,6 +270,7 @@ def _pre_entities(fields: Fields) -> PreEntities:
         truncated=truncated != b"\0",
         document=_document(unpack(document)),
         model=_to_model(model),
+        label=label,
     )
 
 
@@ -339,8 +344,9 @@ class PreEntitiesCoder(RecordCoder):
     """Encodes `PreEntities`, its columns as their bytes; decoded, they are read-only."""
 
     record = PreEntities
+    version = 2
     fields = staticmethod(_pre_entities_fields)
-    layouts: ClassVar = {1: _pre_entities}
+    layouts: ClassVar = {1: _pre_entities_1, 2: _pre_entities}
 
 
 class Outcome:

@@ -23,14 +23,14 @@ from transforms.engines import ENGINES, PRECISIONS, check_choice
 from transforms.metrics import NAMESPACE
 from transforms.model_refresh import RefreshingClassifier, check_watchable, newest_version
 from transforms.model_setup import ModelSetup
-from transforms.pre_entities import PreEntities
+from transforms.pre_entities import SCORES, PreEntities
 from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS, DEFAULT_MAX_DOCUMENT_CHARS
 from transforms.special_tokens import SPECIAL_TOKENS
 from transforms.watch import DEFAULT_BATCH_TIMEOUT_SECONDS, check_timeout
 from transforms.windows import LONG_TEXT
 
 DEFAULT_MAX_BATCH_CHARS = 1_000_000
-"""Characters of a batch: enough to sort windows by length, and some 300 MB of memory at the most."""
+"""Characters of a batch: enough to sort windows by length."""
 
 _CHARS_A_DOCUMENT = 64  # added to each text's length, so that even empty texts fill a batch
 
@@ -80,6 +80,7 @@ class TokenClassificationModelHandler(
         stride: int | None = None,
         long_text: str = "window",
         special_tokens: str = "text",
+        scores: str = "all",
         engine: str = "auto",
         device: str = "auto",
         precision: str = "auto",
@@ -104,6 +105,8 @@ class TokenClassificationModelHandler(
             long_text: ``window`` reads all of a long text; ``truncate`` stops at the model's length.
             special_tokens: What a special token (``[SEP]``, ``</s>``) is that somebody typed in a text: ``text``, so
                 that it changes nothing in what other tokens get; or ``special``, as in Hugging Face.
+            scores: Which scores of a token its `PreEntities` keep: those of ``all`` labels; or the ``best``, which
+                takes a small part of the memory and is enough for every aggregation strategy but ``average``.
             engine: ``auto``, ``torch`` or ``openvino``.
             device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; as the worker has it.
             precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
@@ -131,6 +134,7 @@ class TokenClassificationModelHandler(
         check_choice("engine", engine, ENGINES)
         check_choice("precision", precision, PRECISIONS)
         check_choice("special_tokens", special_tokens, SPECIAL_TOKENS)
+        check_choice("scores", scores, SCORES)
         check_timeout(batch_timeout_seconds)
         least_one = {
             "max_batch_tokens": max_batch_tokens,
@@ -173,6 +177,7 @@ class TokenClassificationModelHandler(
             allow_pickle_weights=allow_pickle_weights,
             model_refresh_seconds=model_refresh_seconds,
         )
+        self._scores = scores
         self._max_batch_chars = max_batch_chars
         self._max_batch_wait_ms = max_batch_wait_ms
         self._max_document_chars = max_document_chars
@@ -193,7 +198,7 @@ class TokenClassificationModelHandler(
         documents = [_document(example) for example in batch]
         refused = [self._refused(document) for document in documents]
         fine = [document for document, failure in zip(documents, refused, strict=True) if failure is None]
-        classified = iter(model.classify(fine))
+        classified = iter(model.classify(fine, scores=self._scores))
         for name, count in model.take_counts().items():
             Metrics.counter(NAMESPACE, name).inc(count)
         return [next(classified) if failure is None else failure for failure in refused]

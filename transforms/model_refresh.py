@@ -155,9 +155,9 @@ class RefreshingClassifier:
         """The version in use; whoever asks for it keeps it."""
         return self._current
 
-    def classify(self, documents: Sequence[Document]) -> list[PreEntities | Failure]:
+    def classify(self, documents: Sequence[Document], *, scores: str = "all") -> list[PreEntities | Failure]:
         """As `TokenClassifier.classify`."""
-        return self._current.classify(documents)
+        return self._current.classify(documents, scores=scores)
 
     def take_counts(self) -> dict[str, int]:
         """What happened since the last call: ``model_refreshes``, ``model_refresh_failures``, and what batches did.

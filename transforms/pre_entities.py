@@ -10,6 +10,10 @@ import numpy as np
 
 from transforms.documents import Document
 
+SCORES = ("all", "best")
+"""What is kept of a token's scores: those of all labels; or that of the best alone, which takes a small part of the
+memory and is all that any aggregation strategy but ``average`` looks at."""
+
 _NO_DOCUMENT = Document(id="", text="")
 
 
@@ -40,11 +44,12 @@ class PreEntities:
     windows are there twice.
 
     Attributes:
-        scores: float32[n_tokens, n_labels], the probability of each label.
+        scores: float32[n_tokens, n_labels], the probability of each label; or, where there is a `label`,
+            float32[n_tokens, 1], the probability of that one.
         words: object[n_tokens], the token's own string, or the text it covers if it is the unknown token.
-        start: int64[n_tokens], first code point in the text; None if the tokenizer knows no offsets.
-        end: int64[n_tokens], code point after the last; None without offsets.
-        index: int64[n_tokens], position among the model's inputs, special tokens counted, within its window.
+        start: int32[n_tokens], first code point in the text; None if the tokenizer knows no offsets.
+        end: int32[n_tokens], code point after the last; None without offsets.
+        index: int32[n_tokens], position among the model's inputs, special tokens counted, within its window.
         is_subword: bool[n_tokens], true if the token continues the word of the token before.
         window_starts: int64[n_windows], first row of each window, ascending.
         window_offsets: int64[n_windows], how many tokens of the text come before each window.
@@ -52,6 +57,8 @@ class PreEntities:
         truncated: True if tokens of the text are in no window.
         document: The document itself.
         model: The checkpoint that made the scores.
+        label: uint8 or a wider integer [n_tokens], the class id of each token's best label, where the scores of the
+            others were not kept; see `SCORES`. None where they were.
     """
 
     scores: np.ndarray
@@ -66,6 +73,7 @@ class PreEntities:
     truncated: bool = False
     document: Document = _NO_DOCUMENT
     model: ModelInfo = ModelInfo()
+    label: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -91,8 +99,20 @@ class PreEntities:
             num_tokens=len(rows),
         )
 
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """The class id of each token's best label, the first of equals, and its score: [n_tokens] each."""
+        if self.label is not None:
+            return self.label, self.scores[:, 0]
+        return best_of(self.scores)
+
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Hugging Face's list of pre-entities; `scores` stay numpy rows, all else is plain Python."""
+        """Hugging Face's list of pre-entities; `scores` stay numpy rows, all else is plain Python.
+
+        Raises:
+            ValueError: if the scores of all labels were not kept.
+        """
+        if self.label is not None:
+            raise ValueError("scores='best' keeps one score a token, and Hugging Face's pre-entities have all")
         nothing: list[None] = [None] * len(self)
         return [
             {"word": word, "scores": scores, "start": start, "end": end, "index": index, "is_subword": is_subword}
@@ -119,6 +139,7 @@ class PreEntities:
             is_subword=self.is_subword[rows],
             window_starts=np.zeros(1, np.int64),
             window_offsets=np.zeros(1, np.int64),
+            label=None if self.label is None else self.label[rows],
         )
 
 
@@ -127,3 +148,11 @@ def object_column(values: Sequence[Any]) -> np.ndarray:
     column = np.empty(len(values), object)
     column[:] = values
     return column
+
+
+def best_of(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best label of each row, the first of equals, and its score: int64[n], float[n]."""
+    if not scores.size:
+        return np.zeros(len(scores), np.int64), np.zeros(len(scores), scores.dtype)
+    label = scores.argmax(axis=1)
+    return label, scores[np.arange(len(scores)), label]

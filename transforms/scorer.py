@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -12,20 +13,20 @@ from typing import TypeVar
 import numpy as np
 
 from transforms.documents import Document
+from transforms.encoded import Encoded
 from transforms.engines import Engine
 from transforms.engines.errors import BatchTimeoutError, ModelHungError, OutOfMemoryError
 from transforms.labels import dense_labels
 from transforms.metrics import Counts
 from transforms.model_setup import ModelSetup
-from transforms.pre_entities import ModelInfo, PreEntities
-from transforms.tokenization import Encoded
+from transforms.pre_entities import ModelInfo, PreEntities, best_of
 from transforms.windows import plan_batches, truncated_bounds, window_bounds
 
 DEFAULT_MAX_BATCH_TOKENS = 2048
 """Tokens of a batch, padding counted: enough to keep a few cores busy, and little enough to stay in their caches."""
 
 DEFAULT_MAX_DOCUMENT_CHARS = 10_000_000
-"""Characters of a document that takes some 2 GB of memory: 160 MB a million, and what the process has anyway."""
+"""Characters of a document that takes some 0.4 GB of memory: 40 MB a million, beside what the process has anyway."""
 
 # Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
 _SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
@@ -46,21 +47,50 @@ class TokenizedText:
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """One window as the model reads it.
+    """One window of a text; what the model is given of it is made when its turn comes.
 
     Attributes:
         bounds: Half-open range of the text's tokens that it holds.
-        input_ids: int64[n], special tokens among them.
-        token_type_ids: int64[n].
-        kept: int64[n_kept], positions in `input_ids` that are no special tokens.
+        ids: int32[n], these tokens.
+        kept: int32[n_kept], positions in the model's input that are no special tokens; may be shared.
         length: Tokens to pad it to, at the least.
     """
 
     bounds: tuple[int, int]
-    input_ids: np.ndarray
-    token_type_ids: np.ndarray
+    ids: np.ndarray
     kept: np.ndarray
     length: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Where what the model says of some tokens goes.
+
+    Attributes:
+        values: As `PreEntities.scores`.
+        label: As `PreEntities.label`.
+    """
+
+    values: np.ndarray
+    label: np.ndarray | None
+
+    @classmethod
+    def room(cls, num_tokens: int, num_labels: int, scores: str) -> _Scores:
+        """Room for these scores, one of `SCORES`, of so many tokens."""
+        if scores == "all":
+            return cls(np.empty((num_tokens, num_labels), np.float32), None)
+        return cls(np.empty((num_tokens, 1), np.float32), np.empty(num_tokens, np.min_scalar_type(num_labels)))
+
+    def part(self, start: int, stop: int) -> _Scores:
+        """The same room, for some of the tokens."""
+        return _Scores(self.values[start:stop], None if self.label is None else self.label[start:stop])
+
+    def fill(self, probabilities: np.ndarray) -> None:
+        """Writes float32[n_tokens, n_labels] to it."""
+        if self.label is None:
+            self.values[:] = probabilities
+        else:
+            self.label[:], self.values[:, 0] = best_of(probabilities)
 
 
 class Scorer:
@@ -84,7 +114,7 @@ class Scorer:
         self._padding: int = 0 if padding is None else padding
 
     def score(
-        self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int | None
+        self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int | None, scores: str = "all"
     ) -> list[PreEntities | BaseException]:
         """The scored tokens of each text, in their order; texts of the same tokens are run once.
 
@@ -92,15 +122,19 @@ class Scorer:
             texts: What to score.
             id2label: The label of each class id.
             stride: Tokens that neighbouring windows of a long text share; None truncates it to one window.
+            scores: Which scores of a token to keep, one of `SCORES`.
 
         Returns:
             Pre-entities, or the exception that this text alone has raised.
         """
-        keys = [text.encoded.ids.tobytes() for text in texts]
+        keys = [hashlib.blake2b(np.ascontiguousarray(text.encoded.ids).data).digest() for text in texts]
         windows = {key: self._windows(text.encoded.ids, stride) for key, text in zip(keys, texts, strict=True)}
-        # Of a large text, the scores are most of the memory: they are written where they are to stay.
-        scores = {key: self._room(of_text) for key, of_text in windows.items()}
-        places = [place for key, of_text in windows.items() for place in _places(of_text, scores[key])]
+        # Of a large text, the scores of all labels are most of the memory: they are written where they are to stay.
+        rooms = {
+            key: _Scores.room(sum(len(window.kept) for window in of_text), self._num_labels, scores)
+            for key, of_text in windows.items()
+        }
+        places = [place for key, of_text in windows.items() for place in _places(of_text, rooms[key])]
         problems = iter(self._score([window for of_text in windows.values() for window in of_text], places))
         problem = {
             key: next(filter(None, [*itertools.islice(problems, len(of_text))]), None)
@@ -110,7 +144,7 @@ class Scorer:
 
         def outcome(number: int) -> PreEntities | BaseException:
             key = keys[number]
-            return problem[key] or self._assembled(texts[number], windows[key], scores[key], model)
+            return problem[key] or self._assembled(texts[number], windows[key], rooms[key], model)
 
         return isolated(lambda numbers: [outcome(number) for number in numbers], range(len(texts)))
 
@@ -135,8 +169,7 @@ class Scorer:
         return [
             _Window(
                 bounds=(first, stop),
-                input_ids=template.input_ids(ids[first:stop]),
-                token_type_ids=template.token_type_ids(stop - first),
+                ids=ids[first:stop],
                 kept=self._tokenization.kept_positions(ids[first:stop]),
                 length=max(shortest, self._padded(stop - first + template.num_special)),
             )
@@ -147,12 +180,8 @@ class Scorer:
         """The length that a window of this length is padded to, where that does not matter to the model."""
         return length if self._sees_padding else min(self._setup.window, padded_length(length))
 
-    def _room(self, windows: Sequence[_Window]) -> np.ndarray:
-        """Where the scores of all windows of a text go, one behind the other."""
-        return np.empty((sum(len(window.kept) for window in windows), self._num_labels), np.float32)
-
-    def _score(self, windows: Sequence[_Window], places: Sequence[np.ndarray]) -> list[BaseException | None]:
-        """Writes the probabilities of the kept tokens of each window to its place: float32[n_kept, n_labels].
+    def _score(self, windows: Sequence[_Window], places: Sequence[_Scores]) -> list[BaseException | None]:
+        """Writes the probabilities of the kept tokens of each window to its place.
 
         Returns:
             For each window what it has raised, if anything.
@@ -171,7 +200,7 @@ class Scorer:
                         if isinstance(scores, BaseException):
                             problems[number] = scores
                         else:
-                            places[number][:] = scores
+                            places[number].fill(scores)
                     done.update(batch)
             pending = [number for number in pending if number not in done]
         return problems
@@ -181,12 +210,13 @@ class Scorer:
         input_ids = np.full(shape, self._padding, np.int64)
         attention_mask = np.zeros(shape, np.int64)
         token_type_ids = np.zeros(shape, np.int64) if self._tokenization.uses_token_types else None
+        template = self._tokenization.template
         for row, window in enumerate(windows):
-            length = len(window.input_ids)
-            input_ids[row, :length] = window.input_ids
+            length = len(window.ids) + template.num_special
+            input_ids[row, :length] = template.input_ids(window.ids)
             attention_mask[row, :length] = 1
             if token_type_ids is not None:
-                token_type_ids[row, :length] = window.token_type_ids
+                token_type_ids[row, :length] = template.token_type_ids(len(window.ids))
         try:
             logits = self.engine.logits(input_ids, attention_mask, token_type_ids)
         except OutOfMemoryError:
@@ -212,16 +242,18 @@ class Scorer:
         self,
         text: TokenizedText,
         windows: Sequence[_Window],
-        scores: np.ndarray,
+        scores: _Scores,
         model: ModelInfo,
     ) -> PreEntities:
         """The windows of one text as its pre-entities."""
-        ids = _joined([window.input_ids[window.kept] for window in windows])
+        prefix = len(self._tokenization.template.prefix)
+        ids = _joined([window.ids[window.kept - prefix] for window in windows])
         start, end = self._offsets(text.encoded, windows)
         words, is_subword = self._tokenization.words_and_subwords(text.document.text, ids, start, end)
         first, stop = windows[0].bounds
         return PreEntities(
-            scores=scores,
+            scores=scores.values,
+            label=scores.label,
             words=words,
             start=start,
             end=end,
@@ -304,12 +336,12 @@ def isolated(
     return [result for part in parts for result in isolated(function, part, counts)]
 
 
-def _places(windows: Sequence[_Window], room: np.ndarray) -> list[np.ndarray]:
+def _places(windows: Sequence[_Window], room: _Scores) -> list[_Scores]:
     """The part of a text's scores that is each window's."""
     if len(windows) == 1:
         return [room]
     stops = np.cumsum([len(window.kept) for window in windows]).tolist()
-    return [room[start:stop] for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
+    return [room.part(start, stop) for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,30 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from transforms.encoded import Encoded, encode_text, encode_texts, encode_words
+from transforms.pieces import Cutter
 from transforms.pre_entities import object_column
 from transforms.special_tokens import special_ids, without_pieces
 
 USABLE_LENGTH = 10**9
 """A `model_max_length` above this is transformers' way of saying that the tokenizer names none."""
 
+_CHARS_AT_ONCE = 1_000_000
+
 _PROBES = ("a", "the", "1", "中")
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """One text as tokens, without special tokens.
-
-    Attributes:
-        ids: int64[n_tokens].
-        start: int64[n_tokens], first code point of each token; None from a slow tokenizer.
-        end: int64[n_tokens], code point after the last; None from a slow tokenizer.
-        opens_word: bool[n_tokens], true for the first token of each word where the text was given as words.
-    """
-
-    ids: np.ndarray
-    start: np.ndarray | None
-    end: np.ndarray | None
-    opens_word: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +94,7 @@ class Tokenization:
             backend.no_padding()
             backend.encode_special_tokens = self._reads_as_text or tokenizer.split_special_tokens
             self._backend = backend
+            self._cutter = Cutter(backend)
             if type(tokenizer).convert_tokens_to_string is PreTrainedTokenizerFast.convert_tokens_to_string:
                 # What that method does, without its looking for the decoder each time.
                 self.to_string = " ".join if backend.decoder is None else _remembering(backend.decoder.decode)
@@ -115,7 +103,7 @@ class Tokenization:
             size = 1 + max(tokenizer.get_vocab().values(), default=-1)
             words = [backend.id_to_token(token_id) or "" for token_id in range(size)]
             self._words = object_column(words)
-            self._word_lengths = np.array([len(word) for word in words], np.int64)
+            self._word_lengths = np.array([len(word) for word in words], np.int32)
             self._spaced = np.array([word[:1] == "Ġ" or word[:1].isspace() for word in words], bool)
             self._is_special = np.isin(np.arange(size), self._special_ids)
             self._spares_first_space = _spares_first_space(backend.post_processor)
@@ -144,10 +132,9 @@ class Tokenization:
         if not self.is_fast:
             with self._slow_lock:
                 return [self._encode_slowly(text) for text in texts]
-        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        encoded = encode_texts(self._backend, self._cutter, texts)
         return [
-            self._as_text(_columns(encoding), _encode_text, text)
-            for encoding, text in zip(encodings, texts, strict=True)
+            self._as_text(tokens, encode_text, self._cutter, text) for tokens, text in zip(encoded, texts, strict=True)
         ]
 
     def encode_words(self, words: Sequence[str], delimiter: str) -> tuple[str, Encoded]:
@@ -161,8 +148,8 @@ class Tokenization:
         """
         if not self.is_fast:
             raise ValueError("is_split_into_words=True is only supported with fast tokenizers.")
-        encoded = _encode_words(self._backend, words, delimiter)
-        return delimiter.join(words), self._as_text(encoded, _encode_words, words, delimiter)
+        encoded = encode_words(self._backend, words, delimiter)
+        return delimiter.join(words), self._as_text(encoded, encode_words, words, delimiter)
 
     def window(self, encoded: Encoded, first: int, stop: int) -> Encoded:
         """The tokens of one window, as the tokenizer would give them had it cut the text itself.
@@ -183,15 +170,15 @@ class Tokenization:
         return Encoded(ids, start, end)
 
     def kept_positions(self, ids: np.ndarray) -> np.ndarray:
-        """int64[n]: positions in ``template.input_ids(ids)`` that are no special tokens.
+        """int32[n]: positions in ``template.input_ids(ids)`` that are no special tokens; not to be written to.
 
         A special token that is written in the text counts as text, except for what a slow tokenizer makes of it
         where it is to be special.
         """
         if self.is_fast or self._reads_as_text:
-            return len(self.template.prefix) + np.arange(len(ids))
+            return _positions(len(self.template.prefix), len(ids))
         mask = self.tokenizer.get_special_tokens_mask(ids.tolist())
-        return np.flatnonzero(np.array(mask, np.int64) == 0)
+        return np.flatnonzero(np.array(mask, np.int64) == 0).astype(np.int32)
 
     def words_and_subwords(
         self, text: str, ids: np.ndarray, start: np.ndarray | None, end: np.ndarray | None
@@ -248,7 +235,7 @@ class Tokenization:
 
     def _encode_slowly(self, text: str) -> Encoded:
         ids = self.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        ids = np.array(ids, np.int64)
+        ids = np.array(ids, np.int32)
         return Encoded(self._without_special(ids) if self._reads_as_text else ids, None, None)
 
     def _fast_template(self) -> Template:
@@ -282,23 +269,6 @@ def _template(ids: list[int], types: list[int], first: int, stop: int) -> Templa
     )
 
 
-def _columns(encoding: Any, shift: np.ndarray | int = 0) -> Encoded:
-    offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
-    return Encoded(np.array(encoding.ids, np.int64), offsets[:, 0] + shift, offsets[:, 1] + shift)
-
-
-def _encode_text(backend: Any, text: str) -> Encoded:
-    return _columns(backend.encode(text, add_special_tokens=False))
-
-
-def _encode_words(backend: Any, words: Sequence[str], delimiter: str) -> Encoded:
-    encoding = backend.encode(list(words), is_pretokenized=True, add_special_tokens=False)
-    lengths = [len(word) + len(delimiter) for word in words]
-    word_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    word = np.array(encoding.word_ids, np.int64)
-    return replace(_columns(encoding, word_starts[word]), opens_word=np.diff(word, prepend=-1) != 0)
-
-
 def _spares_first_space(post_processor: Any) -> bool:
     """Whether offsets are trimmed of spaces, all but the one that the tokenizer itself put before the text."""
     if post_processor is None:
@@ -310,10 +280,22 @@ def _spares_first_space(post_processor: Any) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=1)
+def _positions(first: int, count: int) -> np.ndarray:
+    """A range as int32[count]; all windows of a long text but the last have the same."""
+    positions = np.arange(first, first + count, dtype=np.int32)
+    positions.flags.writeable = False
+    return positions
+
+
 def _touches_no_space(text: str, start: np.ndarray) -> np.ndarray:
     """bool[n]: whether ``" " not in text[start - 1 : start + 1]``, and false at the text's beginning."""
     is_space = np.zeros(len(text) + 2, bool)
-    is_space[: len(text)] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) == ord(" ")
+    for first in range(0, len(text), _CHARS_AT_ONCE):
+        code_points = np.frombuffer(
+            text[first : first + _CHARS_AT_ONCE].encode("utf-32-le", "surrogatepass"), np.uint32
+        )
+        is_space[first : first + len(code_points)] = code_points == ord(" ")
     at = np.minimum(start, len(text) + 1)
     return (start > 0) & ~(is_space[at] | is_space[np.minimum(start, len(text) + 2) - 1])
 

@@ -6,6 +6,7 @@ clock, so that one alone would be too fast. Nothing is written, and nothing of a
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing
 import time
@@ -247,8 +248,8 @@ def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> 
     from transforms.ner import group_document
 
     tokens = size = failures = 0
-    batches = _batches(documents)
-    for outcome in itertools.chain.from_iterable(map(classifier.classify, batches)):
+    classify = functools.partial(classifier.classify, scores=config.aggregation_strategy.scores)
+    for outcome in itertools.chain.from_iterable(map(classify, _batches(documents))):
         if isinstance(outcome, Failure):
             failures += 1
             continue

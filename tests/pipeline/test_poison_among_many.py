@@ -44,7 +44,7 @@ def test_many_and_a_large_one_within_the_memory(tmp_path: Path) -> None:
     figures = run(source, "bf16")
     print(f"\n{figures}")
     assert figures["documents"] == figures["results"] + figures["failures"] == 100_001
-    assert figures["failures"] - 1_000 in (0, 1)  # a limit on a document's length may refuse the large one
+    assert figures["failures"] == 1_000  # the large one is read
     assert figures["peak_mib"] < CEILING_MIB
 
 

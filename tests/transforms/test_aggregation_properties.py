@@ -19,10 +19,17 @@ from hypothesis.extra.numpy import arrays
 from transformers import TokenClassificationPipeline
 from transformers.pipelines import token_classification
 
-from transforms.aggregation import AggregationStrategy, find_entities, join_windows, label_words, resolve_overlaps
+from transforms.aggregation import (
+    WINDOW_JOINS,
+    AggregationStrategy,
+    find_entities,
+    join_windows,
+    label_words,
+    resolve_overlaps,
+)
 from transforms.documents import Document, Entity
 from transforms.labels import LabelScheme
-from transforms.pre_entities import PreEntities, object_column
+from transforms.pre_entities import PreEntities, best_of, object_column
 from transforms.windows import window_bounds
 
 SCHEMES = [
@@ -181,6 +188,24 @@ def test_entities_without_offsets_are_those_of_transformers(case: Case, strategy
     rows = [{**row, "start": None, "end": None} for row in case.rows]
     ours = find_entities(PreEntities.from_dicts(rows), strategy, case.scheme, to_string)
     assert_same(ours, their_entities([rows], case.labels, strategy.value, []), strategy)
+
+
+@PROPERTY
+@given(st.data(), cases(with_nan=False), STRATEGIES, st.sampled_from(WINDOW_JOINS))
+def test_but_for_averages_the_best_scores_are_enough(
+    data: st.DataObject, case: Case, strategy: AggregationStrategy, window_join: str
+) -> None:
+    window_starts = np.array(sorted({0, *data.draw(st.lists(st.integers(0, len(case.rows) - 1), max_size=2))}))
+    columns = replace(case.columns, window_starts=window_starts, window_offsets=window_starts // 2)
+    label, score = best_of(columns.scores)
+    best = replace(columns, scores=score[:, None], label=label.astype(np.uint8))
+    arguments: Any = (strategy, case.scheme, to_string)
+    if strategy.scores == "best":
+        expected = find_entities(columns, *arguments, window_join=window_join)
+        assert find_entities(best, *arguments, window_join=window_join) == expected
+    else:
+        with pytest.raises(ValueError, match="'average' needs the scores of all labels"):
+            find_entities(best, *arguments, window_join=window_join)
 
 
 @pytest.mark.parametrize("num_tokens", [3, 9, 33])

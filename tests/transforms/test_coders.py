@@ -68,6 +68,7 @@ def pre_entities(draw: st.DrawFn) -> PreEntities:
         truncated=draw(st.booleans()),
         document=draw(DOCUMENTS),
         model=draw(MODELS),
+        label=seed.integers(0, labels + 1, rows).astype(np.uint8) if draw(st.booleans()) else None,
     )
 
 
@@ -98,6 +99,13 @@ def test_columns_come_back(value: PreEntities) -> None:
     assert_equal(coder.decode(encoded), value)
     assert coder.encode(coder.decode(encoded)) == encoded
     assert_equal(OutcomeCoder().decode(OutcomeCoder().encode(value)), value)
+
+
+@given(pre_entities())
+def test_columns_of_version_1_are_read(value: PreEntities) -> None:
+    """They ended before the label."""
+    without = dataclasses.replace(value, label=None)
+    assert_equal(PreEntitiesCoder().decode(b"\x01" + pack(PreEntitiesCoder.fields(without)[:-1])), without)
 
 
 @given(FAILURES)

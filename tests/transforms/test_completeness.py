@@ -127,14 +127,14 @@ classify = reading("ann")
 before = peak()
 text = "ann" + " lorem ipsum dolor sit amet, consectetur adipiscing elit" * 9 + ". "
 text *= {megabytes} * 1_000_000 // len(text)
-(scored,) = classify.classify([Document("large", text)])
+(scored,) = classify.classify([Document("large", text)], scores="best")
 result = group_document(scored, AggregationStrategy.FIRST)
 print(json.dumps({{"names": len(result.entities), "expected": text.count("ann"), "before": before, "peak": peak()}}))
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux")
-@pytest.mark.parametrize(("megabytes", "ceiling"), [(5, 1536), (20, 4096)][: 2 if LONG else 1])
+@pytest.mark.parametrize(("megabytes", "ceiling"), [(5, 1024), (20, 2048)][: 2 if LONG else 1])
 def test_a_large_document_within_bounds_of_memory(megabytes: int, ceiling: int) -> None:
     """Everything but the forward pass, whose memory goes by the batch; the ceiling is in MiB, the process's own too."""
     code = CHILD.format(tests=str(Path(__file__).parent), module=Path(__file__).stem, megabytes=megabytes)

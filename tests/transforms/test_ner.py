@@ -30,7 +30,7 @@ from transforms.ner import count_labels
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
 FOUND = [("GIVEN_NAME", "Ann"), ("SURNAME", "Smith"), ("BUILDING_NUMBER", "12"), ("STREET_NAME", "Baker Street"), ("CITY", "London")]  # fmt: skip
-NO_BEAM = ["documents", "arguments", "windows", "pre_entities", "labels", "aggregation", "segments", "metrics", "tokenization", "model_setup", "checkpoints", "engines", "engines.torch_engine", "engines.openvino_engine", "scorer", "classifier", "snapshots", "model_refresh", "model_checks", "known_tokenizers", "named_files", "special_tokens", "watch", "engines.watched"]  # fmt: skip
+NO_BEAM = ["documents", "arguments", "windows", "pre_entities", "labels", "aggregation", "segments", "metrics", "pieces", "encoded", "tokenization", "model_setup", "checkpoints", "engines", "engines.torch_engine", "engines.openvino_engine", "scorer", "classifier", "snapshots", "model_refresh", "model_checks", "known_tokenizers", "named_files", "special_tokens", "watch", "engines.watched"]  # fmt: skip
 
 
 def _found(result: DocumentEntities) -> tuple[str, list[tuple[str, str | None]]]:
@@ -84,10 +84,10 @@ def test_texts_are_taken_too() -> None:
 def test_results_equal_those_without_beam(checkpoint: Callable[[str], Path]) -> None:
     folder = str(checkpoint("roberta"))
     texts = [f"{number}: Ann moved to Paris, Straße {number}." * (1 + number) for number in range(20)]
-    for strategy in ("none", "simple", "average"):
+    for strategy, scores in (("none", "best"), ("simple", "all"), ("first", "best"), ("average", "all")):
         expected = TokenClassifier(folder, aggregation_strategy=strategy)(texts)
         with beam.Pipeline() as pipeline:
-            results = pipeline | beam.Create([Document(str(number), text) for number, text in enumerate(texts)]) | ClassifyTokens(folder) | GroupEntities(strategy)  # fmt: skip
+            results = pipeline | beam.Create([Document(str(number), text) for number, text in enumerate(texts)]) | ClassifyTokens(folder, scores=scores) | GroupEntities(strategy)  # fmt: skip
             spans = results | beam.Map(lambda result: (int(result.id), [(entity.label, entity.word, entity.start, entity.end) for entity in result.entities]))  # fmt: skip
             assert_that(spans, equal_to([
                 (number, [(entity.get("entity_group") or entity["entity"], entity["word"], entity["start"], entity["end"]) for entity in entities])
