@@ -49,7 +49,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
-    package_data={"pipeline.plan": ["catalogue.json"]},
+    package_data={"pipeline.plan": ["catalogue.json"], "transforms": ["py.typed"]},
     install_requires=BASE,
     extras_require={"test": TEST, "bench": BENCH, "dev": DEV, "fuzz": FUZZ},
     entry_points={
@@ -64,5 +64,6 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
     ],
 )

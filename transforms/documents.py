@@ -38,9 +38,14 @@ class Document:
 
         >>> Document.of("Ann").id
         'text-17239b6e25011033'
+
+        Raises:
+            TypeError: if the value is neither.
         """
         if isinstance(value, Document):
             return value
+        if not isinstance(value, str):
+            raise TypeError(f"a Document is wanted, or a text as str, and not a {type(value).__name__}")
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
         return cls(f"text-{digest[:16]}", value)
 

@@ -17,7 +17,7 @@ from transforms.coders import Outcome
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 from transforms.engines import check_choice
 from transforms.known_tokenizers import recall
-from transforms.labels import LabelScheme
+from transforms.labels import LabelScheme, ignored_labels
 from transforms.metrics import NAMESPACE
 from transforms.model_handler import TokenClassificationModelHandler, encoded
 from transforms.pre_entities import PreEntities
@@ -131,7 +131,7 @@ class GroupEntities(beam.PTransform):
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score={min_score} must be between 0 and 1")
         self._strategy = AggregationStrategy.parse(aggregation_strategy)
-        self._ignore_labels = frozenset(ignore_labels)
+        self._ignore_labels = ignored_labels(ignore_labels)
         self._min_score = min_score
         self._window_join = window_join
         self._gives_failures = False

@@ -24,6 +24,12 @@ def test_a_text_is_named_by_its_hash(text: str, digest: str) -> None:
     assert Document.of(text) == Document(f"text-{digest}", text, {}, None, None)
 
 
+@pytest.mark.parametrize("value", [{"text": SECRET}, SECRET.encode(), None])
+def test_other_things_are_no_documents(value: object) -> None:
+    with pytest.raises(TypeError, match=f"^a Document is wanted, or a text as str, and not a {type(value).__name__}$"):
+        Document.of(value)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("text", ["", " ", "Ann", "👩‍👩‍👧‍👦", "\ud800", "a\x00b"], ids=ascii)
 def test_equal_texts_have_equal_names_and_others_do_not(text: str) -> None:
     assert Document.of(text) == Document.of(text)
