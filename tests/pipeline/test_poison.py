@@ -31,7 +31,7 @@ from pipeline.sources.lines import BOM
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
 REPOSITORY = Path(__file__).parents[2]
 FORMATS = ("text", "jsonl", "csv", "avro", "parquet")
-FLAGS = ["--aggregation_strategy=first", "--include_text", "--max_batch_tokens=1"]
+FLAGS = ["--aggregation_strategy=first", "--include_text", "--max_batch_tokens=1", "--precision=bf16"]
 CEILING_MIB = 1536
 """For a process that has read all of the corpus; one that has read three short documents takes half of that."""
 
