@@ -350,6 +350,7 @@ def _outcome(stream: Stream, count: int) -> Streamed:
     stream.wait_for_acknowledgements(30)
     assert stream.process is not None
     peak = peak_mib(str(stream.process.pid))
+    print(f"\n{count} messages of poison: {peak:.0f} MiB at most")
     assert stream.terminate()[0] == 0
     dead = stream.dead()
     return Streamed(
