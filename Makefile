@@ -17,8 +17,9 @@ run: setup  ## Finds the entities in samples/ with the embedded model, and shows
 	$(BIN)/python -m pipeline --input 'samples/*.jsonl' --output out/entities --aggregation_strategy first --include_text
 	$(BIN)/python -m pipeline.preview 'out/entities-?????-of-?????.jsonl'
 
-test: setup
-	$(BIN)/python -m pytest
+WORKERS ?= 2
+test: setup  ## Runs all tests, WORKERS files at a time; each worker starts servers of its own, and takes 2 GiB.
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 services: setup  ## Pub/Sub, BigQuery and Cloud Storage on free ports, with the variables for a shell, until Ctrl-C.
 	@PYTHONPATH=tests $(BIN)/python -m services

@@ -30,6 +30,7 @@ TEST = [
     "hypothesis>=6.100",
     "onnx>=1.19",
     "pytest>=8.2",
+    "pytest-xdist>=3.6",
     "setuptools>=77",
 ]
 BENCH = ["matplotlib>=3.9", "onnx>=1.19"]

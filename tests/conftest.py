@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from services.fixtures import (  # noqa: F401
     _bigquery,
@@ -20,6 +21,11 @@ from services.fixtures import (  # noqa: F401
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# PyTorch's threads spin while they wait for each other; where another process has a core, for most of their time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,8 +7,6 @@ import os
 import random
 import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -17,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from services.clients import REPOSITORY, Server, environment_of
+from services.clients import Server, environment_of
+from services.program import Program
 from services.pubsub_broker import Broker
 from services.pubsub_queue import Message
 
@@ -30,6 +29,7 @@ SOURCE = f"{PROJECT}/topics/letters"
 SUBSCRIPTION = f"{PROJECT}/subscriptions/letters"
 RESULTS = f"{PROJECT}/topics/entities"
 DEAD = f"{PROJECT}/topics/entities-failures"
+A_SECOND = 80  # letters at a steady pace: what one core has done in time while others work on it
 NAMES = ["Ann Smith", "Tom Baker", "Emily Clark", "Karen Miller", "Robert Brown", "Susan Hill"]
 
 
@@ -61,6 +61,8 @@ class Stream:
 
     poll_seconds = 0.05
     """How often to look whether something has happened."""
+    soon_seconds = 15.0
+    """In what time 99 of 100 results come out at a steady pace, on a busy machine; `make bench-latency` measures it."""
 
     def __init__(self, folder: Path, *flags: str, servers: Sequence[Server] = (), **broker: Any) -> None:
         self.broker = Broker(**broker).start()
@@ -70,19 +72,12 @@ class Stream:
         self._servers = servers
         self._flags = [f"--input={SUBSCRIPTION}", f"--output={RESULTS}", "--id_attribute=key", *flags]
         self._log = folder / "program.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Program | None = None
 
     def start(self) -> None:
         """Starts the program; it is not waited for."""
-        program = "services.run_program" if self._servers else "pipeline"
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", program, *self._flags],
-                cwd=REPOSITORY,
-                env=environment_of(self.broker, *self._servers),
-                stdout=log,
-                stderr=log,
-            )
+        module = "services.run_program" if self._servers else "pipeline"
+        self.process = Program(module, self._flags, environment_of(self.broker, *self._servers), self._log)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -114,7 +109,7 @@ class Stream:
     def publish(self, messages: Iterable[Message | bytes | str]) -> list[str]:
         return self.broker.publish(SOURCE, messages)
 
-    def publish_steadily(self, numbers: range, a_second: int = 200) -> dict[str, float]:
+    def publish_steadily(self, numbers: range, a_second: int = A_SECOND) -> dict[str, float]:
         """Publishes letters at a steady pace; gives when each was, by its id."""
         sent: dict[str, float] = {}
         batch = max(1, a_second // 10)
@@ -212,7 +207,8 @@ class Stream:
         return [json.loads(message.data) for message in self.results()]
 
 
-def latencies_said(latencies: Sequence[float], letters: str) -> str:
+def latencies_said(latencies: Sequence[float], where: str = "") -> str:
     """The figures, for who reads the test's output."""
     p50, p99 = statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
-    return f"latency of {letters}: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, max {max(latencies) * 1000:.0f} ms"
+    figures = f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, max {max(latencies) * 1000:.0f} ms"
+    return f"latency of {len(latencies):,} letters at {A_SECOND} a second{where}: {figures}"

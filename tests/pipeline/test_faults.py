@@ -1,7 +1,7 @@
 """What goes wrong around a batch run: kills, full disks, files that go away. All of it is there at the end, or nothing is.
 
-The runs are processes that a server forks which has loaded Beam and PyTorch already, so that many kills take seconds.
-`BEAM_NER_LONG=1` kills ten times, instead of three.
+The runs are processes that a server forks which has loaded Beam and PyTorch already (`services.program`), so that many
+kills take seconds. `BEAM_NER_LONG=1` kills ten times, instead of three.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 from poison import GOOD, MARK, record
+from services.program import processes
 
 from pipeline import run
 from pipeline.run import main
@@ -32,9 +33,6 @@ from transforms.tokenization import Tokenization
 
 KILLS = 10 if os.environ.get("BEAM_NER_LONG") else 3
 DOCUMENTS = {f"{number:05}": f"Ann Smith, {number} Elm Street, {MARK}" for number in range(600)}
-
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["pipeline.run", "pipeline.graph", "pipeline.sinks.parquet"])
 
 
 def _run(flags: Sequence[str], log: str, limits: dict[int, int], more_memory: int) -> None:
@@ -67,7 +65,7 @@ class Child:
 
     def __init__(self, folder: Path, *flags: str, limits: dict[int, int] | None = None, more_memory: int = 0) -> None:
         self._log = folder / "program.log"
-        self.process = _processes.Process(target=_run, args=(flags, str(self._log), limits or {}, more_memory))
+        self.process = processes.Process(target=_run, args=(flags, str(self._log), limits or {}, more_memory))
         self.process.start()
 
     def wait(self, seconds: float = 120) -> int:
@@ -239,7 +237,7 @@ def test_a_model_that_is_harmed_while_it_runs(
     folder = Path(shutil.copytree(original, tmp_path / "model"))
     flags = [f"--input={good}", f"--model={folder}", *(["--engine=torch"] if model != "rampart" else [])]
     assert main([*flags, f"--output={tmp_path}/expected/x"]) == 0
-    harmed = _processes.Process(
+    harmed = processes.Process(
         target=_run_with_harm, args=([*flags, f"--output={tmp_path}/out/x"], str(tmp_path / "log"), str(folder), harm)
     )
     harmed.start()

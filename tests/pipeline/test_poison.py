@@ -31,7 +31,7 @@ from transforms.memory import peak_mib
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
 REPOSITORY = Path(__file__).parents[2]
 FORMATS = ("text", "jsonl", "csv", "avro", "parquet")
-FLAGS = ["--aggregation_strategy=first", "--include_text", "--max_batch_tokens=1"]
+FLAGS = ["--aggregation_strategy=first", "--include_text", "--max_batch_tokens=1", "--precision=bf16"]
 CEILING_MIB = 1536
 """For a process that has read all of the corpus; one that has read three short documents takes half of that."""
 
@@ -350,6 +350,7 @@ def _outcome(stream: Stream, count: int) -> Streamed:
     stream.wait_for_acknowledgements(30)
     assert stream.process is not None
     peak = peak_mib(str(stream.process.pid))
+    print(f"\n{count} messages of poison: {peak:.0f} MiB at most")
     assert stream.terminate()[0] == 0
     dead = stream.dead()
     return Streamed(

@@ -16,7 +16,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -556,30 +555,3 @@ def test_the_program_as_a_process(command: str, source: Path, tmp_path: Path) ->
     assert summary(done.stdout)["documents"] == len(TEXTS)
     assert "Traceback" not in done.stderr
     assert_same(rows(tmp_path / "out"), golden("first.jsonl"))
-
-
-def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
-    texts = {f"{number:05}": f"Ann Smith, {number} Elm Street" for number in range(2000)}
-    write_jsonl(tmp_path / "in.jsonl", texts)
-    flags = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out/x", "--aggregation_strategy=first"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *flags],
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("out/beam-temp-*")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.1)
-    finally:
-        process.kill()
-    assert process.wait() == -9  # it was in the midst of it
-    left = names(tmp_path / "out")
-    assert left
-    assert all(name.startswith("beam-temp-") for name in left)
-
-    assert main(flags) == 0
-    assert [row["id"] for row in rows(tmp_path / "out")] == list(texts)
-    assert rows(tmp_path / "out", "x-failures-*") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
 import re
@@ -70,10 +71,15 @@ def test_a_file_of_several_upload_chunks(bucket):
     assert FileSystems.open(f"{bucket}/big").read() == content
 
 
-def test_the_server_lives_through_many_requests(bucket):
+def test_the_server_lives_through_many_requests(bucket, storage_server):
     """It writes a line a request to its log, which nobody reads."""
     write(f"{bucket}/a", b"x")
-    assert all(FileSystems.exists(f"{bucket}/{name}") == (name == "a") for name in "ab" * 400)
+    connection = http.client.HTTPConnection(storage_server.url.removeprefix("http://"), timeout=10)
+    for name, status in [("a", 200), ("b", 404)] * 400:  # Beam's own client would take ten times as long
+        connection.request("GET", f"/storage/v1/b/{bucket.removeprefix('gs://')}/o/{name}")
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
 
 
 def test_a_bucket_that_is_not_there(storage_server):

@@ -19,6 +19,8 @@ from transforms.windows import window_bounds
 STRATEGIES = ("none", "simple", "first", "average", "max")
 FAST = [*sorted(set(RANDOM_CHECKPOINTS) - set(SLOW)), "rampart_torch"]
 ALL = [*sorted(RANDOM_CHECKPOINTS), "rampart_torch"]
+# Rampart's window holds each of the texts whole, so that one stride is as good as another.
+STRIDES = [(name, stride) for name in FAST for stride in (0, 5, 20) if name != "rampart_torch" or stride == 5]
 
 Pair = tuple[transformers.Pipeline, TokenClassifier]
 
@@ -78,9 +80,8 @@ def test_single_texts(pair: Callable[..., Pair], name: str, strategy: str) -> No
         assert_same(ours(text, aggregation_strategy=strategy), theirs(text, aggregation_strategy=strategy))
 
 
-@pytest.mark.parametrize("stride", [0, 5, 20])
+@pytest.mark.parametrize(("name", "stride"), STRIDES)
 @pytest.mark.parametrize("strategy", STRATEGIES[1:])
-@pytest.mark.parametrize("name", FAST)
 def test_strides(pair: Callable[..., Pair], name: str, strategy: str, stride: int) -> None:
     theirs, ours = pair(name)
     for text in ODD_TEXTS[::2] + ODD_TEXTS[-3:]:
