@@ -96,6 +96,7 @@ class PulledSubscription:
         self._acking = False
         self._error: BaseException | None = None
         self._draining = False
+        self._drain: threading.Thread | None = None
         self._closed = threading.Event()
         self._lease_seconds = LEAST_LEASE_SECONDS
         self._threads = [
@@ -161,7 +162,8 @@ class PulledSubscription:
     def drain(self) -> None:
         """Stops pulling, and gives back what was pulled but not handed on. Fit for a signal handler's thread."""
         self._draining = True  # first, and without the lock: whoever holds it may be the one that is interrupted
-        threading.Thread(target=self._stop_pulling, name="pubsub-drain", daemon=True).start()
+        self._drain = threading.Thread(target=self._stop_pulling, name="pubsub-drain", daemon=True)
+        self._drain.start()
 
     def close(self, timeout_seconds: float) -> int:
         """Sends the acknowledgements that wait, gives back everything else that is held, and ends the threads.
@@ -170,6 +172,7 @@ class PulledSubscription:
             How many messages were given back that had been handed on.
         """
         self._draining = True
+        end = time.monotonic() + timeout_seconds
         self._stop_pulling()
         with self._changed:
             self._changed.wait_for(lambda: not (self._to_ack or self._acking), timeout_seconds)
@@ -178,6 +181,9 @@ class PulledSubscription:
             self._closed.set()
             self._changed.notify_all()
         self._calls.give_back(ack_ids)
+        for thread in (self._drain, self._threads[0]):  # which may be giving back too
+            if thread is not None and thread.is_alive():
+                thread.join(max(0.0, end - time.monotonic()))
         self._calls.end()
         return len(keys)
 

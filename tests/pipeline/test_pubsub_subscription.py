@@ -214,6 +214,17 @@ def test_a_drain_gives_back_what_was_not_begun(broker: Broker, open_reader: Call
     assert broker.unacknowledged(SUBSCRIPTION) == 7
 
 
+def test_an_end_waits_for_what_a_drain_gives_back(
+    broker: Broker, open_reader: Callable[..., PulledSubscription]
+) -> None:
+    broker.publish(TOPIC, [f"m{n}" for n in range(4000)])  # four requests
+    reader = open_reader()
+    assert broker.wait_for(lambda: broker.outstanding(SUBSCRIPTION) == 4000, 10)
+    reader.drain()
+    reader.close(10)
+    assert broker.outstanding(SUBSCRIPTION) == 0
+
+
 def test_a_subscription_that_is_deleted_is_an_error(
     broker: Broker, open_reader: Callable[..., PulledSubscription]
 ) -> None:
