@@ -179,9 +179,8 @@ class PulledSubscription:
             How many messages were given back that had been handed on.
         """
         self._draining = True
+        end = time.monotonic() + timeout_seconds
         self._stop_pulling()
-        if self._drain_thread is not None:
-            self._drain_thread.join(timeout_seconds)  # it may still be giving back
         with self._changed:
             self._changed.wait_for(lambda: not (self._to_ack or self._acking), timeout_seconds)
             keys = self._leases.keys()
@@ -189,6 +188,9 @@ class PulledSubscription:
             self._closed.set()
             self._changed.notify_all()
         self._calls.give_back(ack_ids)
+        for thread in (self._drain_thread, self._threads[0]):  # which may be giving back too
+            if thread is not None and thread.is_alive():
+                thread.join(max(0.0, end - time.monotonic()))
         if self._is_own:
             self._calls.unsubscribe()
         self._calls.end()

@@ -91,7 +91,7 @@ def life(stream: Callable[..., Stream]) -> Life:
 
     last = 14_001 if LONG else 6_001
     steady.publish([letter(number) for number in range(2001, last)])
-    steady.wait_for_results(10_001 if LONG else 2_002, 120 if LONG else 20)
+    steady.wait_for_results(10_001 if LONG else 2_002, 400 if LONG else 20)
     code, seconds = steady.terminate()
     return Life(
         results,
