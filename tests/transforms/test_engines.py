@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,24 @@ def test_a_broken_onnx_file(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(ValueError, match=r"has a model.onnx that OpenVINO cannot read"):
         load_engine(Checkpoint("x", "", tmp_path))
+
+
+SIGNAL_AFTER_AN_ENGINE = """
+import signal, threading
+from pathlib import Path
+from transforms.checkpoints import resolve
+from transforms.engines.openvino_engine import OpenVinoEngine
+
+engines = [OpenVinoEngine(resolve("rampart").onnx, precision="fp32")]
+thread = threading.Thread(target=engines.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_signals_are_handled_after_another_thread_let_go_of_an_engine() -> None:
+    """As it does when a model takes the place of another: OpenVINO's end takes the stack of signal handlers away."""
+    ran = subprocess.run([sys.executable, "-c", SIGNAL_AFTER_AN_ENGINE], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "handled\n"), ran.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _ACTIVATION_GROUP = 64  # activations that share a scale where they are rounded to 8 bits
 
 
+@functools.cache
+def _core() -> Any:
+    """OpenVINO itself, once a process and for as long as that lives.
+
+    Its first use gives the thread that makes it a stack for signal handlers, and its end takes that away on whatever
+    thread it happens: the next signal would end the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoEngine:
     """A token classifier in OpenVINO, on the CPU."""
 
@@ -23,8 +36,6 @@ class OpenVinoEngine:
     device = "cpu"
 
     def __init__(self, path: Path, *, precision: str, threads: int | None = None) -> None:
-        import openvino
-
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
@@ -35,7 +46,7 @@ class OpenVinoEngine:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         self.precision = precision
-        core = openvino.Core()
+        core = _core()
         model = core.read_model(path)
         unpack_weights(model)
         check_constants(model)
