@@ -8,7 +8,7 @@ Subjects, each in a process of its own:
   batch gets the same logits, with an entity in every ten tokens or so.
 - `beam, dealt out`: as `beam`, and documents are dealt out after reading (`ReadDocuments/Balance`), as the program does
   where workers are elsewhere and one of them has to read a file. The DirectRunner holds all of them in memory for
-  that, so it is for fewer documents: `--subjects beam 'beam, dealt out' --documents 10000 100000`.
+  that, so it is for fewer documents: `--subjects beam 'beam, dealt out' --documents 10000 50000`.
 
 ``make bench-overhead`` runs the first two over 10^5 and 10^6 documents, and writes overhead.{json,md} in results/.
 """

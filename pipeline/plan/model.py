@@ -58,6 +58,7 @@ class Assumptions:
         thread_efficiency: What one process with a thread a core does, as a share of a process a core.
         disk_gib: Disk of a worker.
         part_bytes: Bytes of input that a process takes at a time; None where documents are spread one by one.
+        shuffled: Bytes that spreading a document takes, for each of its record's: its text and its record travel both.
     """
 
     startup_minutes: float = 5.0
@@ -67,6 +68,7 @@ class Assumptions:
     thread_efficiency: float = 0.8
     disk_gib: float = 25.0
     part_bytes: int | None = None
+    shuffled: float = 2.2
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,7 @@ def estimate(
     hours = hours_of(job.documents, workers, rate, assumptions)
     dollars = workers * hours * dollars_an_hour(worker, catalogue.prices, assumptions.disk_gib)
     if assumptions.part_bytes is None:
-        dollars += bytes_in / _GIB * catalogue.prices.shuffle_gib
+        dollars += bytes_in * assumptions.shuffled / _GIB * catalogue.prices.shuffle_gib
     notes = _notes(job, wanted, useful, hours, catalogue)
     return Estimate(worker.name, job.documents, speed, workers, hours, dollars, bytes_in, bytes_out, notes)
 

@@ -26,7 +26,8 @@ MEASURED = Measured(
     tokens=60.0, bytes_in=400.0, bytes_out=600.0, model="rampart", engine="openvino", precision="fp32",
 )  # fmt: skip
 ASSUMED = Assumptions(
-    startup_minutes=6.0, efficiency=0.5, beam_us=0.0, memory_share=0.8, thread_efficiency=0.5, disk_gib=0.0, part_bytes=None
+    startup_minutes=6.0, efficiency=0.5, beam_us=0.0, memory_share=0.8, thread_efficiency=0.5, disk_gib=0.0, part_bytes=None,
+    shuffled=2.0,
 )  # fmt: skip
 ROOMY = WorkerType("roomy-8", 8, 32.0, bf16=False)
 TIGHT = WorkerType("tight-8", 8, 8.0, bf16=True)
@@ -148,8 +149,8 @@ def test_by_workers() -> None:
 def test_shuffled_documents_are_paid_for_and_parts_are_not() -> None:
     priced = replace(CATALOGUE, prices=replace(PRICES, shuffle_gib=1.0))
     job = Job(14_400_000, 2.1)
-    # 5.76 GB are 5.364 GiB.
-    assert planned(job, catalogue=priced).dollars == pytest.approx(5 * 2.1 * 0.72 + 5.36442, abs=1e-4)
+    # 5.76 GB are 5.364 GiB, and a document is twice its record.
+    assert planned(job, catalogue=priced).dollars == pytest.approx(5 * 2.1 * 0.72 + 2 * 5.36442, abs=1e-4)
     assert planned(job, catalogue=priced, part_bytes=1024).dollars == pytest.approx(5 * 2.1 * 0.72)
 
 
