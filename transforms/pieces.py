@@ -15,9 +15,11 @@ PIECE_CHARS = 50_000
 
 _SIGNS = "。，"  # what Chinese has between words where others have spaces
 _BETWEEN_WORDS = re.compile(rf"\S(?=[ \n{_SIGNS}]\S)")
-# As normalized: there may be a space before a word, and around it where no space follows.
+_LOOKS = 100  # at places where a piece might end, before it gets as much again
+
+# A word as it is normalized: there may be a space before it, and behind it where that makes no difference.
 _WORD = re.compile(r"[ ▁]?[^\s▁]+")
-_WORD_BEFORE_SIGN = re.compile(r"[ ▁]?[^\s▁]+ ?")
+_WORD_OR_IDEOGRAPH = re.compile(r"[ ▁]?[^\s▁]+ ?")
 
 # What each of these makes of a character depends on its neighbours up to the next space, and on no more.
 _NORMALIZERS = frozenset(
@@ -33,6 +35,7 @@ _SEPARATORS = {
     "WhitespaceSplit": (" \n", None),
 }
 """Pre-tokenizers that begin a word at one of these characters, and the setting that makes them."""
+_DROPS_SPACES = frozenset(["BertPreTokenizer", "Whitespace", "WhitespaceSplit"])
 _INDIFFERENT = frozenset(["Digits", "Punctuation"])  # neither splits at a space nor looks across it
 
 
@@ -65,8 +68,8 @@ class Cutter:
     - a piece is read from the character before it, so that what is special about a text's beginning (a space put
       before it, or spaces taken away) happens to that one.
 
-    A tokenizer that is not known to be so reads every text whole, as does any a text without such places. So is a text
-    read where SentencePiece's map takes a character away at the beginning, or behind an added token: there `tokenizers`
+    A tokenizer that is not known to be so reads every text whole, as every one does a text without such places, or one
+    from whose beginning SentencePiece's map takes a character away, or from behind an added token: there `tokenizers`
     loses count, and the offsets that follow are too low.
 
     Attributes:
@@ -82,7 +85,7 @@ class Cutter:
         """
         self._backend = backend
         self._piece_chars = piece_chars
-        self._separators = _separators(backend)
+        self._separators, self._word = _separators(backend)
         self._ends = {form[-1:] for form in _added_tokens(backend) if form}
         self.can_cut = bool(self._separators)
         self._maps = _maps(backend) if self.can_cut else []
@@ -96,12 +99,14 @@ class Cutter:
             yield Piece(max(0, first - 1), first, stop)
 
     def _cuts(self, text: str) -> Iterator[int]:
-        at = self._piece_chars
+        at, looks = self._piece_chars, 0
         while place := _BETWEEN_WORDS.search(text, at):
-            at = place.end()
-            if self._stay_apart(text[at - 1 : at + 2]):
+            at, looks = place.end(), looks + 1
+            is_cut = self._stay_apart(text[at - 1 : at + 2])
+            if is_cut:
                 yield at
-                at += self._piece_chars
+            if is_cut or looks == _LOOKS:
+                at, looks = at + self._piece_chars, 0
 
     def _loses_count(self, text: str) -> bool:
         vanishing = (
@@ -122,8 +127,9 @@ class Cutter:
         normalized = str if normalizer is None else normalizer.normalize_str
         # Before another letter: at a text's end, spaces might be taken away.
         before, behind, all_three = normalized(f"{first}z").removesuffix("z"), normalized(last), normalized(around)
-        word = _WORD_BEFORE_SIGN if between in _SIGNS else _WORD
-        if not word.fullmatch(before) or not behind.strip(" ▁") or not self._ends.isdisjoint(first + before.strip()):
+        if not self._word.fullmatch(before) or not behind.strip(" ▁"):
+            return False
+        if not self._ends.isdisjoint(first + before.strip()):
             return False
         if not all_three.startswith(tuple(before + separator for separator in self._separators)):
             return False
@@ -140,13 +146,16 @@ def _maps(backend: Any) -> list[Any]:
     return [normalizers.Precompiled(base64.b64decode(one)) for one in compiled if one]
 
 
-def _separators(backend: Any) -> str:
-    """Characters at which a word begins whose tokens do not depend on what stands before; none if that is not known."""
+def _separators(backend: Any) -> tuple[str, re.Pattern[str]]:
+    """Characters at which a word begins whose tokens do not depend on what stands before; and what may stand there.
+
+    There are no such characters if that is not known of the tokenizer.
+    """
     try:
         normalizers = _steps(backend.normalizer, "normalizers")
         pre_tokenizers = _steps(backend.pre_tokenizer, "pretokenizers")
     except Exception:  # one in Python, of which nothing is known
-        return ""
+        return "", _WORD
     splits = next((step for step in pre_tokenizers if step["type"] not in _INDIFFERENT), {"type": ""})
     separators, setting = _SEPARATORS.get(splits["type"], ("", None))
     is_local = (
@@ -155,7 +164,12 @@ def _separators(backend: Any) -> str:
         and all(map(_looks_no_further, normalizers))
         and not any(re.search(rf"[\s{_SIGNS}]", form) for form in _added_tokens(backend))
     )
-    return separators if is_local else ""
+    reads_spaces = (
+        splits["type"] not in _DROPS_SPACES
+        or any(step["type"] == "Replace" for step in normalizers)
+        or any(token.lstrip for token in backend.get_added_tokens_decoder().values())
+    )
+    return separators if is_local else "", _WORD if reads_spaces else _WORD_OR_IDEOGRAPH
 
 
 def _steps(component: Any, key: str) -> list[dict[str, Any]]:
@@ -175,7 +189,7 @@ def _looks_no_further(normalizer: dict[str, Any]) -> bool:
     if normalizer["type"] != "Replace":
         return normalizer["type"] in _NORMALIZERS
     pattern = normalizer["pattern"]
-    return pattern.get("Regex") in _OF_SPACES or not re.search(r"[\s\w▁]", pattern.get("String", " "))
+    return pattern.get("Regex") in _OF_SPACES or not re.search(rf"[\s\w▁{_SIGNS}]", pattern.get("String", " "))
 
 
 def _added_tokens(backend: Any) -> Iterator[str]:

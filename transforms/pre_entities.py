@@ -41,7 +41,7 @@ class PreEntities:
     """The tokens of one document before they are grouped, special tokens left out.
 
     A document longer than the model's window has its windows one behind the other; tokens in the overlap of two
-    windows are there twice.
+    windows are there twice. Where a column is int32 here, others may fill it with int64.
 
     Attributes:
         scores: float32[n_tokens, n_labels], the probability of each label; or, where there is a `label`,

@@ -290,9 +290,12 @@ def test_a_document_that_memory_does_not_hold_is_a_failure(
 
 
 def test_a_process_without_memory_ends_without_a_file(good: Path, tmp_path: Path) -> None:
-    """The tokenizer, in Rust, cannot give back the memory that it did not get: the process ends, with a signal."""
+    """The tokenizer, in Rust, cannot give back the memory that it did not get: the process ends, with a signal.
+
+    The text has no spaces, and so is not read in pieces.
+    """
     with good.open("ab") as file:
-        file.write(b"\n" + record(f"a b {MARK} " * 400_000, id="large"))
+        file.write(b"\n" + record(f"a.b.{MARK}." * 400_000, id="large"))
     child = Child(tmp_path, f"--input={good}", f"--output={tmp_path}/out/x", more_memory=150_000_000)
     code = child.wait()
     said = child.said()

@@ -208,7 +208,7 @@ def test_what_is_not_known_to_be_safe_is_read_whole(kind: str) -> None:
         ("Ann and Max", [3, 7]),
         ("Ann  and\nMax\tin\u3000Paris", [8]),  # before a single space or line feed
         ("Ann, and -Max 1 안녕 서울 -- x", [4, 8, 13, 15, 18, 21, 24]),
-        ("ann 東 京 x", [3]),  # BERT puts spaces around these
+        ("ann 東 京 x", [3, 5, 7]),  # BERT puts spaces around these
         ("a\x00 b \x00 c", []),  # and takes these away
         ("我住在。李，。x 。 李。", [3, 5, 8, 10]),
     ],
@@ -226,6 +226,15 @@ def test_pieces_have_the_length_that_is_asked_for() -> None:
     assert all(100 <= piece.stop - piece.first < 112 for piece in pieces[:-1])
     assert [*Cutter(wordpiece(), piece_chars=len(text)).pieces(text)] == [(0, 0, len(text))]
     assert all(left.stop == right.first for left, right in itertools.pairwise(pieces))
+
+
+def test_looking_for_a_cut_has_an_end() -> None:
+    """A letter that ends an added token, which must not stand before a cut, stands before all spaces but one."""
+    cutter = Cutter(wordpiece(added=[AddedToken("xyz")]), piece_chars=10)
+    assert [piece.first for piece in cutter.pieces("z " * 50 + "x y")] == [0, 101]
+    assert [piece.first for piece in cutter.pieces("z " * 105 + "x y" + "z " * 105)] == [
+        0
+    ]  # it lies in what is skipped
 
 
 def test_long_and_short_texts_side_by_side() -> None:
