@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from checkpoint_factory import RANDOM_CHECKPOINTS, SLOW
 from texts import ODD_TEXTS
@@ -42,10 +44,25 @@ def pair(checkpoint: Callable[[str], Path]) -> Callable[..., Pair]:
         if key not in made:
             folder = str(checkpoint(name))
             theirs = transformers.pipeline("token-classification", model=folder, tokenizer=folder, device="cpu")
+            theirs.model.forward = remembering(theirs.model.forward)
             made[key] = theirs, TokenClassifier(folder, long_text=long_text, engine=engine)
         return made[key]
 
     return make
+
+
+def remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A model's forward pass that is made once for the same tokens, whatever becomes of its scores then."""
+    known: dict[Any, Any] = {}
+
+    @functools.wraps(forward)
+    def remembered(**inputs: torch.Tensor) -> Any:
+        key = tuple((name, tensor.shape, tensor.numpy().tobytes()) for name, tensor in inputs.items())
+        if key not in known:
+            known[key] = forward(**inputs)
+        return known[key]
+
+    return remembered
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
