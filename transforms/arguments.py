@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import types
+import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from transforms.aggregation import AggregationStrategy
@@ -31,8 +32,8 @@ class TokenClassificationArgumentHandler:
         """Normalises one call.
 
         Args:
-            inputs: A text, or a list (or tuple) of them; words where `is_split_into_words`. A generator is
-                handed back as it is.
+            inputs: A text, or a list (or tuple) of them; words where `is_split_into_words`. An iterator and a
+                data set of PyTorch (that of ``KeyDataset``, for example) are handed back as they are.
             is_split_into_words: Whether the inputs are words already.
             delimiter: What stands between words where they are joined to a text.
             offset_mapping: The character range of each token, of one text or of each.
@@ -43,7 +44,7 @@ class TokenClassificationArgumentHandler:
         Raises:
             ValueError: if there is no input, or not one offset mapping for each.
         """
-        if isinstance(inputs, types.GeneratorType):
+        if isinstance(inputs, Iterator) or _is_data_set(inputs):
             return inputs, is_split_into_words, None, delimiter
         if isinstance(inputs, str):
             inputs = [inputs]
@@ -57,6 +58,11 @@ class TokenClassificationArgumentHandler:
             if len(offset_mapping) != len(inputs):
                 raise ValueError("offset_mapping should have the same batch size as the input")
         return inputs, is_split_into_words, offset_mapping or None, delimiter
+
+
+def _is_data_set(inputs: Any) -> bool:
+    torch_data = sys.modules.get("torch.utils.data")  # whoever has such a data set has loaded it
+    return torch_data is not None and isinstance(inputs, torch_data.Dataset)
 
 
 def resolve_strategy(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import types
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from transforms.documents import Document, Entity, Failure
 from transforms.engines import check_choice, load_engine
 from transforms.engines.errors import BatchTimeoutError
 from transforms.engines.watched import WatchedEngine
-from transforms.labels import LabelScheme, dense_labels, get_tag
+from transforms.labels import LabelScheme, dense_labels, get_tag, ignored_labels
 from transforms.model_checks import check_answers
 from transforms.model_setup import ModelSetup
 from transforms.pre_entities import PreEntities
@@ -29,7 +28,7 @@ from transforms.tokenization import Encoded
 from transforms.watch import Watch, check_timeout
 from transforms.windows import LONG_TEXT
 
-_STREAM_CHUNK = 1024  # texts taken at a time from a generator
+_STREAM_CHUNK = 1024  # texts taken at a time from an iterator
 
 
 class TokenClassifier:
@@ -53,7 +52,7 @@ class TokenClassifier:
         *,
         model_revision: str | None = None,
         tokenizer: Any = None,
-        aggregation_strategy: str | AggregationStrategy = "none",
+        aggregation_strategy: str | AggregationStrategy | None = "none",
         ignore_labels: Collection[str] | None = ("O",),
         stride: int | None = None,
         long_text: str = "window",
@@ -75,8 +74,9 @@ class TokenClassifier:
             model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id; or a checkpoint.
             model_revision: Branch, tag or commit of a hub id.
             tokenizer: Name or folder of another tokenizer than the model's, or a tokenizer of transformers.
-            aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.
-            ignore_labels: Labels (``none``) or entity groups that are left out; None means ``("O",)``.
+            aggregation_strategy: ``none`` (or None), ``simple``, ``first``, ``average`` or ``max``.
+            ignore_labels: Labels (``none``) or entity groups that are left out; None means ``("O",)``, and a single
+                one may stand for itself.
             stride: Tokens that two windows of a long text share; None is a quarter of a window.
             long_text: ``window`` reads all of a long text; ``truncate`` does what Hugging Face does: it stops at the
                 model's length, unless there is a `stride`.
@@ -85,7 +85,7 @@ class TokenClassifier:
                 in Hugging Face, where it can change what all other tokens get; or ``text``, as is the default of the
                 Beam transforms.
             engine: ``auto``, ``torch`` or ``openvino``.
-            device: ``auto``, ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
+            device: ``auto`` (or None), ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
             precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
             max_batch_tokens: Bound on the tokens of a batch, padding counted.
             batch_timeout_seconds: How long a batch may take; a text that takes longer alone raises, and in `classify`
@@ -104,7 +104,9 @@ class TokenClassifier:
         check_timeout(batch_timeout_seconds)
         if max_batch_tokens < 1:
             raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
-        strategy = resolve_strategy(aggregation_strategy, grouped_entities, ignore_subwords)
+        strategy = resolve_strategy(
+            "none" if aggregation_strategy is None else aggregation_strategy, grouped_entities, ignore_subwords
+        )
         setup = ModelSetup.load(
             model,
             model_revision=model_revision,
@@ -117,7 +119,7 @@ class TokenClassifier:
         self._strategy = strategy
         overlap = setup.stride(stride)
         self._stride = None if long_text == "truncate" and stride is None else overlap
-        self._ignore_labels = _ignore_set(ignore_labels)
+        self._ignore_labels = ignored_labels(ignore_labels)
         self._window_join = window_join
         self._arguments = TokenClassificationArgumentHandler()
         self.tokenization = setup.tokenization
@@ -137,6 +139,13 @@ class TokenClassifier:
         self.scorer = Scorer(setup, loaded, max_batch_tokens=max_batch_tokens)
         check_answers(self, setup.checkpoint.name)
 
+    def __repr__(self) -> str:
+        engine = self.scorer.engine
+        return (
+            f"TokenClassifier({self._setup.checkpoint.name!r}, aggregation_strategy={self._strategy.value!r},"
+            f" engine={engine.name!r}, device={engine.device!r}, precision={engine.precision!r})"
+        )
+
     def __call__(
         self,
         inputs: Any,
@@ -154,7 +163,8 @@ class TokenClassifier:
         """The entities of one text or of several.
 
         Args:
-            inputs: A text; a list (or tuple) of texts; a generator of texts, which is read bit by bit.
+            inputs: A text; a list (or tuple) of texts; an iterator of texts or a data set of PyTorch, which are read
+                bit by bit.
             aggregation_strategy: For this call alone.
             ignore_labels: For this call alone.
             stride: For this call alone.
@@ -167,7 +177,7 @@ class TokenClassifier:
             **deprecated: `grouped_entities` and `ignore_subwords`.
 
         Returns:
-            A list of dicts for a text, a list of such lists for several, an iterator of them for a generator. Keys are
+            A list of dicts for a text, a list of such lists for several, an iterator of them for an iterator. Keys are
             ``entity_group`` (``entity`` and ``index`` for ``none``), ``score``, ``word``, ``start``, ``end``.
 
         Raises:
@@ -181,7 +191,7 @@ class TokenClassifier:
         texts, is_split_into_words, offsets, delimiter = self._arguments(
             inputs, is_split_into_words=is_split_into_words, delimiter=delimiter, offset_mapping=offset_mapping
         )
-        ignore = self._ignore_labels if ignore_labels is None else _ignore_set(ignore_labels)
+        ignore = self._ignore_labels if ignore_labels is None else ignored_labels(ignore_labels)
         overlap = self._stride if stride is None else self._setup.stride(stride)
 
         def answer(texts: Sequence[TokenizedText]) -> list[list[dict[str, Any]]]:
@@ -190,13 +200,19 @@ class TokenClassifier:
                 for result in self.scorer.score(texts, self.id2label, overlap)
             ]
 
-        if isinstance(texts, types.GeneratorType):
-            chunks = iter(lambda: list(itertools.islice(texts, _STREAM_CHUNK)), [])
-            return itertools.chain.from_iterable(answer(self._tokenized(chunk)) for chunk in chunks)
+        words_joined_by = " " if delimiter is None else delimiter
+        if not isinstance(texts, list):
+            stream = _stream(texts)
+            chunks = iter(lambda: list(itertools.islice(stream, _STREAM_CHUNK)), [])
+            tokenized = (
+                self._tokenized_words(chunk, words_joined_by) if is_split_into_words else self._tokenized(chunk)
+                for chunk in chunks
+            )
+            return itertools.chain.from_iterable(map(answer, tokenized))
         if is_split_into_words:
             if not isinstance(inputs, str) and not all(isinstance(words, list) for words in texts):
                 texts = [texts]  # the words of one text
-            return answer(self._tokenized_words(texts, " " if delimiter is None else delimiter))
+            return answer(self._tokenized_words(texts, words_joined_by))
         answers = answer(self._tokenized(texts, offsets))
         return answers[0] if isinstance(inputs, str) else answers
 
@@ -437,11 +453,14 @@ def _as_dict(entity: Entity, strategy: AggregationStrategy) -> dict[str, Any]:
     }
 
 
-def _ignore_set(ignore_labels: Collection[str] | None) -> frozenset[str]:
-    return frozenset(("O",) if ignore_labels is None else ignore_labels)
+def _stream(texts: Any) -> Iterator[Any]:
+    """What an iterator or a data set of PyTorch holds; of the latter, many know but their length and their items."""
+    return iter(texts) if hasattr(texts, "__iter__") else map(texts.__getitem__, range(len(texts)))
 
 
 def _device_name(device: Any) -> str:
+    if device is None:
+        return "auto"
     if isinstance(device, int):
         return f"cuda:{device}" if device >= 0 else "cpu"
     return str(device)

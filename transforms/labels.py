@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,17 @@ def _scheme(labels: tuple[str, ...]) -> LabelScheme:
 @functools.lru_cache(maxsize=64)
 def _ignored(names: tuple[str, ...], ignore_labels: frozenset[str]) -> np.ndarray:
     return np.fromiter((name in ignore_labels for name in names), bool, len(names))
+
+
+def ignored_labels(ignore_labels: Collection[str] | None) -> frozenset[str]:
+    """The labels to leave out; a string is a label, and not a collection of letters.
+
+    >>> sorted(ignored_labels(["O", "PER"])), sorted(ignored_labels("PER")), sorted(ignored_labels(None))
+    (['O', 'PER'], ['PER'], ['O'])
+    """
+    if ignore_labels is None:
+        return frozenset(["O"])
+    return frozenset([ignore_labels] if isinstance(ignore_labels, str) else ignore_labels)
 
 
 def dense_labels(id2label: Mapping[int, str], num_labels: int) -> tuple[str, ...]:

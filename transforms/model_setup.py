@@ -67,6 +67,11 @@ class ModelSetup:
         """
         if isinstance(model, Checkpoint):
             checkpoint = model
+        elif not isinstance(model, (str, os.PathLike)):
+            raise ValueError(
+                f"model is a {type(model).__name__}, and a checkpoint's name or folder is needed; save_pretrained of a"
+                " model and of its tokenizer write one"
+            )
         else:
             checkpoint = resolve(
                 os.fspath(model), model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights

@@ -13,7 +13,7 @@ from transforms.checkpoints import EMBEDDED_MODEL, tokenizer_folder
 from transforms.coders import Outcome
 from transforms.documents import Document, DocumentEntities, Failure
 from transforms.engines import check_choice
-from transforms.labels import LabelScheme
+from transforms.labels import LabelScheme, ignored_labels
 from transforms.metrics import NAMESPACE
 from transforms.model_handler import TokenClassificationModelHandler, encoded
 from transforms.pre_entities import PreEntities
@@ -126,7 +126,7 @@ class GroupEntities(beam.PTransform):
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score={min_score} must be between 0 and 1")
         self._strategy = AggregationStrategy.parse(aggregation_strategy)
-        self._ignore_labels = frozenset(ignore_labels)
+        self._ignore_labels = ignored_labels(ignore_labels)
         self._min_score = min_score
         self._window_join = window_join
         self._gives_failures = False

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from transformers.pipelines import token_classification
+from transformers.pipelines.pt_utils import KeyDataset
 
 from transforms.aggregation import AggregationStrategy
 from transforms.arguments import TokenClassificationArgumentHandler, resolve_strategy
@@ -62,9 +63,24 @@ def test_bad_inputs_are_refused(inputs: Any, keywords: dict[str, Any], message: 
         token_classification.TokenClassificationArgumentHandler()(inputs, **keywords)
 
 
-@pytest.mark.parametrize(
-    "handler", [TokenClassificationArgumentHandler, token_classification.TokenClassificationArgumentHandler]
-)
+HANDLERS = [TokenClassificationArgumentHandler, token_classification.TokenClassificationArgumentHandler]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_data_set_stays_one(handler: Any) -> None:
+    texts = KeyDataset([{"text": "Ann"}, {"text": "Lee"}], "text")
+    inputs, *others = handler()(texts)
+    assert inputs is texts
+    assert others == [False, None, None]
+
+
+def test_any_iterator_is_taken() -> None:
+    texts = map(str, [1, 2])
+    assert TokenClassificationArgumentHandler()(texts)[0] is texts
+    assert list(texts) == ["1", "2"]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
 def test_a_generator_is_not_consumed(handler: Any) -> None:
     texts = (text for text in ["Ann", "Lee"])
     inputs, *others = handler()(texts, is_split_into_words=True, delimiter=" ", offset_mapping=[OFFSETS])

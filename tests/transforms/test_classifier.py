@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from texts import ODD_TEXTS
+from transformers.pipelines.pt_utils import KeyDataset
 
 from transforms import AggregationStrategy, Document, Failure, PreEntities, TokenClassifier
 from transforms.engines.errors import OutOfMemoryError
@@ -48,10 +50,43 @@ def test_shape_of_the_answer_follows_the_input(rampart: TokenClassifier) -> None
     assert rampart((TEXT, "")) == [one, []]
     assert rampart(["", "  \n", TEXT]) == [[], [], one]
     assert rampart("") == []
-    texts = (text for text in [TEXT, ""] * 3)
-    answers = rampart(texts)
+
+
+class Numbered(torch.utils.data.IterableDataset[str]):
+    """A data set that knows no items."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.texts)
+
+
+@pytest.mark.parametrize("stream_of", [
+    lambda texts: (text for text in texts),
+    iter,
+    Numbered,
+    lambda texts: KeyDataset([{"text": text} for text in texts], "text"),
+])  # fmt: skip
+def test_streams_of_texts(chaotic: TokenClassifier, stream_of: Callable[[list[Any]], Any]) -> None:
+    answers = chaotic(stream_of([TEXT, ""] * 3))
     assert isinstance(answers, Iterator)
-    assert list(answers) == [one, []] * 3
+    assert list(answers) == chaotic([TEXT, ""] * 3)
+    words = TEXT.split(" ")
+    answers = chaotic(stream_of([words, words[:2]]), is_split_into_words=True)
+    assert list(answers) == chaotic([words, words[:2]], is_split_into_words=True)
+
+
+@pytest.mark.parametrize("strategy", ["none", "simple"])
+def test_a_single_label_to_ignore(chaotic: TokenClassifier, strategy: str) -> None:
+    everything = chaotic(TEXT, aggregation_strategy=strategy, ignore_labels=[])
+    label = everything[0].get("entity_group") or everything[0]["entity"]
+    alone = chaotic(TEXT, aggregation_strategy=strategy, ignore_labels=label)
+    assert len(alone) < len(everything)
+    assert alone == chaotic(TEXT, aggregation_strategy=strategy, ignore_labels=[label])
 
 
 def test_none_gives_tokens_with_their_index(rampart: TokenClassifier) -> None:
@@ -111,6 +146,17 @@ def test_labels_may_be_replaced(checkpoint: Callable[[str], Path]) -> None:
 def test_mistakes_are_named(checkpoint: Callable[[str], Path], arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match="^" + __import__("re").escape(sentence)):
         TokenClassifier(checkpoint("bert_cased"), **{"engine": "torch", **arguments})
+
+
+def test_a_loaded_model_is_no_name() -> None:
+    with pytest.raises(ValueError, match=r"^model is a Linear, and a checkpoint's name or folder is needed"):
+        TokenClassifier(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
+def test_what_it_says_of_itself(chaotic: TokenClassifier) -> None:
+    said = repr(chaotic)
+    assert said.startswith("TokenClassifier('")
+    assert said.endswith("', aggregation_strategy='simple', engine='torch', device='cpu', precision='fp32')")
 
 
 def test_slow_tokenizers_refuse_words(checkpoint: Callable[[str], Path]) -> None:
