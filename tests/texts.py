@@ -1,5 +1,7 @@
 """Texts that tokenizers and offsets stumble over."""
 
+from hypothesis import strategies as st
+
 ODD_TEXTS = [
     "",
     " ",
@@ -32,3 +34,13 @@ ODD_TEXTS = [
     "The company is based in New York City and hires people in Saint-Denis, " * 12,
     "東京都港区に住んでいます。" * 30,
 ]
+
+TYPED = ["[CLS]", "[SEP]", "[UNK]", "</s>", "<s>", "<mask>", "<pad>", "##", "▁", "Ġ", "\ue001", "\x00", "\ufffe"]
+
+PIECES = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from([*TYPED, *" \n\t\u200d\u0301\u202e", "Ann", "Paris", "123", "🙂👍🏽", "東京", "Straße"]),
+    st.sampled_from(ODD_TEXTS).map(lambda text: text[:40]),
+)
+TEXTS = st.lists(PIECES, max_size=20).map("".join)
+"""Of any characters, what tokenizers stumble over among them."""

@@ -13,7 +13,9 @@ import pytest
 import torch
 import transformers
 from checkpoint_factory import RANDOM_CHECKPOINTS, SLOW
-from texts import ODD_TEXTS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from texts import ODD_TEXTS, TEXTS
 
 from transforms import TokenClassifier
 from transforms.windows import window_bounds
@@ -95,6 +97,21 @@ def test_single_texts(pair: Callable[..., Pair], name: str, strategy: str) -> No
     theirs, ours = pair(name)
     for text in texts_for(name):
         assert_same(ours(text, aggregation_strategy=strategy), theirs(text, aggregation_strategy=strategy))
+
+
+@pytest.mark.parametrize("name", sorted(set(FAST) - {"rampart_torch"}))
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(text=TEXTS, strategy=st.sampled_from(STRATEGIES), stride=st.none() | st.integers(0, 40))
+def test_any_text(pair: Callable[..., Pair], name: str, text: str, strategy: str, stride: int | None) -> None:
+    theirs, ours = pair(name)
+    arguments = {"aggregation_strategy": strategy, "ignore_labels": []}
+    if strategy != "none" and stride is not None:  # they refuse it with the strategy none
+        arguments["stride"] = stride
+    assert_same(ours(text, **arguments), theirs(text, **arguments))
 
 
 @pytest.mark.parametrize(("name", "stride"), STRIDES)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from texts import ODD_TEXTS
+from texts import PIECES, TEXTS
 
 from transforms import Document, Failure, PreEntities, TokenClassifier
 from transforms.aggregation import AggregationStrategy
@@ -20,14 +20,6 @@ from transforms.labels import LabelScheme, dense_labels
 from transforms.special_tokens import special_ids
 
 CHECKPOINTS = ["bert_cased", "roberta", "xlm_roberta", "deberta"]
-TYPED = ["[CLS]", "[SEP]", "[UNK]", "</s>", "<s>", "<mask>", "<pad>", "##", "▁", "Ġ", "\ue001", "\x00", "\ufffe"]
-
-PIECES = st.one_of(
-    st.text(max_size=8),
-    st.sampled_from([*TYPED, *" \n\t\u200d\u0301\u202e", "Ann", "Paris", "123", "🙂👍🏽", "東京", "Straße"]),
-    st.sampled_from(ODD_TEXTS).map(lambda text: text[:40]),
-)
-TEXTS = st.lists(PIECES, max_size=20).map("".join)
 BROKEN_TEXTS = st.lists(st.one_of(PIECES, st.sampled_from(["\ud800", "\udc00"])), max_size=6).map("".join)
 PROPERTY = settings(
     deadline=None,
