@@ -30,7 +30,7 @@ from transforms.ner import count_labels
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
 FOUND = [("GIVEN_NAME", "Ann"), ("SURNAME", "Smith"), ("BUILDING_NUMBER", "12"), ("STREET_NAME", "Baker Street"), ("CITY", "London")]  # fmt: skip
-NO_BEAM = ["documents", "arguments", "windows", "pre_entities", "labels", "aggregation", "segments", "metrics", "pieces", "encoded", "tokenization", "model_setup", "checkpoints", "engines", "engines.torch_engine", "engines.openvino_engine", "scorer", "classifier", "snapshots", "model_refresh", "model_checks", "known_tokenizers", "named_files", "special_tokens", "watch", "engines.watched"]  # fmt: skip
+NO_BEAM = ["documents", "arguments", "windows", "pre_entities", "labels", "aggregation", "segments", "metrics", "pieces", "encoded", "tokenization", "model_setup", "checkpoints", "engines", "engines.torch_engine", "engines.openvino_engine", "scorer", "pipeline_steps", "classifier", "snapshots", "model_refresh", "model_checks", "known_tokenizers", "named_files", "special_tokens", "watch", "engines.watched"]  # fmt: skip
 
 
 def _found(result: DocumentEntities) -> tuple[str, list[tuple[str, str | None]]]:
