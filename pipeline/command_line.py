@@ -6,7 +6,13 @@ import argparse
 import difflib
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    TypeOptions,
+    _BeamArgumentParser,
+)
 
 from pipeline import PROGRAM
 from pipeline.options import NerOptions
@@ -37,6 +43,11 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(flags))
     _name_runner(options.view_as(StandardOptions))
     _check_known(options, others, parser)
+    if options.view_as(TypeOptions).runtime_type_check:
+        raise ValueError(
+            "--runtime_type_check takes the failures of a step for its results, and quotes documents in its errors; use"
+            " --performance_runtime_type_check"
+        )
     _leave_main_session(options)
     return options
 

@@ -1,4 +1,7 @@
-"""What travels between the steps: documents in, entities or failures out."""
+"""What travels between the steps: documents in, entities or failures out.
+
+Their `repr`, which an error of somebody else's may quote, tells neither texts nor records.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ class Document:
     """
 
     id: str
-    text: str
+    text: str = field(repr=False)
     attributes: Mapping[str, str] = field(default_factory=dict)
     timestamp: float | None = None
-    payload: bytes | None = None
+    payload: bytes | None = field(default=None, repr=False)
     receipt: str | None = None
 
     @classmethod
@@ -64,7 +67,7 @@ class Failure:
         receipt: The document's, or that of a record that became no document.
     """
 
-    payload: bytes
+    payload: bytes = field(repr=False)
     error: str
     stage: str
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -146,15 +149,15 @@ class DocumentEntities:
     """
 
     id: str
-    entities: tuple[Entity, ...]
+    entities: tuple[Entity, ...] = field(repr=False)
     num_tokens: int
     num_windows: int
     truncated: bool
     model: str
     model_revision: str
     aggregation_strategy: str
-    text: str = ""
+    text: str = field(default="", repr=False)
     attributes: Mapping[str, str] = field(default_factory=dict)
     timestamp: float | None = None
     receipt: str | None = None
-    payload: bytes | None = None
+    payload: bytes | None = field(default=None, repr=False)

@@ -113,7 +113,8 @@ class TokenClassificationModelHandler(
             max_batch_tokens: Bound on the tokens of one call of the model, padding counted.
             max_batch_chars: Bound on the characters that are sorted into such calls together.
             max_batch_wait_ms: In streaming, how long a batch may wait for more documents, across bundles;
-                None ends a batch with its bundle.
+                None ends a batch with its bundle. What waits does not hold the watermark back on every runner (on the
+                DirectRunner it does not), so that a GroupByKey by event time behind it may take it for late.
             max_document_chars: Characters of a text beyond which its document is a failure.
             batch_timeout_seconds: How long one call of the model may take; a document that takes longer alone is a
                 failure. 0 is no limit. See `transforms.watch` for what becomes of a call that hangs.

@@ -62,7 +62,7 @@ class PreEntities:
     """
 
     scores: np.ndarray
-    words: np.ndarray
+    words: np.ndarray = field(repr=False)
     start: np.ndarray | None
     end: np.ndarray | None
     index: np.ndarray

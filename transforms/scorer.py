@@ -29,7 +29,10 @@ DEFAULT_MAX_DOCUMENT_CHARS = 10_000_000
 """Characters of a document that takes some 0.4 GB of memory: 40 MB a million, beside what the process has anyway."""
 
 # Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
-_SEES_PADDING = frozenset("canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra".split())
+# MobileBERT looks at the embeddings of both neighbours.
+_SEES_PADDING = frozenset(
+    "canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra mobilebert".split()
+)
 
 _logger = logging.getLogger(__name__)
 

@@ -54,6 +54,7 @@ def refusal(flags: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 MISTAKES = {
+    "Beam's check of all elements": (["--runtime_type_check"], ["--performance_runtime_type_check"]),
     # the input
     "no input": (["--input="], ["--input"]),
     "two inputs": (["--query=SELECT 1"], ["--input and --query", "one of them"]),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from transforms.documents import Document, Failure
+from transforms.documents import Document, DocumentEntities, Entity, Failure
+from transforms.pre_entities import PreEntities
 
 SECRET = "Ann Smith, 12 Baker Street"
 
@@ -39,6 +41,19 @@ def test_equal_texts_have_equal_names_and_others_do_not(text: str) -> None:
 
 def test_lone_surrogates_differ() -> None:
     assert Document.of("\ud800").id != Document.of("\ud801").id
+
+
+def test_what_python_says_of_them_quotes_nothing() -> None:
+    document = Document("a", SECRET, {"k": "v"}, payload=SECRET.encode())
+    entity = Entity("PER", 0.5, SECRET, 0, 9, SECRET)
+    result = DocumentEntities("a", (entity,), 1, 1, False, "m", "r", "first", SECRET, payload=SECRET.encode())
+    pre_entities = PreEntities.from_dicts(
+        [{"word": SECRET, "scores": [0.5], "start": 0, "end": 9, "index": 1, "is_subword": False}]
+    )
+    held = [document, Failure.of_document(document, "no", "group"), result, replace(pre_entities, document=document)]
+    assert [each for each in held if "Ann" in repr(each) or "Baker" in repr(each)] == []
+    assert "'a'" in repr(document)
+    assert "'v'" in repr(document)
 
 
 def test_documents_are_frozen() -> None:

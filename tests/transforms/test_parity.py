@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from checkpoint_factory import RANDOM_CHECKPOINTS, SLOW
+from checkpoint_factory import BIO, RANDOM_CHECKPOINTS, SLOW, save, small, wordpiece
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from texts import ODD_TEXTS, TEXTS
@@ -282,3 +282,21 @@ def test_single_steps(pair: Callable[..., Pair], name: str, strategy: str) -> No
     assert ours.aggregate_overlapping_entities(overlapping) == theirs.aggregate_overlapping_entities(overlapping)
     assert ours.aggregate_overlapping_entities([]) == []
     assert ours.get_tag("B-air-port") == theirs.get_tag("B-air-port")
+
+
+def test_neighbours_whose_padding_would_be_seen(tmp_path: Path) -> None:
+    """MobileBERT puts the embedding of what stands behind a token beside its own, that of padding too."""
+    tokenizer = wordpiece(lowercase=True)
+    config = transformers.MobileBertConfig(
+        **small(tokenizer, embedding_size=16, intra_bottleneck_size=16, true_hidden_size=16)
+    )
+    folder = str(save(tmp_path / "mobilebert", config, tokenizer, BIO, seed=11))
+    model = transformers.AutoModelForTokenClassification.from_pretrained(folder)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer.pad_token_id] = 1.0  # as a checkpoint from TensorFlow may
+    model.save_pretrained(folder)
+    theirs = transformers.pipeline("token-classification", model=folder, tokenizer=folder, device="cpu")
+    texts = ["Anna", "Anna wohnt in Berlin", "in", "the quick brown fox jumps over the lazy dog"]
+    ours = TokenClassifier(folder, ignore_labels=[])
+    for text, found in zip(texts, ours(texts), strict=True):
+        assert_same(found, theirs(text, ignore_labels=[]))
