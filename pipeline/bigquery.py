@@ -70,15 +70,21 @@ def find_table(table: Table, flag: str) -> bigquery.Table | None:
 
 
 def query_columns(query: str, project: str | None, flag: str) -> list[SchemaField]:
-    """The columns that a query in standard SQL gives, by a dry run, which costs nothing.
+    """Return the columns of a query in standard SQL, from a dry run, which costs nothing.
 
     Raises:
-        ValueError: If BigQuery refuses the query, or does not tell, in one line.
+        ValueError: If BigQuery refuses the query, or does not answer, or the query is anything but a SELECT: to run it
+            would change tables. In one line.
     """
     with told_by(f"{flag} cannot be run"):
         settings = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
         job = client_of(project).query(query, settings, retry=CHECK_RETRY, timeout=CHECK_SECONDS, job_retry=None)
-        return list(job.schema or ())
+    if job.statement_type == "SCRIPT":
+        raise ValueError(f"{flag} is a script of several statements; expected one SELECT statement")
+    if job.statement_type != "SELECT":
+        kind = str(job.statement_type or "unknown").replace("_", " ")
+        raise ValueError(f"{flag} is a statement of the kind {kind}; expected a SELECT, which changes nothing")
+    return list(job.schema or ())
 
 
 def check_text_column(columns: Iterable[SchemaField], text_field: str, id_field: str, place: str) -> None:

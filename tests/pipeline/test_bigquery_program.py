@@ -49,7 +49,7 @@ def run(*flags: str, servers: tuple[Any, ...]) -> str:
     """Runs the program as a process; gives what it prints."""
     command = [sys.executable, "-m", "services.run_program", STRATEGY, *flags]
     ended = subprocess.run(
-        command, cwd=REPOSITORY, env=environment_of(*servers), capture_output=True, text=True, timeout=120
+        command, cwd=REPOSITORY, env=environment_of(*servers), capture_output=True, text=True, timeout=600
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "Ann Smith" not in ended.stdout + ended.stderr
@@ -117,6 +117,18 @@ def test_a_query_to_rows_of_entities_from_files(
         found.setdefault(row["id"], []).append((row["entity_group"], row["start"], row["end"]))
     assert found == {id: entities for id, entities in expected.items() if id != "letter-0"}
     assert_buried(errors_of(output), "query")
+
+
+@pytest.mark.parametrize("method", ["DIRECT_READ", "EXPORT"])
+def test_a_query_that_deletes_is_refused(
+    letters: Table, bucket: str, method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [f"--query=DELETE FROM {sql_name(letters)} WHERE TRUE", f"--project={letters.project}", "--text_field=body"]
+    flags += [f"--read_method={method}", f"--temp_location={bucket}/temp", f"--output={tmp_path}/x"]
+    assert main(flags) == 2
+    expected = "beam-ner: error: --query is a statement of the kind DELETE; expected a SELECT, which changes nothing\n"
+    assert capsys.readouterr() == ("", expected)
+    assert len(rows_of(letters)) == 32
 
 
 def test_an_exported_table_to_files(letters: Table, bucket: str, expected: Any, tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
         ("SELECT id, n AS text FROM {}", "--text_field=text: the column of --query is INTEGER, not STRING"),
         ("SELECT nope FROM {}", "^--query cannot be run: .*nope"),
         ("SELEC", "^--query cannot be run: "),
+        ("WITH found AS (SELECT id, text FROM {}) SELECT * FROM found", None),
     ],
 )
 def test_the_query_is_checked_before_the_start(documents: Table, query: str, message: str | None) -> None:
@@ -216,6 +217,29 @@ def test_the_query_is_checked_before_the_start(documents: Table, query: str, mes
     with pytest.raises(ValueError, match=message) as refusal:
         check_query(query, None, "text", "id")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("DELETE FROM {} WHERE TRUE", "--query is a statement of the kind DELETE; expected a SELECT, which changes nothing"),
+        ("/* SELECT */ delete from {} where true", "--query is a statement of the kind DELETE"),
+        ("UPDATE {} SET text = 'gone' WHERE TRUE", "--query is a statement of the kind UPDATE"),
+        ("INSERT INTO {} (id, text) VALUES ('x', 'y')", "--query is a statement of the kind INSERT"),
+        ("TRUNCATE TABLE {}", "--query is a statement of the kind TRUNCATE TABLE"),
+        ("DROP TABLE {}", "--query is a statement of the kind DROP TABLE"),
+        ("CREATE OR REPLACE TABLE {} AS SELECT 'x' AS id, 'y' AS text", "--query is a statement of the kind CREATE TABLE"),
+        ("SELECT id, text FROM {0}; DELETE FROM {0} WHERE TRUE", "--query is a script of several statements; expected one"),
+        ("DELETE FROM {0} WHERE TRUE; SELECT id, text FROM {0}", "--query is a script of several statements; expected one"),
+        ("BEGIN DELETE FROM {} WHERE TRUE; END", "--query is a script of several statements; expected one"),
+    ],
+)  # fmt: skip
+def test_a_query_that_changes_tables_is_refused_and_not_run(documents: Table, query: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refusal:
+        check_query(query.format(sql_name(documents)), None, "text", "id")
+    assert "\n" not in str(refusal.value)
+    (row,) = bigquery.Client().query(f"SELECT COUNT(*) AS n FROM {sql_name(documents)}").result()
+    assert row.n == 32
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from table_factory import keep_results, make_table, sql_name, table_in
+from table_factory import keep_results, make_table, rows_of, sql_name, table_in
 
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
@@ -39,6 +39,15 @@ def test_a_table_or_a_query_is_sampled(
         assert plan_of["measured"]["bytes_in"] > 50
         assert plan_of["assumptions"]["part_bytes"] is None  # the documents of a table are dealt out
         assert any("1 records cannot be read" in warning for warning in plan_of["warnings"]) == (found == 30)
+
+
+def test_a_query_that_deletes_is_refused(letters: Table, capsys: pytest.CaptureFixture[str]) -> None:
+    query = f"DELETE FROM {sql_name(letters)} WHERE TRUE"
+    assert main(["--project=test-project", "--documents=1e6", f"--query={query}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("--query is a statement of the kind DELETE; expected a SELECT, which changes nothing\n")
+    assert len(rows_of(letters)) == 31
 
 
 def test_a_query_that_fails_while_it_runs_quotes_no_row(letters: Table, tmp_path: Path) -> None:

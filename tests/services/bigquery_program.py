@@ -1,6 +1,6 @@
 """bqemulator with some gaps closed that Beam and our tables fall into; it runs in bqemulator's own environment.
 
-A query job with a destination table leaves its rows there. An extract job puts a number in the place of the asterisk, and
+A dry run of a script runs nothing. A query job with a destination table leaves its rows there. An extract job puts a number in the place of the asterisk, and
 hands its file to the storage server (`STORAGE_EMULATOR_HOST`), which knows no files that it has not been given. Streaming
 inserts are those of `bigquery_insert_all`, beside this file. A column within a record may have the name of a word of SQL,
 such as `end`.
@@ -21,6 +21,7 @@ from bqemulator.cli import main
 from bqemulator.jobs import executor
 from bqemulator.storage import type_map
 
+_dry_run = jobs._dry_run_response
 _execute_query = jobs._execute_query_or_failed_meta
 _copy_relation = executor._copy_relation_to_file
 _columns = type_map.bq_schema_to_duckdb_columns
@@ -45,6 +46,13 @@ async def _execute_query_into_table(*, query_config: dict[str, Any], **settings:
     return meta
 
 
+async def _dry_run_without_scripts(*, bq_sql: str, **settings: Any) -> dict[str, Any]:
+    statements = executor._parse_script_or_raise(bq_sql).statements
+    if len(statements) == 1 and isinstance(statements[0], executor.SqlStmt):
+        return await _dry_run(bq_sql=bq_sql, **settings)
+    return {"statementType": "SCRIPT", "schema": {"fields": []}}
+
+
 def _copy_relation_to_bucket(relation_sql: str, dest_path: str, *arguments: Any, **settings: Any) -> None:
     name = Path(dest_path.replace("*", "000000000000")).relative_to(os.environ["BQEMU_GCS_LOCAL_ROOT"])
     bucket, *rest = name.parts
@@ -66,6 +74,7 @@ def _with_quotes_within(field: dict[str, Any]) -> dict[str, Any]:
     return {**field, "fields": within} if within else field
 
 
+jobs._dry_run_response = _dry_run_without_scripts
 jobs._execute_query_or_failed_meta = _execute_query_into_table
 executor._copy_relation_to_file = _copy_relation_to_bucket
 bigquery_insert_all.install()
