@@ -22,6 +22,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+def precisions() -> list[str]:
+    """Return those of fp32, bf16 and int8 that OpenVINO computes in here; another would be a second row of fp32."""
+    from transforms.engines.precisions import openvino_precision
+
+    return [precision for precision in ("fp32", "bf16", "int8") if openvino_precision(precision) == precision]
+
+
+def fastest_precision() -> str:
+    """Return bf16 where the processor has it, else fp32."""
+    return "bf16" if "bf16" in precisions() else "fp32"
+
+
 def matrix_peaks(size: int = 2048, turns: int = 10) -> dict[str, float]:
     """GFLOP/s of square matrix multiplications, the best of some, in fp32 and bf16."""
     import torch

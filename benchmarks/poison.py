@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.machine import machine
 from benchmarks.process import run_program
 from benchmarks.texts import documents
+from transforms.engines.precisions import openvino_precision
 
 POISON = [
     b'{"text": "caf\xe9 in latin-1, which is no UTF-8"}',
@@ -78,7 +79,7 @@ def main() -> int:
     parser.add_argument("--precision", default="bf16", help="of the model (default: %(default)s)")
     parser.add_argument("--large", action="store_true", help="one poisoned run alone, with a document of 20 MB")
     arguments = parser.parse_args()
-    print(json.dumps(machine()))
+    print(json.dumps({**machine(), "precision": openvino_precision(arguments.precision)}))
     rates: dict[str, list[float]] = {"clean": [], "poisoned": []}
     with tempfile.TemporaryDirectory() as folder:
         poisons = {}

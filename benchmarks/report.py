@@ -6,6 +6,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.subjects import precision_of
+
 
 def write_report(results: dict[str, Any], folder: Path) -> None:
     """Writes table.md, speed.png, lengths.png and growth.png."""
@@ -28,6 +30,9 @@ def table(results: dict[str, Any]) -> str:
         f"{machine['cores']} cores of {machine['processor']} ({', '.join(machine['vector_units'])}); "
         f"matrix peak {peaks['fp32']:.0f} GFLOP/s in fp32, {peaks['bf16']:.0f} in bf16"
     )
+    missing = [precision for precision in ("bf16", "int8") if precision not in results["precisions"]]
+    if missing:
+        heading += f"; OpenVINO has no {' and no '.join(missing)} here, and no rows of it"
     parts = [[heading], _speed_lines(results), _program_lines(results), _debian_lines(results)]
     parts += [_grouping_lines(results), _growth_lines(results)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -42,7 +47,7 @@ def _speed_lines(results: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for name, figures in results["subjects"].items():
-        precision = next((one for one in ("bf16", "int8") if one in name), "fp32")
+        precision = precision_of(name)
         share = "" if precision == "int8" or "spaCy" in name else f"{rate[name] * gflop / peaks[precision]:.0%}"
         lines.append(
             f"| {name} | {rate[name]:.0f} | {rate[name] / base:.2f} | {share} | {_agreement(name, results)} | "
@@ -81,16 +86,19 @@ def _debian_lines(results: dict[str, Any]) -> list[str]:
 
 def _grouping_lines(results: dict[str, Any]) -> list[str]:
     rate = rates(**results["program"])
-    lines = ["| grouping | µs a document | of a run in fp32 | in bf16 |", "|---|---|---|---|"]
+    there = [precision for precision in ("fp32", "bf16") if precision in results["precisions"]]
+    columns = " | in ".join(there)
+    lines = [f"| grouping | µs a document | of a run in {columns} |", "|---|---|" + "---|" * len(there)]
     for name, micros in results["grouping"].items():
-        shares = [f"{micros * rate[f'program, openvino {precision}'] / 1e6:.1%}" for precision in ("fp32", "bf16")]
+        shares = [f"{micros * rate[f'program, openvino {precision}'] / 1e6:.1%}" for precision in there]
         lines.append(f"| {name} | {micros:.0f} | {' | '.join(shares)} |")
     return lines
 
 
 def _growth_lines(results: dict[str, Any]) -> list[str]:
+    precision = "bf16" if "bf16" in results["precisions"] else "fp32"
     return [
-        "| documents, program as a process | seconds | documents/s | peak memory, MiB |",
+        f"| documents, program as a process in {precision} | seconds | documents/s | peak memory, MiB |",
         "|---|---|---|---|",
         *(
             f"| {int(count):,} | {one['seconds']:.1f} | {int(count) / one['seconds']:.0f} | {one['peak_mib']:.0f} |"

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine, matrix_peaks
+from benchmarks.machine import fastest_precision, machine, matrix_peaks, precisions
 from benchmarks.process import run_program
 from benchmarks.texts import debian_documents, documents
 from transforms.memory import peak_mib
@@ -50,6 +50,7 @@ def main() -> int:
         texts = documents(arguments.documents)
         results: dict[str, Any] = {
             "machine": machine(),
+            "precisions": precisions(),
             "documents": len(texts),
             "rounds": arguments.rounds,
             "peak_gflops": matrix_peaks(),
@@ -70,7 +71,13 @@ def main() -> int:
 
 
 def turn_about(names: list[str], checkpoint: str, texts: list[str], rounds: int) -> dict[str, dict[str, Any]]:
-    """Seconds of each subject's turns, its seconds to the first result and its peak memory in MiB."""
+    """Seconds of each subject's turns, its seconds to the first result and its peak memory in MiB.
+
+    Subjects whose precision this machine has not are left out.
+    """
+    from benchmarks.subjects import runs_here
+
+    names = list(filter(runs_here, names))
     context = multiprocessing.get_context("spawn")
     workers = {}
     for name in names:
@@ -110,6 +117,8 @@ def _serve(name: str, checkpoint: str, connection: Connection) -> None:
 
 def agreement(checkpoint: str, texts: list[str]) -> dict[str, float]:
     """Share of tokens with the label that PyTorch gives in fp32."""
+    from benchmarks.subjects import runs_here
+
     reference = _labels(checkpoint, "torch", "fp32", texts)
     kinds = {
         "torch bf16": (checkpoint, "torch", "bf16"),
@@ -119,7 +128,7 @@ def agreement(checkpoint: str, texts: list[str]) -> dict[str, float]:
         "rampart's own ONNX, fp32": ("rampart", "openvino", "fp32"),
         "rampart's own ONNX, bf16": ("rampart", "openvino", "bf16"),
     }
-    return {name: float((_labels(*kind, texts) == reference).mean()) for name, kind in kinds.items()}
+    return {name: float((_labels(*kind, texts) == reference).mean()) for name, kind in kinds.items() if runs_here(name)}
 
 
 def against_itself(checkpoint: str, count: int, rounds: int) -> dict[str, Any]:
@@ -139,6 +148,7 @@ def debian(checkpoint: str, count: int, rounds: int) -> dict[str, Any] | None:
         "agreement": {
             f"openvino {precision}": float((_labels(checkpoint, "openvino", precision, texts) == reference).mean())
             for precision in ("fp32", "bf16")
+            if precision in precisions()
         },
     }
 
@@ -178,6 +188,8 @@ def by_length(checkpoint: str, tokens: int = 16_384) -> dict[str, dict[str, floa
     encoded = load_tokenization(Path(checkpoint)).encode([whole])[0]
     results: dict[str, dict[str, float]] = {}
     for precision in ("fp32", "bf16"):
+        if precision not in precisions():
+            continue
         read = classifier(checkpoint, "openvino", precision)
         results[precision] = {}
         for length in LENGTHS:
@@ -190,13 +202,13 @@ def by_length(checkpoint: str, tokens: int = 16_384) -> dict[str, dict[str, floa
 
 
 def growth(counts: tuple[int, ...]) -> dict[str, dict[str, float]]:
-    """Seconds and peak MiB of the program as a process of its own, by number of documents."""
+    """Seconds and peak MiB of the program as a process of its own, in bf16 if there is any, by number of documents."""
     results = {}
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "in.jsonl"
             source.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(count)))
-            _, seconds, peak = run_program(source, "bf16")
+            _, seconds, peak = run_program(source, fastest_precision())
             results[str(count)] = {"seconds": seconds, "peak_mib": peak}
             print(f"{count} documents: {results[str(count)]}", file=sys.stderr)
     return results

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import precisions
+
 SPACY_PYTHON = Path(".venv-spacy/bin/python")
 """Python of an environment with spaCy and its model, made by ``make bench-spacy``; without it there is no such row."""
 
@@ -46,7 +48,7 @@ def hugging_face_in_beam(checkpoint: str) -> Reader:
             return model(list(batch))
 
     def read(texts: Sequence[str]) -> None:
-        with beam.Pipeline() as pipeline:
+        with beam.Pipeline("FnApiRunner") as pipeline:  # as the program
             _ = pipeline | beam.Create(list(texts)) | RunInference(Handler())
 
     return read
@@ -124,6 +126,16 @@ class Spacy:
         self._child.stdin.flush()
         if not self._child.stdout.readline():
             raise RuntimeError("spaCy's process has ended")
+
+
+def precision_of(name: str) -> str:
+    """Return the precision that a subject's name contains, else fp32."""
+    return next((precision for precision in ("bf16", "int8") if precision in name), "fp32")
+
+
+def runs_here(name: str) -> bool:
+    """Return whether a subject computes in the precision of its name; PyTorch does, on any processor."""
+    return "torch" in name or precision_of(name) in precisions()
 
 
 def subjects(torch_checkpoint: str) -> dict[str, Callable[[], Reader]]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import machine
+from benchmarks.machine import fastest_precision, machine, precisions
 from benchmarks.texts import documents
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,6 +49,7 @@ def main() -> int:
             return 0
         results = {
             "machine": machine(),
+            "fastest_precision": fastest_precision(),
             "documents": len(texts),
             "rounds": arguments.rounds,
             "batch_tokens": batch_tokens(checkpoint, texts, arguments.rounds),
@@ -78,7 +79,7 @@ def batch_tokens(checkpoint: str, texts: list[str], rounds: int) -> dict[str, Ra
             texts,
             rounds,
         )
-        for precision in ("fp32", "bf16", "int8")
+        for precision in precisions()
     }  # fmt: skip
 
 
@@ -98,10 +99,13 @@ def streams(checkpoint: str, texts: list[str], rounds: int) -> dict[str, Rates]:
         f"{cores} streams of a thread, AsyncInferQueue": {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores},
     }
     results = {}
-    for precision in ("f32", "bf16"):
+    for precision in ("fp32", "bf16"):
+        if precision not in precisions():
+            continue
         readers = {}
+        hint = {"fp32": "f32", "bf16": "bf16"}[precision]
         for kind, settings in kinds.items():
-            model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision, **settings})
+            model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": hint, **settings})
             readers[kind] = _one_by_one(model) if kind.startswith("LATENCY") else _queued(model)
         results[precision] = _rates(readers, planned_batches(checkpoint, texts), rounds, count=len(texts))
     return results
@@ -149,10 +153,12 @@ def planned_batches(checkpoint: str, texts: list[str], budget: int = 2048) -> li
 
 
 def sorted_together(checkpoint: str, texts: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Documents/s (bf16), and the share of padding, by how many texts are sorted by length and batched together."""
+    """Documents/s, and the share of padding, by how many texts are sorted by length and batched together."""
     from transforms import TokenClassifier
 
-    classify = TokenClassifier(checkpoint, aggregation_strategy="first", engine="openvino", precision="bf16")
+    classify = TokenClassifier(
+        checkpoint, aggregation_strategy="first", engine="openvino", precision=fastest_precision()
+    )
 
     def by(size: int) -> Callable[[list[str]], None]:
         def read(texts: list[str]) -> None:
@@ -178,13 +184,13 @@ def sorted_together(checkpoint: str, texts: list[str], rounds: int) -> dict[str,
 
 
 def watched(checkpoint: str, texts: list[str], rounds: int) -> Rates:
-    """Documents/s (bf16) with a limit on the time of a batch, which a thread of its own then runs, and with none."""
+    """Documents/s with a limit on the time of a batch, which a thread of its own then runs, and with none."""
     from transforms import TokenClassifier
 
     return _rates(
         {
             kind: TokenClassifier(
-                checkpoint, aggregation_strategy="first", engine="openvino", precision="bf16",
+                checkpoint, aggregation_strategy="first", engine="openvino", precision=fastest_precision(),
                 batch_timeout_seconds=seconds,
             )
             for kind, seconds in (("none", 0), ("limit", 600))
@@ -227,14 +233,14 @@ def table(results: dict[str, Any]) -> str:
             for precision, rates in results["batch_tokens"].items()
         ),
         "",
-        "| the model alone | fp32 | bf16 |",
-        "|---|---|---|",
+        f"| the model alone | {' | '.join(results['streams'])} |",
+        "|---|" + "---|" * len(results["streams"]),
         *(
-            f"| {kind} | {rate:.0f} | {results['streams']['bf16'][kind]:.0f} |"
-            for kind, rate in results["streams"]["f32"].items()
+            f"| {kind} | {' | '.join(f'{rates[kind]:.0f}' for rates in results['streams'].values())} |"
+            for kind in results["streams"]["fp32"]
         ),
         "",
-        "| texts sorted together (bf16) | documents/s | padding |",
+        f"| texts sorted together ({results['fastest_precision']}) | documents/s | padding |",
         "|---|---|---|",
         *(f"| {size} | {one['rate']:.0f} | {one['padding']:.0%} |" for size, one in results["sorted_together"].items()),
     ]

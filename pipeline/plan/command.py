@@ -25,6 +25,7 @@ from pipeline.plan.measure import measure, read_sample
 from pipeline.plan.model import Assumptions, Job, Measured, estimate
 from pipeline.plan.report import as_json, as_tables
 from pipeline.sources.formats import is_coarse, shard_bytes_of
+from transforms.engines.precisions import shortfall
 
 PROGRAM = "beam-ner-plan"
 _DOCUMENTS = (10**6, 10**9, 10**12)
@@ -104,6 +105,10 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
         found.append(f"{sample.failures:,} records cannot be read; they would go to the dead letter")
 
     measured = measure(config, sample.documents, seconds=arguments.sample_seconds)
+    asked = config.model["precision"]
+    problem = shortfall(asked, name=measured.engine, device="cpu", computed=measured.precision)
+    if problem and asked != "auto":
+        found.append(f"--{problem}; worker types with {asked} may be faster than this plan")
     return measured, _part_bytes(config), found
 
 

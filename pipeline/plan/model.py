@@ -28,7 +28,7 @@ class Measured:
         bytes_out: Of a result as JSON, on average.
         model: The model's name.
         engine: What ran it.
-        precision: Of the model's arithmetic.
+        precision: The one that the model was computed in, whatever was asked for.
     """
 
     documents: int

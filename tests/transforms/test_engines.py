@@ -9,14 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from texts import ODD_TEXTS
 
 from transforms.checkpoints import Checkpoint, content_hash, resolve
-from transforms.classifier import TokenClassifier
-from transforms.documents import Document
 from transforms.engines import Engine, load_engine
 from transforms.engines.weights import round_groups, unpack_weights
-from transforms.pre_entities import PreEntities
 
 
 @pytest.fixture
@@ -85,33 +81,9 @@ def test_weights_are_rounded_in_groups() -> None:
     assert round_groups(weights[:, :100])[0].shape == (6, 1, 100)
 
 
-@pytest.mark.parametrize("model", ["rampart", "rampart_torch"])
-def test_int8_is_near(checkpoint: Callable[[str], Path], model: str) -> None:
-    name = "rampart" if model == "rampart" else str(checkpoint(model))
-    exact, fast = (TokenClassifier(name, precision=precision) for precision in ("fp32", "int8"))
-    assert (fast.scorer.engine.name, fast.scorer.engine.precision) == ("openvino", "int8")
-    documents = [Document(str(number), text) for number, text in enumerate(ODD_TEXTS)]
-    scores = [
-        np.concatenate([one.scores for one in classify.classify(documents) if isinstance(one, PreEntities)])
-        for classify in (exact, fast)
-    ]
-    assert 0 < np.abs(scores[0] - scores[1]).max() < 0.6
-    assert (scores[0].argmax(axis=1) == scores[1].argmax(axis=1)).mean() > 0.985
-
-
 def test_int8_is_for_openvino(checkpoint: Callable[[str], Path]) -> None:
     with pytest.raises(ValueError, match="precision='int8' is for engine='openvino'"):
         load_engine(resolve(str(checkpoint("bert_cased"))), engine="torch", precision="int8")
-
-
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_bf16_is_near(checkpoint: Callable[[str], Path], engine: str, batch: tuple[np.ndarray, ...]) -> None:
-    found = resolve(str(checkpoint("rampart_torch")))
-    exact, fast = load_engine(found, engine=engine), load_engine(found, engine=engine, precision="bf16")
-    assert fast.precision == "bf16"
-    assert 0 < _difference(exact, fast, batch) < 1.0
-    agreement = (exact.logits(*batch).argmax(-1) == fast.logits(*batch).argmax(-1)).mean()
-    assert agreement > 0.95
 
 
 def test_token_types_may_be_missing(checkpoint: Callable[[str], Path], batch: tuple[np.ndarray, ...]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from transforms.checkpoints import Checkpoint, check_weights
 from transforms.engines.errors import ConversionError
+from transforms.engines.precisions import shortfall
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
@@ -28,7 +29,7 @@ class Engine(Protocol):
     Attributes:
         name: ``torch`` or ``openvino``.
         device: Where it runs, for example ``cpu`` or ``cuda:0``.
-        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``: the one that it computes in.
     """
 
     name: str
@@ -66,12 +67,13 @@ def load_engine(
     """Loads a checkpoint into the engine that fits it and this machine.
 
     `auto` is PyTorch on a GPU and OpenVINO on a CPU, or PyTorch there too where OpenVINO cannot convert the model.
+    A processor without instructions for the precision is no error: a warning in the log names what the engine does.
 
     Args:
         checkpoint: The model.
         engine: One of `ENGINES`.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda:0``, ``mps``.
-        precision: One of `PRECISIONS`; ``auto`` is fp32.
+        precision: One of `PRECISIONS`; ``auto`` is fp32. The engine's attribute has the one that it computes in.
         threads: Threads on a CPU; None leaves the choice to the engine.
         allow_pickle_weights: Whether pickled weights may be loaded.
 
@@ -94,17 +96,16 @@ def load_engine(
     if place != "cpu" and (only_onnx or engine == "openvino"):
         what = f"model={checkpoint.name!r} with ONNX weights alone" if only_onnx else "engine='openvino'"
         raise ValueError(f"device={device!r} is not for {what}, which runs on device='cpu'")
-    if engine == "auto":
-        engine = "openvino" if place == "cpu" and (only_onnx or precision != "fp16") else "torch"
-        if not only_onnx and engine == "openvino":
-            return _openvino_or_torch(checkpoint, place, precision, threads, allow_pickle_weights)
-    if engine == "openvino":
-        from transforms.engines.openvino_engine import OpenVinoEngine
-
-        return OpenVinoEngine.load(
-            checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle_weights
-        )
-    return _torch(checkpoint, place, precision, threads, allow_pickle_weights)
+    load = _openvino if engine == "openvino" else _torch
+    if engine == "auto" and place == "cpu" and only_onnx:
+        load = _openvino
+    elif engine == "auto" and place == "cpu" and precision != "fp16":
+        load = _openvino_or_torch
+    loaded = load(checkpoint, place, precision, threads, allow_pickle_weights)
+    problem = shortfall(precision, name=loaded.name, device=loaded.device, computed=loaded.precision)
+    if problem:
+        _logger.warning("%s", problem)
+    return loaded
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -127,16 +128,20 @@ def _torch(checkpoint: Checkpoint, place: str, precision: str, threads: int | No
     )
 
 
+def _openvino(checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool) -> Engine:
+    from transforms.engines.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine.load(checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle)
+
+
 def _openvino_or_torch(
     checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool
 ) -> Engine:
     if importlib.util.find_spec("openvino") is None:
         _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
         return _torch(checkpoint, place, precision, threads, allow_pickle)
-    from transforms.engines.openvino_engine import OpenVinoEngine
-
     try:
-        return OpenVinoEngine.load(checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle)
+        return _openvino(checkpoint, place, precision, threads, allow_pickle)
     except ConversionError as error:
         _logger.info("engine=auto: torch for model=%r, since %s", checkpoint.name, error)
         return _torch(checkpoint, place, precision, threads, allow_pickle)

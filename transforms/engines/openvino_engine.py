@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,49 +10,45 @@ import numpy as np
 
 from transforms.checkpoints import Checkpoint
 from transforms.engines.conversion import converted_model
+from transforms.engines.precisions import ACTIVATION_GROUP, openvino_core, openvino_precision
 from transforms.engines.weights import check_constants, round_weights, unpack_weights
 
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-_ACTIVATION_GROUP = 64  # activations that share a scale where they are rounded to 8 bits
-
-
-@functools.cache
-def _core() -> Any:
-    """OpenVINO itself, once a process and for as long as that lives.
-
-    Its first use gives the thread that makes it a stack for signal handlers, and its end takes that away on whatever
-    thread it happens: the next signal would end the process.
-    """
-    import openvino
-
-    return openvino.Core()
+_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 
 
 class OpenVinoEngine:
-    """A token classifier in OpenVINO, on the CPU."""
+    """A token classifier in OpenVINO, on the CPU.
+
+    Attributes:
+        precision: The precision that it computes in: fp32 where the processor has no instructions for another.
+    """
 
     name = "openvino"
     device = "cpu"
 
     def __init__(self, path: Path, *, precision: str, threads: int | None = None) -> None:
+        precision = openvino_precision(precision)
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
             # Each process would pin its threads to the first cores, where those of the next process are already.
             "ENABLE_CPU_PINNING": False,
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_ACTIVATION_GROUP if precision == "int8" else 0),
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(ACTIVATION_GROUP if precision == "int8" else 0),
         }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self.precision = precision
-        core = _core()
+        core = openvino_core()
         model = core.read_model(path)
         unpack_weights(model)
         check_constants(model)
         if precision == "int8":
             round_weights(model)
         self._takes = {port.get_any_name() for port in model.inputs}
-        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        compiled = core.compile_model(model, "CPU", settings)
+        hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.precision = precision if precision == "int8" else _PRECISIONS[hint]
+        self._request = compiled.create_infer_request()
         # One request at a time uses all threads; two at once would only get in each other's way.
         self._turn = threading.Lock()
 
