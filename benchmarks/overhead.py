@@ -37,6 +37,7 @@ from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.graph import build
 from pipeline.options import NerOptions
+from pipeline.runners import batch_runner
 from pipeline.sources.files import Shard
 from pipeline.sources.read import read_shard
 from pipeline.sources.records import DocumentFields
@@ -139,7 +140,7 @@ def run(subject: str, source: Path, output: Path) -> tuple[Summary, float]:
     options = parse([f"--input={source}", f"--output={output}", "--aggregation_strategy=first"])
     settings = vars(NerConfig.from_options(options.view_as(NerOptions)))
     config = StubConfig(**{**settings, "balance": subject == DEALT_OUT}, subject=subject)
-    pipeline = beam.Pipeline(options=options)
+    pipeline = beam.Pipeline(batch_runner(options), options=options)
     build(pipeline, config)
     config.handler().load_model()
     begin, cpu = time.perf_counter(), time.process_time()

@@ -2,12 +2,16 @@
 
 import sys
 
+from pipeline.local_addresses import spare_local_addresses
+from pipeline.standard_error import drop_what_cannot_be_written
 from pipeline.start_signals import end_on_signals
 
 
 def main() -> int:
-    """The program as a process of its own; see `pipeline.run.main`."""
+    """Runs the program as a process of its own; see `pipeline.run.main`."""
     end_on_signals(sys.argv[1:])
+    drop_what_cannot_be_written()
+    spare_local_addresses()
     from pipeline.run import main as run  # loads Beam, which takes seconds
 
     return run()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 
 import apache_beam as beam
-import grpc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
@@ -21,11 +21,15 @@ from pipeline.run_errors import sentence_of
 from pipeline.runners import batch_runner, runs_in_this_process
 from pipeline.sinks import written_files
 from pipeline.sources.direct_pull import runs_direct
-from pipeline.start_signals import run_begins
+from pipeline.start_signals import clean_up_by, run_begins, wait_if_ending
+from pipeline.stopping import Attempt
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary, counters_of
+from pipeline.waiting import work_awaited
 
 _NOISE = (
+    "Really starting service at",  # a job server of this run's own, Prism
+    "Really destroying service at",
     "Resource module is not available",  # wherever Beam's optional parts are not installed
     "No semi_persistent_directory found",  # a worker's place for a pickled main session, which there is not
 )
@@ -50,14 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
         config = NerConfig.from_options(options.view_as(NerOptions))
-        pipeline = _pipeline(options, config)
+        attempt = Attempt(_pipeline(options, config), options, config)
+    except ValueError as error:
+        return _mistaken(error)
+    clean_up_by(attempt.clean_up)
+    try:
         if runs_in_this_process(options):
             config.load_model()  # a broken model is known before the first worker, and loaded once
         config.prepare_tables()
     except ValueError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return 2
-    return _run(pipeline, options, config)
+        attempt.clean_up()
+        return _mistaken(error)
+    return _run(attempt)
+
+
+def _mistaken(error: ValueError) -> int:
+    print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+    return 2
 
 
 def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
@@ -65,30 +78,35 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
 
     runner = streaming_runner(options) if config.streaming else batch_runner(options)
     pipeline = beam.Pipeline(runner, options=options)
-    build(pipeline, config)
+    try:
+        build(pipeline, config)
+    except ValueError:
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+        raise
     return pipeline
 
 
-def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -> int:
+def _run(attempt: Attempt) -> int:
     begin = time.monotonic()
-    result: PipelineResult | None = None
+    pipeline, options, config = attempt.pipeline, attempt.options, attempt.config
+    direct = runs_direct(pipeline)
     try:
-        with drained_by_signals() if runs_direct(pipeline) else nullcontext():
-            run_begins()  # only here: no moment is left without anyone to take a signal
+        with drained_by_signals() if direct else nullcontext():
+            run_begins(None if direct else attempt.stop)  # only here: no moment is left without anyone to take a signal
             _clear(config)
-            result = pipeline.run()
+            attempt.result = result = pipeline.run()
             if options.view_as(StandardOptions).runner == "DataflowRunner":
                 print(f"{PROGRAM}: {_handed_over(result, options)}")
                 return 0
-            state = result.wait_until_finish()
+            with work_awaited(result):
+                state = result.wait_until_finish()
     except KeyboardInterrupt:
-        return _interrupted(result)
+        print(attempt.interrupt(), file=sys.stderr)
+        return 130
     except Exception as error:  # the runner has logged the stack
-        print(f"{PROGRAM}: error: the run failed: {sentence_of(error)}", file=sys.stderr)
-        return 1
+        return _failed(attempt, f"the run failed: {sentence_of(error)}")
     if state not in (None, PipelineState.DONE):
-        print(f"{PROGRAM}: error: the run ended as {state}", file=sys.stderr)
-        return 1
+        return _failed(attempt, f"the run ended as {state}")
     metrics = streaming_metrics(result) if config.streaming else result.metrics()
     summary = Summary.of(metrics, seconds=time.monotonic() - begin)
     if config.streaming:  # the DirectRunner shows them nowhere
@@ -98,23 +116,19 @@ def _run(pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -
     return 0
 
 
+def _failed(attempt: Attempt, sentence: str) -> int:
+    wait_if_ending()
+    attempt.clean_up()
+    print(f"{PROGRAM}: error: {sentence}", file=sys.stderr)
+    return 1
+
+
 def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
     """What became of a job for Dataflow, which is not waited for: a template's launcher submits it when this ends."""
     if getattr(result, "has_job", False):
         return f"job {result.job_id()} is submitted"
     template = options.view_as(GoogleCloudOptions).template_location
     return f"the job is described in {template}" if template else "the job was built, and not submitted"
-
-
-def _interrupted(result: PipelineResult | None) -> int:
-    """Ends a run that was ended by Ctrl-C; where a job server has it, it would go on there."""
-    outcome = "interrupted"
-    if result is not None:
-        with suppress(NotImplementedError, RuntimeError, grpc.RpcError):
-            result.cancel()
-            outcome = "interrupted; the job is cancelled"
-    print(f"{PROGRAM}: {outcome}", file=sys.stderr)
-    return 130
 
 
 def _written_to(config: NerConfig) -> Iterator[str]:

@@ -1,51 +1,86 @@
-"""SIGTERM and SIGINT while the program starts: before anything is read, it can end at once."""
+"""SIGTERM and SIGINT while the program starts, and while it runs a batch: the process ends with one line."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from pipeline import PROGRAM
 from pipeline.places import is_stream, place_of
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_STDERR = 2  # of the process; `print` may be what is interrupted
+_STDOUT, _STDERR = 1, 2  # of the process; `print` may be what is interrupted
+_STOP_SECONDS = 8.0  # for cancelling a job and deleting remote files; Docker kills a container after 10
 
-_reads_stream = False
-_begun = False
-_ending = threading.Lock()
+Stop = Callable[[int], str]
+"""Cleans up after a run that a signal ends; given the signal, returns the line that says so."""
+
+_clean_up: Callable[[], None] | None = None
+_ended_by_signal = threading.Event()
+_handed_over = threading.Event()
+_stop: Stop | None = None
 
 
 def end_on_signals(flags: Sequence[str]) -> None:
-    """Until `run_begins`, SIGTERM and SIGINT end the process with one line.
+    """Ends the process with one line on SIGTERM and SIGINT, until a run begins.
 
     The exit code is 0 where the input is a stream: to be stopped is its way to end, and nothing is lost. Any other run
     has then not made its results, and ends with 128 and the signal's number, as shells have it.
 
-    To be called in the main thread, before the libraries are loaded, which takes seconds. Loading a model is native
-    code, during which Python calls no handler; so a thread waits for the signal too.
+    To be called in the main thread, before the libraries are loaded, which takes seconds. A model is loaded and run in
+    native code, during which Python calls no handler; so a thread waits for the signals.
 
     Args:
         flags: The program's.
     """
-    global _reads_stream
-    _reads_stream = _names_a_stream(flags)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in _SIGNALS:
-        signal.signal(number, _handle)
-    threading.Thread(target=_watch, args=(reader,), name="start-signals", daemon=True).start()
+        signal.signal(number, _wait_for_the_end)
+    arguments = (reader, 0 if _names_a_stream(flags) else None)
+    threading.Thread(target=_watch, args=arguments, name="signals", daemon=True).start()
 
 
-def run_begins() -> None:
-    """From now on the signals do what they do by themselves, or what others have set for them."""
-    global _begun
-    _begun = True
+def clean_up_by(clean_up: Callable[[], None]) -> None:
+    """Names what a signal calls before it ends a process whose run has not begun."""
+    global _clean_up
+    _clean_up = clean_up
+
+
+def run_begins(stop: Stop | None = None) -> None:
+    """Tells what the signals do from now on.
+
+    Args:
+        stop: Called by the first signal, in a thread of its own, before the process ends; a second signal ends the
+            process at once. None leaves the signals to handlers that others have set.
+    """
+    global _stop
+    _stop = stop
+    if stop is None:
+        _handed_over.set()
+
+
+def wait_if_ending() -> None:
+    """Waits for ever where a signal is ending the process: what fails meanwhile fails because of it."""
+    if _ended_by_signal.is_set():
+        threading.Event().wait()
+
+
+def end_at_once(number: int, frame: FrameType | None = None) -> NoReturn:
+    """Ends the process by a signal; a handler for the signal itself.
+
+    The first process of a container has no default action: there the exit code is the one that shells give.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)
 
 
 def _names_a_stream(flags: Sequence[str]) -> bool:
@@ -56,25 +91,45 @@ def _names_a_stream(flags: Sequence[str]) -> bool:
     return any(is_stream(place_of(place)) for place in (known.input, known.replay) if place)
 
 
-def _watch(reader: int) -> None:
-    while not _begun:
+def _wait_for_the_end(number: int, frame: FrameType | None) -> None:
+    """Keeps the main thread from going on, and from ending the process its own way; `_watch` ends it."""
+    if _handed_over.is_set():  # and handed back
+        end_at_once(number)
+    threading.Event().wait()
+
+
+def _watch(reader: int, code_before_run: int | None) -> None:
+    """Waits for signals, as bytes in a pipe, until they are handed over."""
+    while not _handed_over.is_set():
         number = os.read(reader, 1)[0]
-        if number in _SIGNALS and not _begun:
-            _end(number)
+        if number not in _SIGNALS or _handed_over.is_set():
+            continue
+        if _stop is None:
+            if _clean_up is not None:
+                _clean_up()
+            _say(f"{PROGRAM}: {signal.Signals(number).name}: stopped before anything was read\n")
+            os._exit(128 + number if code_before_run is None else code_before_run)
+        _ended_by_signal.set()
+        threading.Thread(target=_end, args=(number, _stop), name="stop", daemon=True).start()
+        select.select([reader], [], [], _STOP_SECONDS)  # a second signal, or too long
+        os._exit(128 + number)
 
 
-def _handle(number: int, frame: FrameType | None) -> None:
-    if not _begun:
-        _end(number)
-    elif number == signal.SIGINT:
-        signal.default_int_handler(number, frame)
-    else:
-        signal.signal(number, signal.SIG_DFL)
-        signal.raise_signal(number)
+def _end(number: int, stop: Stop) -> None:
+    """Stops a run and ends the process; what others write meanwhile is about what was taken from them."""
+    stderr = os.dup(_STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (_STDOUT, _STDERR):
+        os.dup2(nowhere, stream)
+    try:
+        line = stop(number)
+        _say(f"{line}\n", stderr)
+    finally:
+        os._exit(128 + number)
 
 
-def _end(number: int) -> None:
-    if _ending.acquire(blocking=False):  # the thread and the handler may both come here
-        sentence = f"{PROGRAM}: {signal.Signals(number).name}: stopped before anything was read\n"
-        os.write(_STDERR, sentence.encode())
-        os._exit(0 if _reads_stream else 128 + number)
+def _say(line: str, descriptor: int = _STDERR) -> None:
+    try:
+        os.write(descriptor, line.encode())
+    except OSError:  # a full disk, or nobody who reads
+        return

@@ -19,6 +19,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 from pipeline.command_line import PROGRAM, STREAMING_RUNNERS
 from pipeline.direct_counters import DirectCounters
 from pipeline.pubsub.readers import close_all, drain_all
+from pipeline.start_signals import end_at_once
 
 DRAIN_SECONDS = 25.0
 """After so long what is still in work is given back; orchestrators kill a process after 30 seconds or so."""
@@ -40,11 +41,11 @@ def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
     standard.streaming = True
     if standard.runner in STREAMING_RUNNERS:
         return BundleBasedDirectRunner()
-    if standard.runner != "DataflowRunner":
+    if standard.runner not in ("DataflowRunner", "PrismRunner"):
         print(
             f"{PROGRAM}: {standard.runner}: each message is acknowledged after its result is written, but losing"
-            " nothing was shown only on the DirectRunner (and Beam's own job server in Python never comes to"
-            " acknowledging); an end by SIGTERM is up to the runner",
+            " nothing was shown only on the DirectRunner and on Prism (and Beam's own job server in Python never comes"
+            " to acknowledging); an end by SIGTERM is up to the runner",
             file=sys.stderr,
         )
     return None
@@ -71,7 +72,7 @@ def drained_by_signals() -> Iterator[None]:
 
 def _drain(number: int, frame: FrameType | None) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_DFL)
+        signal.signal(each, end_at_once)
     drain_all()
     name = signal.Signals(number).name
     print(f"{PROGRAM}: {name}: no more messages are read; finishing those in work", file=sys.stderr, flush=True)

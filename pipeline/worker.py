@@ -15,8 +15,10 @@ from typing import Any
 
 import grpc
 from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, endpoints_pb2
-from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
+
+from pipeline.local_addresses import spare_local_addresses
+from pipeline.standard_error import drop_what_cannot_be_written
 
 _TIMEOUT_SECONDS = 60.0
 
@@ -36,15 +38,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--control_endpoint", metavar="HOST:PORT", help="Where the work is.")
     parser.add_argument("--logging_endpoint", metavar="HOST:PORT", help="Where the logs go.")
     arguments, _ = parser.parse_known_args(argv)  # the contract has more than is needed here, and may get more yet
+    drop_what_cannot_be_written()
+    spare_local_addresses()
+    worker_id = unquoted(arguments.id)
     try:
-        info = provision_info(arguments.provision_endpoint, arguments.id)
+        info = provision_info(arguments.provision_endpoint, worker_id)
     except grpc.RpcError as error:
         where = f"--provision_endpoint={arguments.provision_endpoint}"
-        print(f"beam-ner-worker: error: {where} gives no options: {error.code().name}", file=sys.stderr)
+        reason = f"{error.code().name}: {error.details()}"
+        print(f"beam-ner-worker: error: {where} gives no options to --id={worker_id}: {reason}", file=sys.stderr)
         return 2
-    os.environ.update(worker_environment(arguments.id, info, arguments.control_endpoint, arguments.logging_endpoint))
+    os.environ.update(worker_environment(worker_id, info, arguments.control_endpoint, arguments.logging_endpoint))
+    # Only now: Beam fixes the worker's id when this is imported, and without one no runner takes its logs.
+    from apache_beam.runners.worker import sdk_worker_main
+
     sdk_worker_main.main([])
     return 0
+
+
+def unquoted(worker_id: str) -> str:
+    """Removes the quotes in which Prism, which uses no shell, passes a worker's id.
+
+    >>> unquoted("'go-job-1'"), unquoted("1-1")
+    ('go-job-1', '1-1')
+    """
+    return worker_id[1:-1] if len(worker_id) > 2 and worker_id[0] == worker_id[-1] == "'" else worker_id
 
 
 def provision_info(endpoint: str, worker_id: str) -> Any:

@@ -1,6 +1,13 @@
 """Where results and failures go: one module a kind of file."""
 
-from pipeline.sinks.files import guess_output_format, is_shard, output_files, written_files
+from pipeline.sinks.files import (
+    delete_folder,
+    guess_output_format,
+    is_shard,
+    output_files,
+    temporary_folders,
+    written_files,
+)
 from pipeline.sinks.window_names import window_files
 from pipeline.sinks.windowed import WriteWindowedFailures, WriteWindowedResults
 from pipeline.sinks.write import OUTPUT_FORMATS, WriteFailures, WriteResults
@@ -13,9 +20,11 @@ __all__ = [
     "WriteWindowedFailures",
     "WriteWindowedResults",
     "Written",
+    "delete_folder",
     "guess_output_format",
     "is_shard",
     "output_files",
+    "temporary_folders",
     "window_files",
     "written_files",
 ]

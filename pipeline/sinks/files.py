@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
 from apache_beam.io.filebasedsink import FileBasedSink
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.sources.compression import compression_ending
@@ -80,6 +84,37 @@ def is_shard(path: str, prefix: str, suffix: str) -> bool:
     """
     name = re.escape(re.split(r"[/\\]", prefix)[-1]) + r"-\d{5,}-of-\d{5,}" + re.escape(suffix)
     return re.fullmatch(name, re.split(r"[/\\]", path)[-1]) is not None
+
+
+def temporary_folders(prefix: str) -> list[str]:
+    """The folders in which Beam's sinks gather files of a prefix before they get their names.
+
+    Args:
+        prefix: As given by `output_files`.
+
+    Returns:
+        The paths of those that there are, sorted; on a remote file system of those that hold a file.
+    """
+    folder, name = FileSystems.split(prefix)
+    if FileSystems.get_scheme(prefix) is None:
+        found = {str(path) for path in Path(folder or ".").glob(f"beam-temp-{name}-*")}
+    else:
+        files = FileSystems.match([FileSystems.join(folder, f"beam-temp-{name}-*", "*")])[0].metadata_list
+        found = {FileSystems.split(file.path)[0] for file in files}
+    # Behind the name stands a UUID; anything else belongs to a longer prefix.
+    return sorted(path for path in found if re.search(rf"beam-temp-{re.escape(name)}-[0-9a-f]{{32}}$", path))
+
+
+def delete_folder(folder: str) -> None:
+    """Deletes a folder with its files, as far as that is possible."""
+    if FileSystems.get_scheme(folder) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with suppress(BeamIOError):
+        files = FileSystems.match([FileSystems.join(folder, "*")])[0].metadata_list
+        FileSystems.delete([file.path for file in files])
+    with suppress(BeamIOError):  # where folders are more than a part of names
+        FileSystems.delete([folder])
 
 
 def narrowed(sink: FileBasedSink) -> FileBasedSink:

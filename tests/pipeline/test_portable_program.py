@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -11,27 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import fastavro
 import pytest
+from runs import DEAD_PROXY, POISON_COUNTS, REPOSITORY, SAMPLES, counts, program, rows
 from services.job_server import JobServer, WorkerPool
 
 from pipeline.run import main
 
-REPOSITORY = Path(__file__).parents[2]
-SAMPLES = REPOSITORY / "samples" / "*.jsonl"
-POISON = b"".join(
-    [
-        b'{"id": "fine", "text": "My name is Ann Smith and I live at 12 Baker Street, London."}\n',
-        b"not json SECRET\n",
-        b'{"id": "surrogate", "text": "SECRET \\ud800"}\n',
-        b'{"id": "number", "text": 7}\n',
-        b'\xff\xfe{"id": "bytes", "text": "SECRET"}\n',
-        b'{"id": "empty", "text": ""}\n',
-        b'{"id": "last", "text": "Tom Baker, 9 Elm Street"}\n',
-    ]
-)
 SUBPROCESS = [
     "--environment_type=beam:env:harness_subprocess_python:v1",
     f"--environment_config={sys.executable} -m apache_beam.runners.worker.sdk_worker_main",
@@ -51,42 +36,8 @@ def external(job_server: JobServer, tmp_path_factory: pytest.TempPathFactory) ->
         yield [*portable(job_server), "--environment_type=EXTERNAL", f"--environment_config={pool.address}"]
 
 
-@pytest.fixture(scope="module")
-def poison(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Documents of which some cannot be read and some cannot be classified."""
-    path = tmp_path_factory.mktemp("poison") / "poison.jsonl"
-    path.write_bytes(POISON)
-    return path
-
-
 def portable(server: JobServer) -> list[str]:
     return ["--runner=PortableRunner", f"--job_endpoint={server.address}"]
-
-
-def program(*flags: str) -> subprocess.CompletedProcess[str]:
-    """The program as a user runs it."""
-    command = [sys.executable, "-m", "pipeline", *flags]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False)
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """All rows below a folder but for the time of a failure, in an order of their own."""
-    lines = [line for path in sorted(folder.glob("x-*.jsonl")) for line in path.read_text("utf-8").splitlines()]
-    for path in folder.glob("x-*.avro"):
-        with path.open("rb") as file:
-            lines += [json.dumps(row) for row in fastavro.reader(file)]
-    return sorted((without_noise(json.loads(line)) for line in lines), key=json.dumps)
-
-
-def without_noise(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what may differ from run to run: the time, the stack, and a score's last digits."""
-    row = {name: value for name, value in row.items() if name not in ("timestamp", "stacktrace")}
-    return row | {"entities": [{**each, "score": round(each["score"], 3)} for each in row.get("entities", [])]}
-
-
-def counts(out: str) -> list[str]:
-    """The summary's counts."""
-    return re.findall(r"^ *([\d,]+ (?:documents|results|failures|entities|tokens))\b", out, re.MULTILINE)
 
 
 # A job server
@@ -106,25 +57,25 @@ def test_samples_on_a_job_server_with_a_worker_pool(
 
 
 def test_failures_on_a_job_server(
-    external: list[str], poison: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    external: list[str], poison_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([f"--input={poison}", f"--output={tmp_path}/local/x.avro"]) == 0
+    assert main([f"--input={poison_file}", f"--output={tmp_path}/local/x.avro"]) == 0
     local = capsys.readouterr()
-    assert main([f"--input={poison}", f"--output={tmp_path}/remote/x.avro", *external]) == 0
+    assert main([f"--input={poison_file}", f"--output={tmp_path}/remote/x.avro", *external]) == 0
     remote = capsys.readouterr()
     assert rows(tmp_path / "remote") == rows(tmp_path / "local")
     assert counts(remote.out) == counts(local.out)
-    assert counts(remote.out)[:3] == ["7 documents", "3 results", "4 failures"]
+    assert counts(remote.out)[:3] == POISON_COUNTS
     assert "SECRET" not in remote.out + remote.err
 
 
-def test_workers_as_processes_of_a_job_server(job_server: JobServer, poison: Path, tmp_path: Path) -> None:
-    assert main([f"--input={poison}", f"--output={tmp_path}/x", *portable(job_server), *SUBPROCESS]) == 0
+def test_workers_as_processes_of_a_job_server(job_server: JobServer, poison_file: Path, tmp_path: Path) -> None:
+    assert main([f"--input={poison_file}", f"--output={tmp_path}/x", *portable(job_server), *SUBPROCESS]) == 0
     assert len(rows(tmp_path)) == 7
 
 
-def test_an_interrupted_job_is_cancelled(job_server: JobServer, poison: Path, tmp_path: Path) -> None:
-    flags = [f"--input={poison}", f"--output={tmp_path}/x", *portable(job_server), "--environment_type=LOOPBACK"]
+def test_an_interrupted_job_is_cancelled(job_server: JobServer, poison_file: Path, tmp_path: Path) -> None:
+    flags = [f"--input={poison_file}", f"--output={tmp_path}/x", *portable(job_server), "--environment_type=LOOPBACK"]
     before = job_server.log().count("Running job")
     command = [sys.executable, "-m", "pipeline", *flags]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
@@ -136,7 +87,7 @@ def test_an_interrupted_job_is_cancelled(job_server: JobServer, poison: Path, tm
 
 def test_a_model_that_no_worker_can_load(
     job_server: JobServer,
-    poison: Path,
+    poison_file: Path,
     checkpoint: Callable[[str], Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -144,7 +95,7 @@ def test_a_model_that_no_worker_can_load(
     shutil.copytree(checkpoint("bert_cased"), tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    flags = [f"--input={poison}", f"--output={tmp_path}/out/x", f"--model={tmp_path}/model"]
+    flags = [f"--input={poison_file}", f"--output={tmp_path}/out/x", f"--model={tmp_path}/model"]
     assert main([*flags, *portable(job_server), "--environment_type=LOOPBACK"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -158,22 +109,28 @@ def test_a_model_that_no_worker_can_load(
 SEVERAL = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 
 
-def test_several_processes(poison: Path, tmp_path: Path) -> None:
-    flags = [f"--input={poison}", "--aggregation_strategy=first"]
+def test_several_processes(poison_file: Path, tmp_path: Path) -> None:
+    flags = [f"--input={poison_file}", "--aggregation_strategy=first"]
     done = program(*flags, f"--output={tmp_path}/several/x", *SEVERAL)
     assert done.returncode == 0, done.stderr
     assert main([*flags, f"--output={tmp_path}/one/x"]) == 0
     assert rows(tmp_path / "several") == rows(tmp_path / "one")
-    assert counts(done.stdout)[:3] == ["7 documents", "3 results", "4 failures"]
+    assert counts(done.stdout)[:3] == POISON_COUNTS
     assert done.stderr == ""
 
 
+def test_a_dead_proxy_is_not_asked_for_workers(poison_file: Path, tmp_path: Path) -> None:
+    done = program(f"--input={poison_file}", f"--output={tmp_path}/x", *SEVERAL, environment=DEAD_PROXY)
+    assert done.returncode == 0, done.stderr
+    assert counts(done.stdout)[:3] == POISON_COUNTS
+
+
 def test_a_model_is_loaded_once_a_process(
-    poison: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    poison_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO, "apache_beam.runners.portability.local_job_service")  # where workers' logs come
     for number in range(8):
-        shutil.copy(poison, tmp_path / f"in-{number}.jsonl")
+        shutil.copy(poison_file, tmp_path / f"in-{number}.jsonl")
     assert main([f"--input={tmp_path}/in-*.jsonl", f"--output={tmp_path}/x", *SEVERAL]) == 0
     assert counts(capsys.readouterr().out)[0] == "56 documents"
     assert len([record for record in caplog.records if "loaded model" in record.getMessage()]) == 2

@@ -24,7 +24,7 @@ from services.storage_server import StorageServer
 
 REQUIREMENTS = Path(__file__).with_name("bigquery-requirements.txt")
 PROGRAM = Path(__file__).with_name("bigquery_program.py")
-READY_SECONDS = 60
+READY_SECONDS = 180
 INSTALL_SECONDS = 600
 PROJECT = "test-project"
 
@@ -119,7 +119,7 @@ def make_environment() -> Path:
     """The folder of the virtual environment with bqemulator, made where there is none; others wait meanwhile."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     key = hashlib.sha256(REQUIREMENTS.read_bytes() + version.encode()).hexdigest()[:16]
-    folder = _cache() / f"bigquery-{key}"
+    folder = cache_folder() / f"bigquery-{key}"
     done = folder / "complete"  # written last, so what an interrupted installation left is made anew
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -150,7 +150,8 @@ def _install(folder: Path) -> None:
             raise RuntimeError(f"bqemulator cannot be installed: {result.stderr.decode(errors='replace')[-2000:]}")
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where the tests keep what takes long to make: `$BEAM_NER_TEST_CACHE`, or a folder of the user's cache."""
     if chosen := os.environ.get("BEAM_NER_TEST_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "beam-ner-tests"

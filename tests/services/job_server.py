@@ -13,10 +13,10 @@ from types import TracebackType
 
 from services.process import free_port, start, stop
 
-_SECONDS = 60.0
+_SECONDS = 180.0
 
 
-class _Process:
+class ServerProcess:
     """A server that is there from the beginning of a `with` to its end.
 
     Attributes:
@@ -50,9 +50,10 @@ class _Process:
             assert time.monotonic() < end, f"waited for {what}:\n{self.log()[-3000:]}"
             time.sleep(0.1)
 
-    def _start(self, *command: str) -> None:
+    def launch(self, *command: str) -> None:
+        """Starts the server, and waits until it listens."""
         # Not from the repository's folder: what the workers import is what is installed.
-        self._process = start(["env", "-C", str(self._folder), sys.executable, *command], os.environ, self._log)
+        self._process = start(["env", "-C", str(self._folder), *command], os.environ, self._log)
         self.wait(self._listens, "it to listen")
 
     def _listens(self) -> bool:
@@ -68,18 +69,20 @@ class _Process:
         stop(self._process)
 
 
-class JobServer(_Process):
+class JobServer(ServerProcess):
     """Runs jobs one stage after the other, with one worker for each environment."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "job-server")
 
     def __enter__(self) -> JobServer:
-        self._start("-m", "apache_beam.runners.portability.local_job_service_main", f"--port={self.port}")
+        self.launch(
+            sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", f"--port={self.port}"
+        )
         return self
 
 
-class WorkerPool(_Process):
+class WorkerPool(ServerProcess):
     """Starts a `pipeline.worker` for each worker that a runner asks for."""
 
     def __init__(self, folder: Path) -> None:
@@ -89,7 +92,8 @@ class WorkerPool(_Process):
         self._worker.chmod(0o755)
 
     def __enter__(self) -> WorkerPool:
-        self._start(
+        self.launch(
+            sys.executable,
             "-m",
             "apache_beam.runners.worker.worker_pool_main",
             f"--service_port={self.port}",

@@ -1,0 +1,60 @@
+"""Whole runs of the program, and what of them must be the same on every runner."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLES = REPOSITORY / "samples" / "*.jsonl"
+POISON = b"".join(
+    [
+        b'{"id": "fine", "text": "My name is Ann Smith and I live at 12 Baker Street, London."}\n',
+        b"not json SECRET\n",
+        b'{"id": "surrogate", "text": "SECRET \\ud800"}\n',
+        b'{"id": "number", "text": 7}\n',
+        b'\xff\xfe{"id": "bytes", "text": "SECRET"}\n',
+        b'{"id": "empty", "text": ""}\n',
+        b'{"id": "last", "text": "Tom Baker, 9 Elm Street"}\n',
+    ]
+)
+DEAD_PROXY = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "example.org"),
+}
+"""A shell's variables behind a proxy that does not answer."""
+POISON_COUNTS = ["7 documents", "3 results", "4 failures"]
+
+
+def program(*flags: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The program as a user runs it, with some variables more."""
+    command, variables = [sys.executable, "-m", "pipeline", *flags], {**os.environ, **(environment or {})}
+    return subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=600)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows below a folder but for the time of a failure, in an order of their own."""
+    lines = [line for path in sorted(folder.glob("x-*.jsonl")) for line in path.read_text("utf-8").splitlines()]
+    for path in folder.glob("x-*.avro"):
+        with path.open("rb") as file:
+            lines += [json.dumps(row) for row in fastavro.reader(file)]
+    return sorted((without_noise(json.loads(line)) for line in lines), key=json.dumps)
+
+
+def without_noise(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what may differ from run to run: the time, the stack, and a score's last digits."""
+    row = {name: value for name, value in row.items() if name not in ("timestamp", "stacktrace")}
+    return row | {"entities": [{**each, "score": round(each["score"], 3)} for each in row.get("entities", [])]}
+
+
+def counts(out: str) -> list[str]:
+    """The summary's counts."""
+    return re.findall(r"^ *([\d,]+ (?:documents|results|failures|entities|tokens))\b", out, re.MULTILINE)
