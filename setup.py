@@ -56,7 +56,7 @@ setup(
     entry_points={
         "console_scripts": [
             "beam-ner=pipeline.__main__:main",
-            "beam-ner-plan=pipeline.plan.command:main",
+            "beam-ner-plan=pipeline.plan.__main__:main",
             "beam-ner-worker=pipeline.worker:main",
         ]
     },

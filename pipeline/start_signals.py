@@ -14,7 +14,9 @@ from typing import NoReturn
 from pipeline import PROGRAM
 from pipeline.places import is_stream, place_of
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+OUTCOMES: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+"""The word for a run that a signal has ended."""
+
 _STDOUT, _STDERR = 1, 2  # of the process; `print` may be what is interrupted
 _STOP_SECONDS = 8.0  # for cancelling a job and deleting remote files; Docker kills a container after 10
 
@@ -42,7 +44,7 @@ def end_on_signals(flags: Sequence[str]) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in _SIGNALS:
+    for number in OUTCOMES:
         signal.signal(number, _wait_for_the_end)
     arguments = (reader, 0 if _names_a_stream(flags) else None)
     threading.Thread(target=_watch, args=arguments, name="signals", daemon=True).start()
@@ -102,7 +104,7 @@ def _watch(reader: int, code_before_run: int | None) -> None:
     """Waits for signals, as bytes in a pipe, until they are handed over."""
     while not _handed_over.is_set():
         number = os.read(reader, 1)[0]
-        if number not in _SIGNALS or _handed_over.is_set():
+        if number not in OUTCOMES or _handed_over.is_set():
             continue
         if _stop is None:
             if _clean_up is not None:

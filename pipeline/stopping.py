@@ -16,8 +16,8 @@ from pipeline import PROGRAM
 from pipeline.children import end_children
 from pipeline.config import NerConfig
 from pipeline.sinks import delete_folder, temporary_folders
+from pipeline.start_signals import OUTCOMES
 
-_OUTCOMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _REMOVALS = 3  # a step that is still at work may make another file meanwhile
 
 
@@ -56,14 +56,14 @@ class Attempt:
         """
         if number == signal.SIGTERM and self.result is not None and self._server and not self._works_here:
             return f"{PROGRAM}: terminated; the job goes on at {self._server}"
-        outcome = _OUTCOMES[signal.Signals(number)] + self._cancel()
+        outcome = OUTCOMES[number] + self._cancel()
         end_children()
         self.clean_up()
         return f"{PROGRAM}: {outcome}"
 
     def interrupt(self) -> str:
         """Ends the run for Ctrl-C, within a process that goes on; returns the outcome, in one line."""
-        outcome = _OUTCOMES[signal.SIGINT] + self._cancel()
+        outcome = OUTCOMES[signal.SIGINT] + self._cancel()
         self.clean_up()
         return f"{PROGRAM}: {outcome}"
 

@@ -1,8 +1,26 @@
-"""``python -m pipeline.plan``."""
+"""``python -m pipeline.plan``, and the program ``beam-ner-plan``."""
 
 import sys
 
-from pipeline.plan.command import main
+from pipeline.children import end_children
+from pipeline.standard_error import drop_what_cannot_be_written
+from pipeline.start_signals import OUTCOMES, end_on_signals, run_begins
+
+
+def main() -> int:
+    """Plans as a process of its own; see `pipeline.plan.command.main`."""
+    end_on_signals([])
+    run_begins(_stop)
+    drop_what_cannot_be_written()
+    from pipeline.plan.command import main as plan  # loads Beam, which takes seconds
+
+    return plan()
+
+
+def _stop(number: int) -> str:
+    end_children()  # those that measure
+    return f"beam-ner-plan: {OUTCOMES[number]}"
+
 
 if __name__ == "__main__":
     sys.exit(main())

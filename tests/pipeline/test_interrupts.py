@@ -147,6 +147,17 @@ def test_temporary_folders_of_others_stay(documents: Path, tmp_path: Path) -> No
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*kept, f"beam-temp-x-y-{'1' * 32}"}
 
 
+def test_a_plan_is_ended_by_a_signal(documents: Path, tmp_path: Path) -> None:
+    flags = [f"--input={documents}", "--documents=1e6", "--sample_seconds=600"]
+    run = Run(tmp_path, sys.executable, "-m", "pipeline.plan", *flags)
+    run.wait(lambda: len(run.children()) > 1)  # those that measure
+    children = run.children()
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(60) == 130
+    assert run.said().splitlines()[-1] == "beam-ner-plan: interrupted"
+    assert not any(map(is_running, children))
+
+
 # The first process of a container, for which signals have no default action.
 
 
