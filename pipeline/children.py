@@ -25,7 +25,7 @@ def end_children() -> None:
             with suppress(OSError):
                 os.kill(child, number)
         end = time.monotonic() + _GRACE_SECONDS
-        while any(map(_is_alive, children)) and time.monotonic() < end:
+        while any(map(is_running, children)) and time.monotonic() < end:
             time.sleep(_POLL_SECONDS)
 
 
@@ -38,19 +38,8 @@ def descendants(process: int) -> Iterator[int]:
         found |= more
 
 
-def _parents() -> Iterator[tuple[int, int]]:
-    """Yield each process of this machine and its parent."""
-    if not Path("/proc/self/stat").exists():
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
-        yield from ((int(child), int(parent)) for child, parent in map(str.split, listed.splitlines()))
-        return
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            yield int(folder.name), int(_stat(folder)[1])
-
-
-def _is_alive(process: int) -> bool:
-    """Tell a process that runs from one that has ended and waits to be collected."""
+def is_running(process: int) -> bool:
+    """Return whether a process runs; one that has ended, and waits to be collected by its parent, does not."""
     folder = Path("/proc") / str(process)
     if Path("/proc/self/stat").exists():
         with suppress(OSError):
@@ -61,6 +50,17 @@ def _is_alive(process: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Yield each process of this machine and its parent."""
+    if not Path("/proc/self/stat").exists():
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
+        yield from ((int(child), int(parent)) for child, parent in map(str.split, listed.splitlines()))
+        return
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            yield int(folder.name), int(_stat(folder)[1])
 
 
 def _stat(folder: Path) -> list[str]:

@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import fastavro
+
+from pipeline.children import descendants
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = REPOSITORY / "samples" / "*.jsonl"
@@ -58,3 +61,45 @@ def without_noise(row: dict[str, Any]) -> dict[str, Any]:
 def counts(out: str) -> list[str]:
     """The summary's counts."""
     return re.findall(r"^ *([\d,]+ (?:documents|results|failures|entities|tokens))\b", out, re.MULTILINE)
+
+
+def write_documents(path: Path, count: int) -> Path:
+    """Writes so many documents of 20 sentences each, as JSONL."""
+    lines = (
+        json.dumps({"id": str(number), "text": f"Ann Smith, {number} Elm Street. " * 20}) for number in range(count)
+    )
+    path.write_text("\n".join(lines))
+    return path
+
+
+class Run:
+    """A run as a process, with a folder of its own for what is temporary."""
+
+    def __init__(self, folder: Path, *command: str, **variables: str) -> None:
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir()
+        self._log = folder / "log"
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env={**os.environ, "TMPDIR": str(self.scratch), **variables},
+                stdout=output,
+                stderr=output,
+            )
+
+    def said(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+    def wait_for(self, path: Path, pattern: str) -> None:
+        """Waits until there is a file or folder of this name."""
+        self.wait(lambda: bool(list(path.glob(pattern))))
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Waits until a condition holds."""
+        while not condition():
+            assert self.process.poll() is None, self.said()
+            time.sleep(0.02)
+
+    def children(self) -> list[int]:
+        return list(descendants(self.process.pid))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from services.clients import REPOSITORY, environment_of
+from runs import Run, write_documents
+from services.clients import environment_of
 from services.pubsub_broker import Broker
 from streams import RESULTS, SOURCE, SUBSCRIPTION
 
-from pipeline.children import descendants
+from pipeline.children import is_running
 
 INTERRUPT = (signal.SIGINT, 130, "interrupted")
 TERMINATION = (signal.SIGTERM, 143, "terminated")
@@ -52,51 +50,7 @@ MODES = {
 @pytest.fixture
 def documents(tmp_path: Path) -> Path:
     """Documents that take longer to read than any test waits."""
-    lines = (
-        json.dumps({"id": str(number), "text": f"Ann Smith, {number} Elm Street. " * 20}) for number in range(20_000)
-    )
-    (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    return tmp_path / "in.jsonl"
-
-
-class Run:
-    """A run as a process, with a folder of its own for what is temporary."""
-
-    def __init__(self, folder: Path, *command: str, **variables: str) -> None:
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir()
-        self._log = folder / "log"
-        with self._log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                cwd=REPOSITORY,
-                env={**os.environ, "TMPDIR": str(self.scratch), **variables},
-                stdout=output,
-                stderr=output,
-            )
-
-    def said(self) -> str:
-        return self._log.read_text("utf-8", "replace")
-
-    def wait_for(self, path: Path, pattern: str) -> None:
-        """Waits until there is a file or folder of this name."""
-        self.wait(lambda: bool(list(path.glob(pattern))))
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        """Waits until a condition holds."""
-        while not condition():
-            assert self.process.poll() is None, self.said()
-            time.sleep(0.02)
-
-    def children(self) -> list[int]:
-        return list(descendants(self.process.pid))
-
-
-def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return write_documents(tmp_path / "in.jsonl", 20_000)
 
 
 @pytest.mark.parametrize(("mode", "number", "code", "outcome"), [

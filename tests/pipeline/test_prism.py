@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -11,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from runs import DEAD_PROXY, POISON_COUNTS, REPOSITORY, SAMPLES, counts, program, rows
+from runs import DEAD_PROXY, POISON_COUNTS, REPOSITORY, SAMPLES, Run, counts, program, rows, write_documents
 from services.job_server import WorkerPool
 from services.prism import PrismServer, prism_program
 from streams import SUBSCRIPTION, Stream, letter, seconds_for
 
-from pipeline.children import descendants
+from pipeline.children import is_running
 from pipeline.run import main
 
 WORKER = f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.worker "$@"\n'
@@ -65,14 +64,6 @@ def worker(tmp_path: Path) -> Path:
     return path
 
 
-def write_documents(path: Path, count: int) -> Path:
-    lines = (
-        json.dumps({"id": str(number), "text": f"Ann Smith, {number} Elm Street. " * 20}) for number in range(count)
-    )
-    path.write_text("\n".join(lines))
-    return path
-
-
 @pytest.fixture
 def long_file(tmp_path: Path) -> Path:
     """Documents that take longer to read than any test waits."""
@@ -83,13 +74,6 @@ def long_file(tmp_path: Path) -> Path:
 def wide_file(tmp_path: Path) -> Path:
     """Documents whose results take more than 10,000 bytes, in any format."""
     return write_documents(tmp_path / "wide.jsonl", 300)
-
-
-def start(code: str, log: Path, *flags: str) -> subprocess.Popen[bytes]:
-    """A process that runs some code with flags, and writes into a file."""
-    with log.open("wb") as output:
-        command = [sys.executable, "-c", code, *flags]
-        return subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output)
 
 
 # A Prism of the run's own
@@ -117,9 +101,8 @@ def test_failures_go_to_the_dead_letter(
 
 
 def test_a_full_disk_ends_the_run_in_one_line(prism: Sequence[str], wide_file: Path, tmp_path: Path) -> None:
-    command = ["prlimit", "--fsize=10000", sys.executable, "-m", "pipeline"]
-    flags = [f"--input={wide_file}", f"--output={tmp_path}/out/x", *prism]
-    ended = subprocess.run([*command, *flags], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+    command = [sys.executable, "-c", ON_A_FULL_DISK, f"--input={wide_file}", f"--output={tmp_path}/out/x", *prism]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("beam-ner: error: ")]
     assert "File too large" in line
@@ -128,10 +111,10 @@ def test_a_full_disk_ends_the_run_in_one_line(prism: Sequence[str], wide_file: P
 
 def test_a_full_disk_with_the_log_on_it_ends_the_run(prism: Sequence[str], wide_file: Path, tmp_path: Path) -> None:
     """Beam's worker prints the stack of a failure before it reports it."""
-    log = tmp_path / "log"
-    process = start(ON_A_FULL_DISK, log, f"--input={wide_file}", f"--output={tmp_path}/out/x.jsonl.gz", *prism)
-    assert process.wait(600) == 1
-    assert log.stat().st_size == 10_000
+    flags = [f"--input={wide_file}", f"--output={tmp_path}/out/x.jsonl.gz", *prism]
+    run = Run(tmp_path, sys.executable, "-c", ON_A_FULL_DISK, *flags)
+    assert run.process.wait(600) == 1
+    assert len(run.said()) == 10_000
     assert list((tmp_path / "out").glob("*")) == []
 
 
@@ -142,24 +125,16 @@ def test_a_full_disk_with_the_log_on_it_ends_the_run(prism: Sequence[str], wide_
 def test_signals_end_the_run_and_prism(
     prism: Sequence[str], long_file: Path, tmp_path: Path, number: int, code: int, outcome: str
 ) -> None:
-    log = tmp_path / "log"
     flags = [f"--input={long_file}", f"--output={tmp_path}/out/x", *prism]
-    process = start("import sys; from pipeline.__main__ import main; sys.exit(main())", log, *flags)
-    while not list((tmp_path / "out").glob("beam-temp-x-*")):
-        assert process.poll() is None, log.read_text()
-    started = list(descendants(process.pid))
-    assert started != []
-    process.send_signal(number)
-    assert process.wait(60) == code
-    assert log.read_text().splitlines()[-1] == f"beam-ner: {outcome}"
+    run = Run(tmp_path, sys.executable, "-m", "pipeline", *flags)
+    run.wait_for(tmp_path / "out", "beam-temp-x-*")
+    children = run.children()
+    assert children != []
+    run.process.send_signal(number)
+    assert run.process.wait(60) == code
+    assert run.said().splitlines()[-1] == f"beam-ner: {outcome}"
     assert list((tmp_path / "out").glob("*")) == []
-    assert not any(map(is_running, started))
-
-
-def is_running(process: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
+    assert not any(map(is_running, children))
 
 
 def test_a_dead_proxy_is_not_asked_for_prism(prism: Sequence[str], poison_file: Path, tmp_path: Path) -> None:
@@ -204,14 +179,13 @@ def test_a_worker_that_the_runner_does_not_know(server: PrismServer, tmp_path: P
 
 
 def test_a_job_without_workers_says_so(portable: Sequence[str], poison_file: Path, tmp_path: Path) -> None:
-    log = tmp_path / "log"
     flags = ["--environment_type=PROCESS", '--environment_config={"command": "/bin/false"}', *portable]
-    process = start(WITHOUT_PATIENCE, log, f"--input={poison_file}", f"--output={tmp_path}/out/x", *flags)
-    while "the job server has reported no work for" not in log.read_text():
-        assert process.poll() is None, log.read_text()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert log.read_text().splitlines()[-1] == "beam-ner: interrupted; the job is cancelled"
+    flags += [f"--input={poison_file}", f"--output={tmp_path}/out/x"]
+    run = Run(tmp_path, sys.executable, "-c", WITHOUT_PATIENCE, *flags)
+    run.wait(lambda: "the job server has reported no work for" in run.said())
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(60) == 130
+    assert run.said().splitlines()[-1] == "beam-ner: interrupted; the job is cancelled"
 
 
 # A stream
