@@ -15,6 +15,7 @@ BASE = [  # what a Beam worker needs
     "numpy>=1.26",
     "openvino>=2026.0",
     "pyarrow>=23.0.1",
+    "PySocks>=1.7",  # without it, Beam's BigQuery client makes no call where a proxy is set
     "rich>=13.7",
     "safetensors>=0.5",
     "tenacity>=9",

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from apache_beam.internal.http_client import get_new_http
 
 from pipeline.local_addresses import spare_local_addresses
 
@@ -37,3 +40,27 @@ def test_spare_local_addresses(
     for _ in range(2):
         spare_local_addresses()
         assert {name: os.environ[name] for name in NAMES if name in os.environ} == expected
+
+
+def test_beams_client_reaches_other_hosts_by_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes no call at all where a proxy is set and PySocks is missing."""
+    asked = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:  # through the tunnel, whose far end is here too
+            self.send_response(204)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+        answer, _ = get_new_http().request("http://bigquery.example/tables")
+        proxy.shutdown()
+    assert (answer.status, asked) == (204, ["bigquery.example:80"])
