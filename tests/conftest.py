@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from apache_beam.options.pipeline_options import StandardOptions
 from services.fixtures import (  # noqa: F401
     _bigquery,
     _storage,
@@ -18,9 +19,17 @@ from services.fixtures import (  # noqa: F401
     pubsub_address,
     storage_server,
 )
+from tries import Tries
 
+from pipeline.local_addresses import spare_local_addresses
+
+# A child that starts in another folder would take tests/pipeline for the program; those that need a path set their own.
+os.environ.pop("PYTHONPATH", None)
+spare_local_addresses()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Beam's own default would download Prism where there is internet, and run the tests there.
+StandardOptions.DEFAULT_RUNNER = "FnApiRunner"
 # PyTorch's threads spin while they wait for each other; where another process has a core, for most of their time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -32,6 +41,12 @@ hypothesis.settings.load_profile("untimed")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps converted models out of the user's cache."""
     os.environ["BEAM_NER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> Tries:
+    """Takes the network and all sleeps away, so that "at once" is held by what was tried, not by the time it took."""
+    return Tries.instead_of_waiting(monkeypatch)
 
 
 @pytest.fixture(scope="session")
