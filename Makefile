@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-spacy trials templates clean
+.PHONY: setup run test test-avx2 services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -20,6 +20,11 @@ run: setup  ## Finds the entities in samples/ with the embedded model, and shows
 WORKERS ?= 2
 test: setup  ## Runs all tests, WORKERS files at a time; each worker starts servers of its own, and takes 2 GiB.
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+HASWELL := Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
+test-avx2: setup  ## Runs the tests of precisions on a processor with AVX2 alone, which qemu-user emulates.
+	@command -v qemu-x86_64 >/dev/null || { echo 'make test-avx2: qemu-x86_64 is missing; expected qemu-user: apt-get install qemu-user' >&2; exit 1; }
+	qemu-x86_64 -cpu $(HASWELL) $(BIN)/python -m pytest -p no:cacheprovider tests/transforms/test_precisions.py -k 'not real_labels and not program'
 
 services: setup  ## Pub/Sub, BigQuery and Cloud Storage on free ports, with the variables for a shell, until Ctrl-C.
 	@PYTHONPATH=tests $(BIN)/python -m services
@@ -63,6 +68,7 @@ bench-poison: setup  ## Measures what 1 % of poison in 100,000 documents costs; 
 
 bench-overhead: setup  ## Measures what a document costs beside the model, up to a million of them; takes ten minutes.
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.coders
 
 bench-spacy:  ## Makes the environment for the benchmark's optional rows of spaCy.
 	$(PYTHON) -m venv .venv-spacy

@@ -3,7 +3,8 @@
 A broker (`tests/services`), the program and this measuring process share the machine: three processes, as they would
 not in earnest. A message's latency is from before it is published until its result is in the other topic, both by this
 machine's clock. The highest rates are parts of what the program does with a backlog of messages, which it reads in
-larger batches than those of a steady stream: where the results fall behind, the program is at its limit.
+larger batches than those of a steady stream: where the results fall behind, the program is at its limit. A last message
+comes after silence, ``--idle 600`` for ten minutes of it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine
+from benchmarks.machine import fastest_precision, machine
 from benchmarks.texts import documents
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,11 +43,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each rate (default: %(default)s)")
     parser.add_argument("--backlog", type=int, default=3000, help="messages for the capacity (default: %(default)s)")
+    parser.add_argument("--idle", type=float, default=15.0, help="silence before the last (default: %(default)s)")
     arguments = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "seconds": arguments.seconds, "precisions": {}}
-    for precision in ("fp32", "bf16"):
+    results: dict[str, Any] = {
+        "machine": machine(), "seconds": arguments.seconds, "idle": arguments.idle, "precisions": {},
+    }  # fmt: skip
+    for precision in dict.fromkeys(("fp32", fastest_precision())):
         with _broker(), _program(precision), Collector() as collector:
-            results["precisions"][precision] = measure(collector, arguments.seconds, arguments.backlog)
+            found = measure(collector, arguments.seconds, arguments.backlog)
+            results["precisions"][precision] = {**found, "idle_ms": after_silence(collector, arguments.idle)}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latency.json").write_text(json.dumps(results, indent=1) + "\n")
     (RESULTS / "latency.md").write_text(table(results), encoding="utf-8")
@@ -88,6 +93,14 @@ def at_rate(collector: Collector, rate: int, seconds: float) -> dict[str, float]
         "p99_ms": statistics.quantiles(latencies, n=100)[98],
         "max_ms": latencies[-1],
     }
+
+
+def after_silence(collector: Collector, seconds: float) -> float:
+    """The latency of one message after so many seconds without any, in milliseconds."""
+    time.sleep(seconds)
+    publish(documents(1, seed=3))
+    ((published, arrived),) = collector.take(1, END_SECONDS)
+    return 1000 * (arrived - published)
 
 
 def publish(texts: list[str]) -> None:
@@ -202,6 +215,7 @@ def table(results: dict[str, Any]) -> str:
         for one in found["rates"]:
             figures = " | ".join(f"{one[name]:.0f}" for name in ("rate", "messages_s", "p50_ms", "p99_ms", "max_ms"))
             lines.append(f"| {precision} | {figures} |")
+        lines.append(f"| {precision} | one, after {results['idle']:g} s of silence | | {found['idle_ms']:.0f} | | |")
     return "\n".join(lines) + "\n"
 
 

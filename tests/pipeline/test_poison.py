@@ -22,7 +22,7 @@ import poison
 import pytest
 from poison import GOOD, MARK
 from services.pubsub_queue import Message
-from streams import START_SECONDS, Stream
+from streams import Stream
 
 from pipeline.sinks.pubsub import failure_payload
 from pipeline.sources.lines import BOM
@@ -346,12 +346,12 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Str
 
 
 def _outcome(stream: Stream, count: int) -> Streamed:
-    stream.wait(lambda: len(stream.results()) + len(stream.dead()) >= count, START_SECONDS + 60, f"{count} outcomes")
-    stream.wait_for_acknowledgements(30)
+    stream.wait(lambda: len(stream.results()) + len(stream.dead()) >= count, f"{count} outcomes")
+    stream.wait_for_acknowledgements()
     assert stream.process is not None
     peak = peak_mib(str(stream.process.pid))
     print(f"\n{count} messages of poison: {peak:.0f} MiB at most")
-    assert stream.terminate()[0] == 0
+    assert stream.terminate() == 0
     dead = stream.dead()
     return Streamed(
         {message.attributes["key"]: json.loads(message.data) for message in stream.results()},

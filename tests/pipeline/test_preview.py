@@ -150,7 +150,7 @@ def test_as_a_process(results: str) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -107,7 +107,7 @@ def test_the_program_replays_a_topic(tmp_path: Path, pubsub: Broker, capsys: pyt
     pubsub.publish(DEAD, [Sent(message.data, dict(message.attributes)) for message in sent])
 
     def watch() -> None:
-        pubsub.wait_for(lambda: pubsub.unacknowledged(SUBSCRIPTION) == 0, 60)
+        pubsub.wait_for(lambda: pubsub.unacknowledged(SUBSCRIPTION) == 0)
         drain_all()
 
     watcher = threading.Thread(target=watch, daemon=True)

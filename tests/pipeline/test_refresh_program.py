@@ -10,7 +10,7 @@ from pathlib import Path
 
 import checkpoint_factory
 import transformers
-from streams import START_SECONDS, Stream
+from streams import Stream
 
 from transforms import TokenClassifier
 
@@ -48,25 +48,25 @@ def test_a_model_is_replaced_twice_while_letters_flow(tmp_path: Path) -> None:
 
         def wait_for_revision(revision: str) -> None:
             made = f'"{revision}"'.encode()
-            stream.wait(lambda: made in stream.results()[-1].data, 20, f"revision {revision}")
+            stream.wait(lambda: made in stream.results()[-1].data, f"revision {revision}")
 
         stream.start()
         flowing = threading.Thread(target=flow, daemon=True)
         flowing.start()
-        stream.wait_for_results(1, START_SECONDS)
+        stream.wait_for_results(1)
         overwrite(tmp_path / "v2", model)
         wait_for_revision(revisions[1])
         overwrite(tmp_path / "broken", model)
-        stream.wait(lambda: "a new version cannot be used" in stream.log(), 20, "the broken version to be noticed")
+        stream.wait(lambda: "a new version cannot be used" in stream.log(), "the broken version to be noticed")
         known = len(stream.ids())
-        stream.wait_for_results(known + 100, 20)  # it goes on with the old one
+        stream.wait_for_results(known + 100)  # it goes on with the old one
         overwrite(tmp_path / "v3", model)
         wait_for_revision(revisions[2])
         over.set()
         flowing.join()
-        stream.wait_for_results(len(sent), 20)
-        stream.wait_for_acknowledgements(10)
-        assert stream.terminate()[0] == 0
+        stream.wait_for_results(len(sent))
+        stream.wait_for_acknowledgements()
+        assert stream.terminate() == 0
         rows, ids, log = stream.rows(), stream.ids(), stream.log()
 
     assert ids == dict.fromkeys(sent, 1)

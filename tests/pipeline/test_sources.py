@@ -10,10 +10,9 @@ import importlib
 import io
 import json
 import lzma
-import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from pipeline.sources import (
 )
 from pipeline.sources import avro as avro_source
 from pipeline.sources import csv as csv_source
+from pipeline.sources import lines as lines_module
 from pipeline.sources.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.sources.files import Shard, left_out, read_blocks, split_file
 from pipeline.sources.limits import UnreadableError
@@ -261,29 +261,44 @@ def test_blocks_of_any_size_give_the_same_lines(content: bytes, cuts: list[int])
     assert list(split_lines(blocks)) == list(split_lines([content]))
 
 
-@pytest.mark.parametrize("shard_bytes", [64 * 1024 * 1024, 1024 * 1024])
-def test_a_long_line_takes_linear_time(tmp_path: Path, shard_bytes: int) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"first\n" + b"x" * 60_000_000 + b"\nlast\n")
-    began = time.monotonic()
-    found = sharded(path, shard_bytes)
-    assert time.monotonic() - began < 5
-    assert [(offset, len(line)) for offset, line in found] == [(0, 6), (6, 60_000_001), (60_000_007, 5)]
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of all blocks that are read for lines."""
+    sizes: list[int] = []
 
-
-def test_a_shard_within_a_long_line_reads_no_further_than_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"x" * 10_000_000)
-    taken: list[int] = []
-
-    def counted(path: str, start: int = 0) -> object:
+    def counted(path: str, start: int = 0) -> Iterator[bytes]:
         for block in read_blocks(path, start):
-            taken.append(len(block))
+            sizes.append(len(block))
             yield block
 
-    monkeypatch.setattr("pipeline.sources.lines.read_blocks", counted)
+    monkeypatch.setattr(lines_module, "read_blocks", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("shard_bytes", [64 * 1024 * 1024, 1024 * 1024])
+def test_a_long_line_takes_linear_time(
+    tmp_path: Path, shard_bytes: int, taken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the bytes that are read and put together: all shards' together are no more than a few times the file's."""
+    path = tmp_path / "a.txt"
+    size = path.write_bytes(b"first\n" + b"x" * 60_000_000 + b"\nlast\n")
+    joined: list[int] = []
+
+    def noted(pieces: list[bytes], *rest: int) -> bytes | None:
+        joined.append(sum(map(len, pieces)))
+        return line_of(pieces, *rest)
+
+    line_of = lines_module._line
+    monkeypatch.setattr(lines_module, "_line", noted)
+    found = sharded(path, shard_bytes)
+    assert [(offset, len(line)) for offset, line in found] == [(0, 6), (6, 60_000_001), (60_000_007, 5)]
+    assert sum(taken) <= 4 * size
+    assert sum(joined) == size
+
+
+def test_a_shard_within_a_long_line_reads_no_further_than_its_end(tmp_path: Path, taken: list[int]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"x" * 10_000_000)
     assert list(shard_lines(Shard(str(path), 1_000_000, 2_000_000))) == []
     assert sum(taken) <= 2 * 1024 * 1024
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,7 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from services.bigquery_server import BigQueryServer
 from services.clients import PROJECT
-from streams import LONG, SETTLE_SECONDS, START_SECONDS, SUBSCRIPTION, Stream, latencies_said, letter, seconds_for, text
+from streams import LONG, SUBSCRIPTION, Stream, letter, seconds_for, text
 from table_factory import documented_sql, proxy, refusal, rows_of, table_in
 
 from pipeline.places import Table
@@ -53,23 +52,15 @@ def attributes(row: dict[str, Any]) -> dict[str, str]:
 
 def test_letters_at_a_steady_pace(tmp_path: Path, dataset: str, bigquery_server: BigQueryServer) -> None:
     table = table_in(dataset, "entities")
-    confirmed: dict[str, float] = {}
-
-    def passed(insert: dict[str, Any]) -> None:
-        confirmed.update(dict.fromkeys((row["json"]["id"] for row in insert["rows"]), time.time()))
-
-    with (
-        proxy(bigquery_server.url, lambda *_: None, passed) as (url, _),
-        TableStream(tmp_path, table, url, FIRST, "--include_text") as stream,
-    ):
+    with TableStream(tmp_path, table, bigquery_server.url, FIRST, "--include_text") as stream:
         stream.start()
         begin = time.time()
         stream.publish([letter(0)])
-        stream.wait_for_results(1, START_SECONDS)
-        sent = stream.publish_steadily(range(1, 2000))
-        stream.wait_for_results(2000, 60)
-        stream.wait_for_acknowledgements(10)
-        assert stream.terminate()[0] == 0
+        stream.wait_for_results(1)
+        stream.publish_steadily(range(1, 2000))
+        stream.wait_for_results(2000)
+        stream.wait_for_acknowledgements()
+        assert stream.terminate() == 0
         assert f"2,000 results, in {table}" in stream.log()
 
     rows = {row["id"]: row for row in rows_of(table)}
@@ -83,9 +74,6 @@ def test_letters_at_a_steady_pace(tmp_path: Path, dataset: str, bigquery_server:
     for number in range(5):
         found = [(e["entity_group"], e["start"], e["end"]) for e in rows[f"letter-{number}"]["entities"]]
         assert found == [(e["entity_group"], e["start"], e["end"]) for e in classifier(text(number))]
-    latencies = [confirmed[id] - when for id, when in sent.items()]
-    print(f"\n{latencies_said(latencies, ', into a table')}")
-    assert statistics.quantiles(latencies, n=100)[98] < Stream.soon_seconds
 
 
 def test_bad_days_lose_nothing(
@@ -112,8 +100,8 @@ def test_bad_days_lose_nothing(
         stream.publish([letter(5), letter(6)])  # other messages, by the same ids
         stream.start()
         stream.wait_for_results(count - 1, seconds_for(count))
-        stream.wait_for_acknowledgements(SETTLE_SECONDS)
-        assert stream.terminate()[0] == 0
+        stream.wait_for_acknowledgements()
+        assert stream.terminate() == 0
         log = stream.log()
     assert statuses == []
     assert stream.ids() == dict.fromkeys(letters - {"letter-77"}, 1)
@@ -149,7 +137,7 @@ def test_kills_lose_nothing(tmp_path: Path, dataset: str, bigquery_server: BigQu
         TableStream(tmp_path, table, url) as stream,
     ):
         letters = stream.outlive_kills(10_000 if LONG else 1_500, kills, a_second=40 if LONG else 80)
-        assert stream.terminate()[0] == 0
+        assert stream.terminate() == 0
         expired = stream.broker.counts(SUBSCRIPTION).expired
     ids = stream.ids()
     assert set(ids) == {f"letter-{number}" for number in range(letters)}

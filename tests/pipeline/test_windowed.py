@@ -442,7 +442,7 @@ def test_processes_that_write_at_once_take_names_of_their_own(
     def writes(number: int) -> list[str]:
         names = []
         for each in range(rounds):
-            together.wait(30)
+            together.wait(300)
             names.append(put_file(f"{folder}/{each}-{{}}".format, b"%d" % number))
         return names
 

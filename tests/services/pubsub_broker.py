@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import math
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,6 +32,8 @@ from services.pubsub_limits import Refused, find, require_new
 from services.pubsub_queue import Counts, Message, Queue
 
 THREADS = 64  # a StreamingPull and a waiting Pull each occupy one
+PATIENCE_SECONDS = 120.0
+"""How long a test waits for what must come; the Google library's own retries sleep for up to 60 s at a time."""
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
 
 
@@ -50,15 +54,27 @@ class Broker:
         deliver_times: Every message is delivered at least so many times, acknowledged or not.
         hold_seconds: How long a Pull without messages waits for one before it answers with none.
         deadline_scale: All ack deadlines that clients ask for are multiplied by it; 0.1 makes a minute six seconds.
+        clock: Gives the seconds by which ack deadlines pass; a test's own clock moves only when the test moves it.
+
+    Attributes:
+        refusals: How often each call was refused while the broker played dead, by the names in `pubsub_calls`.
     """
 
     def __init__(
-        self, port: int = 0, *, deliver_times: int = 1, hold_seconds: float = 5.0, deadline_scale: float = 1.0
+        self,
+        port: int = 0,
+        *,
+        deliver_times: int = 1,
+        hold_seconds: float = 5.0,
+        deadline_scale: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._port = port
         self._deliver_times = deliver_times
         self.hold_seconds = hold_seconds
         self.deadline_scale = deadline_scale
+        self.clock = clock
+        self.refusals: Counter[str] = Counter()
         self.changed = threading.Condition(threading.RLock())
         self._ids = itertools.count(1)
         self.topics: dict[str, list[Message]] = {}
@@ -160,13 +176,13 @@ class Broker:
         with self.changed:
             return [name for name, subscription in self.known_subscriptions.items() if subscription.topic == topic]
 
-    def set_unavailable(self, seconds: float) -> None:
-        """Answers every call with UNAVAILABLE for a time from now, and ends the streams that are open."""
+    def set_unavailable(self, seconds: float = math.inf) -> None:
+        """Answers every call with UNAVAILABLE for a time from now, and ends the streams that are open; 0 ends that."""
         with self.changed:
             self._down_until = time.monotonic() + seconds
             self.changed.notify_all()
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = PATIENCE_SECONDS) -> bool:
         """Waits until a condition on this broker holds; gives whether it did in time."""
         end = time.monotonic() + timeout
         with self.changed:
@@ -179,9 +195,11 @@ class Broker:
 
     # For the calls that come over gRPC (pubsub_calls).
 
-    def refuse_when_down(self) -> None:
-        """Raises Refused while the broker plays dead."""
+    def refuse_when_down(self, call: str) -> None:
+        """Raises Refused while the broker plays dead, and counts that."""
         if self._stopping or time.monotonic() < self._down_until:
+            with self.changed:
+                self.refusals[call] += 1
             raise Refused(grpc.StatusCode.UNAVAILABLE, "unavailable on demand")
 
     def _stamp(self, message: Message | bytes | str) -> Message:
@@ -201,7 +219,7 @@ class Broker:
                 deadline_seconds,
                 ordered=definition.enable_message_ordering,
                 deliver_times=self._deliver_times,
-                clock=time.monotonic,
+                clock=self.clock,
             )
             self.known_subscriptions[definition.name] = Subscription(definition, definition.topic, queue)
 

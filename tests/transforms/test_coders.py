@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-import timeit
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
@@ -158,12 +159,16 @@ def test_beam_uses_them(coder: RecordCoder) -> None:
     assert known.to_type_hint() is coder.record
 
 
-@pytest.fixture(scope="module")
-def scored() -> PreEntities:
-    text = "Anna wrote to Max Miller in Berlin about order 12345 from 12 Baker Street, London. " * 3
+def scored_text(times: int) -> PreEntities:
+    text = "Anna wrote to Max Miller in Berlin about order 12345 from 12 Baker Street, London. " * times
     made = TokenClassifier().classify([Document("tickets/1.jsonl:123", text, {"source": "x"}, 12.5, b"{}" * 50, "receipt")])[0]  # fmt: skip
     assert isinstance(made, PreEntities)
     return made
+
+
+@pytest.fixture(scope="module")
+def scored() -> PreEntities:
+    return scored_text(3)
 
 
 def test_decoded_columns_are_grouped_alike(scored: PreEntities) -> None:
@@ -172,13 +177,30 @@ def test_decoded_columns_are_grouped_alike(scored: PreEntities) -> None:
         assert group_document(decoded, strategy) == group_document(scored, strategy)
 
 
-def test_they_are_fast(scored: PreEntities) -> None:
-    """Bounds with some room for a busy machine; the figures that are aimed at are 30 and 60 microseconds."""
+def calls(function: Callable[..., Any], *arguments: Any) -> int:
+    """How many functions are called on the way, those in C too."""
+    count = 0
 
-    def microseconds(coder: RecordCoder, value: Any) -> float:
-        encoded = coder.encode(value)
-        return min(timeit.repeat(lambda: coder.decode(coder.encode(value)), number=200)) / 200 * 1e6 + 0 * len(encoded)
+    def note(_: Any, event: str, __: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
 
-    assert 50 < len(scored) < 80
-    assert microseconds(DocumentCoder(), scored.document) < 60
-    assert microseconds(PreEntitiesCoder(), scored) < 120
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function(*arguments)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_columns_are_encoded_whole(scored: PreEntities) -> None:
+    """Not token by token; only each word becomes a text again. `make bench-overhead` measures the time."""
+    coder, longer = PreEntitiesCoder(), scored_text(30)
+    more, few = len(longer) - len(scored), 50  # a call or two are the interpreter's
+    assert more > 10 * few
+    assert calls(coder.encode, longer) < calls(coder.encode, scored) + few
+    assert calls(coder.decode, coder.encode(longer)) < calls(coder.decode, coder.encode(scored)) + more + few
+    short, long = (DocumentCoder().encode(each.document) for each in (scored, longer))
+    assert calls(DocumentCoder().encode, longer.document) < calls(DocumentCoder().encode, scored.document) + few
+    assert calls(DocumentCoder().decode, long) < calls(DocumentCoder().decode, short) + few

@@ -121,7 +121,7 @@ def watched(source, path):
     if path.name == "model.safetensors" and os.environ.get("HANG"):
         path.write_bytes(b"half")
         print("half way", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
     print("copied", path.name, flush=True)
     time.sleep(0.2)  # so that the other process comes meanwhile
     return copy_bytes(source, path)
@@ -147,7 +147,7 @@ def test_processes_download_once(model, storage_server):
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60)[0].splitlines() for process in children]
+    said = [process.communicate(timeout=300)[0].splitlines() for process in children]
     assert sorted(map(len, said)) == [1, 5]  # one has copied four files, the other none, and both say where they are
     assert said[0][-1] == said[1][-1]
     assert contents(Path(said[0][-1])) == FILES

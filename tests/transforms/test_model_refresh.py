@@ -36,6 +36,7 @@ from transforms.snapshots import pin_tokenizer, pinned_tokenizer
 
 TestStream.__test__ = False  # type: ignore[attr-defined]
 
+PATIENCE_SECONDS = 300.0  # until what must happen has happened
 SETTINGS = {"engine": "torch", "threads": 1}
 TEXTS = [f"{number}: Ann moved to Paris, Straße {number}." for number in range(8)]
 
@@ -99,15 +100,22 @@ def test_every_result_is_of_one_version_and_none_is_lost(folder: Path, versions:
             batch += 1
             time.sleep(0.005)
 
+    def wait_for(wanted: str) -> None:
+        """Until a batch has come out of this revision."""
+        limit = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < limit and all(
+            batch[0].model.revision != wanted for of_thread in outcomes for batch in of_thread[-1:]
+        ):
+            time.sleep(0.02)
+
     threads = [threading.Thread(target=flow, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
+    wait_for(model.current.model_revision)
     for replace, version in ((overwrite, versions[1]), (swap, versions[2])):
-        wanted, limit = revision(version), time.monotonic() + 30
+        wanted = revision(version)
         replace(version, folder)
-        while model.current.model_revision != wanted and time.monotonic() < limit:
-            time.sleep(0.02)
-    time.sleep(0.1)
+        wait_for(wanted)
     over.set()
     for thread in threads:
         thread.join()
@@ -330,7 +338,7 @@ class Replace(beam.DoFn):
     def process(self, document: Document) -> Any:
         if document.id == "replace":
             model = self._handler.load_model()
-            former, limit = model.current, time.monotonic() + 20  # type: ignore[union-attr]
+            former, limit = model.current, time.monotonic() + PATIENCE_SECONDS  # type: ignore[union-attr]
             overwrite(self._source, self._target)
             while model.current is former and time.monotonic() < limit:  # type: ignore[union-attr]
                 time.sleep(0.02)
@@ -382,7 +390,7 @@ def test_a_process_watches_a_model_once_and_lets_go_of_it(folder: Path) -> None:
     assert watching() == before + 1
     del model
     gc.collect()
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + PATIENCE_SECONDS
     while watching() > before and time.monotonic() < limit:
         time.sleep(0.02)
     assert watching() == before
