@@ -14,6 +14,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -108,8 +109,15 @@ class Child:
         self._log = folder / "program.log"
         self._changes = folder / "program.log.changes"
         self._changes.unlink(missing_ok=True)
-        self.process = processes.Process(target=_run, args=(flags, str(self._log), limits or {}, more_memory, pause_at))
+        # Below a limit on the size of files it writes its log through a process that has none.
+        said = f"{self._log}.pipe" if limits else str(self._log)
+        self._reader = self._read(said) if limits else None
+        self.process = processes.Process(target=_run, args=(flags, said, limits or {}, more_memory, pause_at))
         self.process.start()
+
+    def _read(self, pipe: str) -> subprocess.Popen[bytes]:
+        os.mkfifo(pipe)
+        return subprocess.Popen(["sh", "-c", 'cat "$1" >"$2"', "sh", pipe, self._log])
 
     def changes(self) -> int:
         """How many folders and files it has begun to make, rename or delete."""
@@ -126,6 +134,8 @@ class Child:
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         self.process.join(seconds)
         assert self.process.exitcode is not None, f"still runs after {seconds} s\n{self.said()}"
+        if self._reader is not None:
+            self._reader.wait(seconds)
         return self.process.exitcode
 
     def said(self) -> str:

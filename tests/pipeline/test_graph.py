@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,9 @@ def test_coders_of_batch_files(tmp_path: Path) -> None:
     assert found["ReadDocuments/Spread/ReshufflePerKey/GroupByKey"].startswith("kv(varint, tuple(ShardCoder, ")
     # The files' lines; the rest of what a write groups is Beam's.
     assert {label for label in found if not label.startswith("ReadDocuments/")} == {"WriteResults/Files/Write/Write/WriteImpl/GroupByKey", "WriteFailures/Files/Write/Write/WriteImpl/GroupByKey"}  # fmt: skip
-    assert found["WriteResults/Files/Write/Write/WriteImpl/GroupByKey"].endswith(", string_utf8)")
+    # On 3.13 Beam does not find out what its own lambdas return; its coder for anything writes strings without pickle.
+    line_coder = "string_utf8" if sys.version_info < (3, 13) else "FastPrimitivesCoder"
+    assert found["WriteResults/Files/Write/Write/WriteImpl/GroupByKey"].endswith(f", {line_coder})")
 
 
 def test_coders_of_streamed_files(tmp_path: Path) -> None:
