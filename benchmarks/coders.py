@@ -1,4 +1,4 @@
-"""What a document costs on its way between two steps: encoded and decoded again, by what is in it.
+"""The cost of a document between two steps: encoded and decoded again, by its contents.
 
 ``python -m benchmarks.coders`` takes some seconds, and writes coders.md in results/; `make bench-overhead` runs it too.
 """

@@ -125,7 +125,7 @@ def told_by(sentence: str) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """What a refusal says, in one line, without the address that was asked.
+    """Return a refusal's message, in one line, without the address that was asked.
 
     Fit for a terminal before the start, when no document has been read; not for a worker's log.
     """

@@ -124,7 +124,7 @@ def _failed(attempt: Attempt, sentence: str) -> int:
 
 
 def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
-    """What became of a job for Dataflow, which is not waited for: a template's launcher submits it when this ends."""
+    """Return the outcome of a job for Dataflow, which is not waited for: a launcher submits it when this ends."""
     if getattr(result, "has_job", False):
         return f"job {result.job_id()} is submitted"
     template = options.view_as(GoogleCloudOptions).template_location
@@ -132,7 +132,7 @@ def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
 
 
 def _written_to(config: NerConfig) -> Iterator[str]:
-    """Where results and failures are: a glob, a table or a topic."""
+    """Yield the places of results and failures: a glob, a table or a topic."""
     shards = "-*Z-?????-of-?????" if config.streaming else "-?????-of-?????"
     for place, files in ((config.output, config.result_files), (config.dead_letter, config.failure_files)):
         yield shards.join(files) if files else str(place)

@@ -1,4 +1,4 @@
-"""What the program has to know of runners: which one runs it, and how its workers share a machine."""
+"""The choice of the runner, and the share of a machine that its workers have."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
 
 
 def runs_in_this_process(options: PipelineOptions) -> bool:
-    """Whether the steps run in this process, so that a model loaded here is theirs too."""
+    """Return whether the steps run in this process, so that a model loaded here is theirs too."""
     mode = options.view_as(DirectOptions).direct_running_mode
     return options.view_as(StandardOptions).runner in LOCAL_RUNNERS and mode != "multi_processing"
 
 
 def processes_of_a_machine(options: PipelineOptions) -> int:
-    """How many worker processes share a machine, and so its cores; 0 is one for each core."""
+    """Return the number of worker processes that share a machine's cores; 0 is one for each core."""
     runner = options.view_as(StandardOptions).runner
     if runner == "DataflowRunner":
         # A process for each core of a worker, unless it is told not to.

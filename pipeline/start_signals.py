@@ -52,13 +52,13 @@ def end_on_signals(flags: Sequence[str]) -> None:
 
 
 def clean_up_by(clean_up: Callable[[], None]) -> None:
-    """Names what a signal calls before it ends a process whose run has not begun."""
+    """Sets the function that a signal calls before it ends a process whose run has not begun."""
     global _clean_up
     _clean_up = clean_up
 
 
 def run_begins(stop: Stop | None = None) -> None:
-    """Tells what the signals do from now on.
+    """Sets the work of the signals from now on.
 
     Args:
         stop: Called by the first signal, in a thread of its own, before the process ends; a second signal ends the

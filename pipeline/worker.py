@@ -66,7 +66,7 @@ def unquoted(worker_id: str) -> str:
 
 
 def provision_info(endpoint: str, worker_id: str) -> Any:
-    """What a runner has to say to this worker: a `ProvisionInfo`.
+    """Ask a runner for the `ProvisionInfo` of this worker.
 
     Raises:
         grpc.RpcError: if it does not answer within a minute.

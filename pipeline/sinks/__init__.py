@@ -1,4 +1,4 @@
-"""Where results and failures go: one module a kind of file."""
+"""Files of results and failures: one module a kind of file."""
 
 from pipeline.sinks.files import (
     delete_folder,

@@ -77,7 +77,7 @@ def numbered_files(prefix: str, suffix: str) -> list[str]:
 
 
 def is_shard(path: str, prefix: str, suffix: str) -> bool:
-    """Whether a file of the prefix's folder is one of the shards of this name.
+    """Return whether a file of the prefix's folder is one of the shards of this name.
 
     >>> is_shard("out/x-00000-of-00001.csv", "out/x", ".csv"), is_shard("out/x-y-00000-of-00001.csv", "out/x", ".csv")
     (True, False)
