@@ -58,6 +58,8 @@ def _parents() -> Iterator[tuple[int, int]]:
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
         yield from ((int(child), int(parent)) for child, parent in map(str.split, listed.splitlines()))
         return
+    if Path("/proc/self").readlink().name != str(os.getpid()):
+        return  # /proc is that of the machine, and this process has a number of its container, where 1 may be itself
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             yield int(folder.name), int(_stat(folder)[1])

@@ -46,7 +46,6 @@ def end_on_signals(flags: Sequence[str]) -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in OUTCOMES:
         signal.signal(number, _wait_for_the_end)
-    os.register_at_fork(after_in_child=_leave_to_parent)
     arguments = (reader, 0 if _names_a_stream(flags) else None)
     threading.Thread(target=_watch, args=arguments, name="signals", daemon=True).start()
 
@@ -99,13 +98,6 @@ def _wait_for_the_end(number: int, frame: FrameType | None) -> None:
     if _handed_over.is_set():  # and handed back
         end_at_once(number)
     threading.Event().wait()
-
-
-def _leave_to_parent() -> None:
-    """Gives a forked child, which has no `_watch`, its own signals back; the pipe is the parent's."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _watch(reader: int, code_before_run: int | None) -> None:

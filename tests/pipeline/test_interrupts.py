@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from runs import Run, write_documents
-from services.clients import environment_of
+from services.clients import REPOSITORY, environment_of
 from services.pubsub_broker import Broker
 from streams import RESULTS, SOURCE, SUBSCRIPTION
 
@@ -115,9 +115,9 @@ def test_a_plan_is_ended_by_a_signal(documents: Path, tmp_path: Path) -> None:
 # The first process of a container, for which signals have no default action.
 
 
-def first_process(*command: str) -> list[str]:
+def first_process(*command: str, proc: bool = True) -> list[str]:
     """A command that runs another as the first process of a namespace of its own; skips where that is not allowed."""
-    alone = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
+    alone = ["unshare", "--fork", "--pid", "--kill-child", *(["--mount-proc"] if proc else [])]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("a process cannot be the first of its namespace here: unshare --pid is missing or not allowed")
     return [*alone, *command]
@@ -133,6 +133,13 @@ def test_the_first_process_of_a_container_is_ended(
     os.kill(run.children()[0], number)
     assert run.process.wait(60) == code
     assert run.said().splitlines()[-1] == f"beam-ner: {outcome}"
+
+
+def test_other_processes_of_the_machine_are_not_taken_for_children() -> None:
+    """In a container that sees the machine's /proc, the numbers there are not its own."""
+    code = "import os; from pipeline.children import descendants; print(os.getpid(), *descendants(os.getpid()))"
+    command = first_process(sys.executable, "-c", code, proc=False)
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60).stdout == "1\n"
 
 
 def test_a_second_signal_ends_a_stream_that_is_the_first_process(tmp_path: Path) -> None:

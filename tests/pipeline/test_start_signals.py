@@ -49,23 +49,6 @@ def test_native_code_is_ended_at_once(flags: list[str], number: int, code: int) 
     assert (process.returncode, err) == (code, SAYS.format(signal.Signals(number).name))
 
 
-FORKS = """
-import os, signal, sys, time
-from pipeline.start_signals import end_on_signals
-end_on_signals([])
-child = os.fork()
-if not child:
-    time.sleep(60)
-os.kill(child, signal.SIGTERM)
-print(os.waitpid(child, 0)[1])
-"""
-
-
-def test_a_forked_child_is_ended_by_its_own_signal_alone() -> None:
-    ran = subprocess.run([sys.executable, "-c", FORKS], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{signal.SIGTERM.value}\n", "")
-
-
 class _Silent(BaseHTTPRequestHandler):
     """A hub that is asked for a model, and does not answer."""
 
