@@ -14,7 +14,7 @@ from apache_beam.runners.runner import PipelineRunner
 from pipeline.command_line import LOCAL_RUNNERS
 from pipeline.options import NerOptions
 
-_DIRECT = (None, "DirectRunner", "SwitchingDirectRunner")
+_DIRECT = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
 
 def batch_runner(options: PipelineOptions) -> PipelineRunner | None:

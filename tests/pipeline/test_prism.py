@@ -179,7 +179,11 @@ def test_a_worker_that_the_runner_does_not_know(server: PrismServer, tmp_path: P
 
 
 def test_a_job_without_workers_says_so(portable: Sequence[str], poison_file: Path, tmp_path: Path) -> None:
-    flags = ["--environment_type=PROCESS", '--environment_config={"command": "/bin/false"}', *portable]
+    """A worker that lives and never appears; of one that has ended, Prism sometimes notices."""
+    idle = tmp_path / "idle"
+    idle.write_text("#!/bin/sh\nexec sleep 600\n")
+    idle.chmod(0o755)
+    flags = [*portable, "--environment_type=PROCESS", f"--environment_config={json.dumps({'command': str(idle)})}"]
     flags += [f"--input={poison_file}", f"--output={tmp_path}/out/x"]
     run = Run(tmp_path, sys.executable, "-c", WITHOUT_PATIENCE, *flags)
     run.wait(lambda: "the job server has reported no work for" in run.said())

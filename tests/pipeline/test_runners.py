@@ -23,6 +23,7 @@ from pipeline.runners import batch_runner, runs_in_this_process
         ([], True, True),
         (["--runner=DirectRunner"], True, True),
         (["--runner=SwitchingDirectRunner"], True, True),
+        (["--runner=FnApiRunner"], True, True),
         (["--direct_running_mode=in_memory"], True, True),
         (["--direct_running_mode=multi_threading"], True, True),
         (["--direct_running_mode=multi_processing"], True, False),
