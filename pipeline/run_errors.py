@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _TRACEBACK = "Traceback (most recent call last):"
+_MAX_CHARS = 500  # Prism puts a stage with all its transforms into a line; the log has the whole of it
 _STEP = re.compile(r"\[while running '.*?'\]")
 
 
@@ -25,7 +26,8 @@ def sentence_of(error: BaseException) -> str:
     _, _, behind = message.rpartition(_TRACEBACK)
     line = _first_line(behind, after_stack=len(behind) < len(message)) or _first_line(message) or type(error).__name__
     step = _STEP.search(behind) or _STEP.search(message)
-    return line if step is None or step.group() in line else f"{line} {step.group()}"
+    short = line if len(line) <= _MAX_CHARS else f"{line[:_MAX_CHARS]}…"
+    return short if step is None or step.group() in short else f"{short} {step.group()}"
 
 
 def _first_line(text: str, *, after_stack: bool = False) -> str:

@@ -60,6 +60,8 @@ MESSAGES = [
     (RuntimeError("AssertionError [while running 'W']"), "AssertionError [while running 'W']"),
     (AssertionError(), "AssertionError"),
     (ValueError(""), "ValueError"),
+    (RuntimeError("x" * 501), "x" * 500 + "…"),
+    (RuntimeError("x" * 501 + " [while running 'W']"), "x" * 500 + "… [while running 'W']"),
 ]
 
 
