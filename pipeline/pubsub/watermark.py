@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -25,7 +26,7 @@ class Watermark:
         self._clock = clock
         self._idle_seconds = idle_seconds
         self._recent: deque[tuple[float, float]] = deque()  # arrival and event time; each event time below the next
-        self._asked = clock()
+        self._asked = -math.inf  # until a first answer, nobody knows of a backlog
         self._value = 0.0
 
     def received(self, event_time: float) -> None:

@@ -69,6 +69,23 @@ def test_event_time_follows_a_backlog_and_then_the_clock() -> None:
     assert watermark.advance(50.0) == clock.now  # never back
 
 
+def test_event_time_stands_until_the_first_answer() -> None:
+    """A program asks for the watermark at once, and the service may take a second to answer that there is a backlog."""
+    clock = Clock()
+    watermark = Watermark(clock, idle_seconds=10)
+    assert watermark.advance(None) == 0.0
+    clock.now += 5
+    watermark.asked()
+    watermark.received(100.0)
+    assert watermark.stamp(100.0) == 100.0
+    assert watermark.advance(100.0) == 100.0
+
+    empty = Watermark(clock, idle_seconds=10)
+    assert empty.advance(None) == 0.0
+    empty.asked()
+    assert empty.advance(None) == clock.now
+
+
 def test_event_time_stands_while_the_service_is_away() -> None:
     clock = Clock()
     watermark = Watermark(clock, idle_seconds=10)
