@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import partial
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -21,7 +23,7 @@ from pipeline.run_errors import sentence_of
 from pipeline.runners import batch_runner, runs_in_this_process
 from pipeline.sinks import written_files
 from pipeline.sources.direct_pull import runs_direct
-from pipeline.start_signals import clean_up_by, run_begins, wait_if_ending
+from pipeline.start_signals import clean_up_by, run_begins, run_ended, wait_if_ending
 from pipeline.stopping import Attempt
 from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
 from pipeline.summary import Summary, counters_of
@@ -78,10 +80,12 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
 
     runner = streaming_runner(options) if config.streaming else batch_runner(options)
     pipeline = beam.Pipeline(runner, options=options)
+    forget = partial(shutil.rmtree, pipeline.local_tempdir, ignore_errors=True)
+    clean_up_by(forget)
     try:
         build(pipeline, config)
     except ValueError:
-        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+        forget()
         raise
     return pipeline
 
@@ -112,8 +116,19 @@ def _run(attempt: Attempt) -> int:
     if config.streaming:  # the DirectRunner shows them nowhere
         counts = (f"{name} {count}" for name, count in sorted(counters_of(metrics).items()))
         _logger.info("counters: %s", ", ".join(counts))
-    print(*summary.lines(*_written_to(config)), sep="\n")
+    run_ended(0)
+    _print(summary.lines(*_written_to(config)))
     return 0
+
+
+def _print(lines: list[str]) -> None:
+    """Prints the summary, as far as somebody takes it: the results are whole by now."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError as error:
+        print(f"{PROGRAM}: the results are written; the summary is not: {error}", file=sys.stderr)
+        with suppress(OSError, ValueError):  # what is left in its buffer would raise once more at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(attempt: Attempt, sentence: str) -> int:

@@ -27,15 +27,17 @@ def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
     if options.view_as(StandardOptions).runner not in _DIRECT:
         return None
     from apache_beam.portability.api import beam_provision_api_pb2
-    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
+
+    from pipeline.in_process_runner import InProcessRunner
 
     # The workers need none of the program's own flags, and would complain that they do not know them.
     own = options.view_as(NerOptions).get_all_options(current_only=True)
     given = options.get_all_options(drop_default=True)
     encoded = JobServiceHandle.encode_pipeline_options({name: given[name] for name in given if name not in own})
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-    return FnApiRunner(provision_info=ExtendedProvisionInfo(info))
+    return InProcessRunner(provision_info=ExtendedProvisionInfo(info))
 
 
 def runs_in_this_process(options: PipelineOptions) -> bool:

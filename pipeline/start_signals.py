@@ -12,12 +12,14 @@ from types import FrameType
 from typing import NoReturn
 
 from pipeline import PROGRAM
+from pipeline.children import end_children
 from pipeline.places import is_stream, place_of
 
-OUTCOMES: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+OUTCOMES: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 """The word for a run that a signal has ended."""
 
 _STDOUT, _STDERR = 1, 2  # of the process; `print` may be what is interrupted
+_ONE_SIGNAL_SECONDS = 0.5  # what comes within is the same signal: of a terminal, of a shell and of an impatient finger
 _STOP_SECONDS = 8.0  # for cancelling a job and deleting remote files; Docker kills a container after 10
 
 Stop = Callable[[int], str]
@@ -27,6 +29,7 @@ _clean_up: Callable[[], None] | None = None
 _ended_by_signal = threading.Event()
 _handed_over = threading.Event()
 _stop: Stop | None = None
+_code_of_ended_run: int | None = None
 
 
 def end_on_signals(flags: Sequence[str]) -> None:
@@ -45,7 +48,8 @@ def end_on_signals(flags: Sequence[str]) -> None:
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in OUTCOMES:
-        signal.signal(number, _wait_for_the_end)
+        if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # as nohup has it
+            signal.signal(number, _wait_for_the_end)
     arguments = (reader, 0 if _names_a_stream(flags) else None)
     threading.Thread(target=_watch, args=arguments, name="signals", daemon=True).start()
 
@@ -67,6 +71,12 @@ def run_begins(stop: Stop | None = None) -> None:
     _stop = stop
     if stop is None:
         _handed_over.set()
+
+
+def run_ended(code: int) -> None:
+    """Has a signal end the process with a run's own exit code from now on: all is written."""
+    global _code_of_ended_run
+    _code_of_ended_run = code
 
 
 def wait_if_ending() -> None:
@@ -106,6 +116,9 @@ def _watch(reader: int, code_before_run: int | None) -> None:
         number = os.read(reader, 1)[0]
         if number not in OUTCOMES or _handed_over.is_set():
             continue
+        if _code_of_ended_run is not None:
+            end_children()
+            os._exit(_code_of_ended_run)
         if _stop is None:
             if _clean_up is not None:
                 _clean_up()
@@ -113,6 +126,9 @@ def _watch(reader: int, code_before_run: int | None) -> None:
             os._exit(128 + number if code_before_run is None else code_before_run)
         _ended_by_signal.set()
         threading.Thread(target=_end, args=(number, _stop), name="stop", daemon=True).start()
+        threading.Event().wait(_ONE_SIGNAL_SECONDS)
+        while select.select([reader], [], [], 0)[0]:
+            os.read(reader, 64)
         select.select([reader], [], [], _STOP_SECONDS)  # a second signal, or too long
         os._exit(128 + number)
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import time
+import zipfile
+from pathlib import Path
 
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+import apache_beam
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.prism_runner import PrismJobServer
 
 from pipeline.command_line import LOCAL_RUNNERS
 
 _ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
-_JOB_SERVER_SECONDS = 10.0
+_SERVER_SECONDS = 10.0
 
 
 def check_runner(options: PipelineOptions) -> None:
@@ -21,6 +33,11 @@ def check_runner(options: PipelineOptions) -> None:
         ValueError: in one sentence with the flag, its value and what would be right.
     """
     runner = options.view_as(StandardOptions).runner
+    direct = options.view_as(DirectOptions).direct_num_workers
+    if direct < 0:
+        raise ValueError(f"--direct_num_workers={direct} must be at least 0, which is one for each core")
+    if runner == "PrismRunner" and not options.view_as(PortableOptions).job_endpoint:
+        _find_prism(options.view_as(PrismRunnerOptions))
     if runner in LOCAL_RUNNERS or runner == "DataflowRunner":
         return
     portable = options.view_as(PortableOptions)
@@ -32,6 +49,43 @@ def check_runner(options: PipelineOptions) -> None:
         raise ValueError("--runner=PortableRunner needs to know its job server: --job_endpoint=host:port")
     if portable.job_endpoint and portable.job_endpoint != "embed":
         _check_job_server(portable.job_endpoint)
+        if _is_here(portable.job_endpoint):
+            _check_workers_here(portable)
+
+
+def _find_prism(options: PrismRunnerOptions) -> None:
+    """Looks for Prism, and downloads it as Beam would, before a run deletes what an earlier one has written."""
+    given = options.prism_location
+    flag = f"--prism_location={given}" if given else "--runner=PrismRunner"
+    if given and Path(given).is_dir():
+        raise ValueError(f"{flag} is a folder; expected Prism's program in it")
+    if given and Path(given).exists() and not zipfile.is_zipfile(given) and not os.access(given, os.X_OK):
+        raise ValueError(f"{flag} is no program, nor a zip with one; expected Prism's")
+    try:
+        source = PrismJobServer(options).path_to_binary()
+        options.prism_location = PrismJobServer.local_bin(source, PrismJobServer.BIN_CACHE)
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{flag}: Prism is not to be had ({problem}); expected --prism_location=PATH, for example of one built by"
+            f" `go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}`"
+        ) from error
+
+
+def _is_here(endpoint: str) -> bool:
+    """Return whether a `host:port` is on this machine, by its name."""
+    return endpoint.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1")
+
+
+def _check_workers_here(options: PortableOptions) -> None:
+    """Looks for workers that a job server on this machine is to start or to ask for."""
+    kind, config = options.environment_type, options.environment_config or ""
+    if kind == "EXTERNAL" and _is_here(config):
+        _check_listens("--environment_config", config, "no pool of workers answers there")
+    if kind == "PROCESS" and _names_command(config):
+        command = json.loads(config)["command"]
+        if shutil.which(command) is None:
+            raise ValueError(f"--environment_config={config!r}: {command} is no program on this machine")
 
 
 def _check_environment(options: PortableOptions) -> None:
@@ -58,16 +112,20 @@ def _names_command(config: str | None) -> bool:
 
 
 def _check_job_server(endpoint: str) -> None:
-    """A job server that has just been started may take some seconds to listen."""
+    _check_listens("--job_endpoint", endpoint, "no job server answers there")
+
+
+def _check_listens(flag: str, endpoint: str, problem: str) -> None:
+    """A server that has just been started may take some seconds to listen."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"--job_endpoint={endpoint} is not of the form host:port")
-    deadline = time.monotonic() + _JOB_SERVER_SECONDS
+        raise ValueError(f"{flag}={endpoint} is not of the form host:port")
+    deadline = time.monotonic() + _SERVER_SECONDS
     while True:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_JOB_SERVER_SECONDS).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_SERVER_SECONDS).close()
             return
         except (OSError, UnicodeError) as error:  # the latter of a name that no machine can have
             if isinstance(error, (socket.gaierror, UnicodeError)) or time.monotonic() > deadline:
-                raise ValueError(f"--job_endpoint={endpoint}: no job server answers there ({error})") from error
+                raise ValueError(f"{flag}={endpoint}: {problem} ({error})") from error
         time.sleep(0.2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -217,6 +218,8 @@ def _answer(connection: Connection) -> Any:
 
 def _serve(config: NerConfig, documents: Sequence[Document], seconds: float, connection: Connection) -> None:
     """Loads the model, waits for the others, and reads the documents."""
+    # A terminal sends Ctrl-C to this process too; it is ended with the one that plans.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     begin = time.monotonic()
     try:
         classifier: Any = config.handler().load_model()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -86,6 +87,7 @@ class Run:
                 env={**os.environ, "TMPDIR": str(self.scratch), **variables},
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
 
     def said(self) -> str:
@@ -103,3 +105,7 @@ class Run:
 
     def children(self) -> list[int]:
         return list(descendants(self.process.pid))
+
+    def interrupt(self) -> None:
+        """Sends SIGINT as a terminal does for Ctrl-C: to the process and to all that it has started."""
+        os.killpg(self.process.pid, signal.SIGINT)

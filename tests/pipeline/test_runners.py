@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from runs import REPOSITORY, SAMPLES
 from services.prism import in_beams_cache
 
 from pipeline.command_line import parse
+from pipeline.run import main
 from pipeline.runners import batch_runner, runs_in_this_process
 
 
@@ -91,3 +94,50 @@ def test_who_asks_gets_prism(runner: str | None, tmp_path: Path) -> None:
     code, started = runs_with_a_prism_in_the_cache(code, tmp_path)
     assert started
     assert (code == 0) == (runner is None)  # Beam falls back on another runner, and the program on none
+
+
+@pytest.fixture
+def job_server() -> Iterator[str]:
+    """The address of a server that only listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("flags", "sentence"), [
+    (["--direct_num_workers=-1"], "--direct_num_workers=-1 must be at least 0"),
+    (["--runner=PrismRunner", "--prism_location={folder}"], "--prism_location={folder} is a folder; expected Prism's program"),
+    (["--runner=PrismRunner", "--prism_location={file}"], "--prism_location={file} is no program, nor a zip with one"),
+    (["--runner=PrismRunner", "--prism_location={folder}/x"], "--prism_location={folder}/x: Prism is not to be had"),
+    (["--environment_type=EXTERNAL", "--environment_config=localhost:1"], "--environment_config=localhost:1: no pool of workers answers there"),
+    (["--environment_type=PROCESS", '--environment_config={{"command": "{folder}/x"}}'], "{folder}/x is no program on this machine"),
+    (["--environment_type=PROCESS", '--environment_config={{"command": "{file}"}}'], "{file} is no program on this machine"),
+])  # fmt: skip
+def test_mistakes_are_told_before_earlier_results_are_deleted(
+    flags: list[str], sentence: str, job_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("pipeline.checks.runners._SERVER_SECONDS", 0.1)
+    file, kept = tmp_path / "data", tmp_path / "x-00000-of-00001.jsonl"
+    file.write_text("Ann Smith")
+    kept.write_text("{}")
+    places = {"folder": tmp_path, "file": file}
+    given = [flag.format(**places) for flag in flags]
+    if flags[0].startswith("--environment_type"):
+        given += ["--runner=PortableRunner", f"--job_endpoint={job_server}"]
+    assert main([f"--input={SAMPLES}", f"--output={tmp_path}/x", *given]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence.format(**places) in err
+    assert len(err.splitlines()) == 1
+    assert kept.exists()
+    assert not os.access(file, os.X_OK)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+def test_a_summary_that_nobody_takes_is_no_failure(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        command = [sys.executable, "-m", "pipeline", f"--input={SAMPLES}", f"--output={tmp_path}/x"]
+        ended = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, timeout=600)
+    assert ended.returncode == 0
+    assert ended.stderr.splitlines()[-1].startswith("beam-ner: the results are written; the summary is not: ")
+    assert "Traceback" not in ended.stderr
