@@ -1,4 +1,4 @@
-"""What a document costs beside the model: the whole graph, from file to file, with stubs in the model's place.
+"""The cost of a document beside the model: the whole graph, from file to file, with stubs in the model's place.
 
 Subjects, each in a process of its own:
 

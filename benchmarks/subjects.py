@@ -1,4 +1,4 @@
-"""What is measured: each subject loads a model once and then reads texts as often as asked."""
+"""The subjects of measurement: each loads a model once and then reads texts as often as asked."""
 
 from __future__ import annotations
 

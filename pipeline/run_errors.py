@@ -1,4 +1,4 @@
-"""What to say of a run that has failed, in one line."""
+"""The one line that is printed for a run that has failed."""
 
 from __future__ import annotations
 

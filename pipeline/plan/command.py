@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured, int | None, list[str]]:
-    """What a core does, in which parts the input is handed out, and what is doubtful about it."""
+    """Return a core's measured work, the parts in which the input is handed out, and warnings."""
     if arguments.measured:
         if rest:
             raise ValueError(f"{rest[0]} goes with measuring, and --measured={arguments.measured} has measured already")
@@ -120,7 +120,7 @@ def _part_bytes(config: NerConfig) -> int | None:
 
 
 def read_measured(path: Path) -> tuple[Measured, int | None, list[str]]:
-    """What an earlier plan has measured, here or on another machine, from its JSON.
+    """Read the measurements of an earlier plan, of any machine, from its JSON.
 
     Raises:
         ValueError: if the file is none, in one sentence with the flag `--measured`.

@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Timed:
-    """What one process did."""
+    """The work of one process."""
 
     documents: int
     seconds: float
@@ -89,7 +89,7 @@ def read_sample(config: NerConfig, count: int, project: str | None = None) -> Sa
 
 
 def _readers(config: NerConfig, project: str | None) -> Iterator[Iterator[Document | Failure]]:
-    """What reads each part of the input."""
+    """Yield a reader for each part of the input."""
     place, fields = config.input, DocumentFields(config.text_field, config.id_field)
     if isinstance(place, Files):
         found = find_shards(place.path, config.input_format)

@@ -14,7 +14,7 @@ _HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What a machine did with a sample, a process of one thread on each of its cores.
+    """A machine's work on a sample, with a process of one thread on each core.
 
     Attributes:
         documents: Documents of the sample.
@@ -47,7 +47,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What was not measured here, and can be set.
+    """Assumptions that are not measured here, and can be set.
 
     Attributes:
         startup_minutes: From the submission of a job until its workers read, paid for.
@@ -73,7 +73,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done: a number of documents, by a deadline or with a number of workers.
+    """The job: a number of documents, by a deadline or with a number of workers.
 
     Attributes:
         documents: How many.
@@ -88,7 +88,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Speed:
-    """What one worker does.
+    """The work of one worker.
 
     Attributes:
         documents_per_second: Of the whole worker; None where that is not known, or the model does not fit.
@@ -154,7 +154,7 @@ def speed_of(
     ratios: Mapping[str, float],
     rates: Mapping[str, float],
 ) -> Speed:
-    """What a worker does, from what a core of this machine does or from its own measured rate.
+    """Return a worker's work, from a core of this machine or from its own measured rate.
 
     Args:
         worker: Its type.
@@ -235,7 +235,7 @@ def workers_of(documents: int, hours: float, documents_per_second: float, assump
 
 
 def dollars_an_hour(worker: WorkerType, prices: Prices, disk_gib: float) -> float:
-    """What a worker costs in an hour.
+    """Return the cost of a worker in an hour.
 
     Raises:
         ValueError: if its accelerator has no price.

@@ -1,4 +1,4 @@
-"""How far a stream's event time has come."""
+"""The progress of a stream's event time."""
 
 from __future__ import annotations
 
