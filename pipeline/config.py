@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline.checks.places import check_dead_letter, check_input, check_output
+from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
 from pipeline.checks.tables import TableSettings, check_tables
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
@@ -104,6 +105,7 @@ class NerConfig:
             source, input_format = check_input(options, output, output_format, dead_letter)
             tables = check_tables(options, output, streaming=is_stream(source))
             hints = accelerator_hint(options, streaming=is_stream(source))
+            find_prism(options)
             setup = _check_model(options, strategy)
             hints |= memory_hint(options, setup.config, streaming=is_stream(source))
         return cls(

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import time
-import zipfile
-from pathlib import Path
 
-import apache_beam
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
     PortableOptions,
-    PrismRunnerOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability.prism_runner import PrismJobServer
 
 from pipeline.command_line import LOCAL_RUNNERS
 
@@ -36,8 +30,6 @@ def check_runner(options: PipelineOptions) -> None:
     direct = options.view_as(DirectOptions).direct_num_workers
     if direct < 0:
         raise ValueError(f"--direct_num_workers={direct} must be at least 0, which is one for each core")
-    if runner == "PrismRunner" and not options.view_as(PortableOptions).job_endpoint:
-        _find_prism(options.view_as(PrismRunnerOptions))
     if runner in LOCAL_RUNNERS or runner == "DataflowRunner":
         return
     portable = options.view_as(PortableOptions)
@@ -51,25 +43,6 @@ def check_runner(options: PipelineOptions) -> None:
         _check_job_server(portable.job_endpoint)
         if _is_here(portable.job_endpoint):
             _check_workers_here(portable)
-
-
-def _find_prism(options: PrismRunnerOptions) -> None:
-    """Looks for Prism, and downloads it as Beam would, before a run deletes what an earlier one has written."""
-    given = options.prism_location
-    flag = f"--prism_location={given}" if given else "--runner=PrismRunner"
-    if given and Path(given).is_dir():
-        raise ValueError(f"{flag} is a folder; expected Prism's program in it")
-    if given and Path(given).exists() and not zipfile.is_zipfile(given) and not os.access(given, os.X_OK):
-        raise ValueError(f"{flag} is no program, nor a zip with one; expected Prism's")
-    try:
-        source = PrismJobServer(options).path_to_binary()
-        options.prism_location = PrismJobServer.local_bin(source, PrismJobServer.BIN_CACHE)
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        problem = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{flag}: Prism is not to be had ({problem}); expected --prism_location=PATH, for example of one built by"
-            f" `go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}`"
-        ) from error
 
 
 def _is_here(endpoint: str) -> bool:

@@ -107,7 +107,7 @@ def job_server() -> Iterator[str]:
     (["--direct_num_workers=-1"], "--direct_num_workers=-1 must be at least 0"),
     (["--runner=PrismRunner", "--prism_location={folder}"], "--prism_location={folder} is a folder; expected Prism's program"),
     (["--runner=PrismRunner", "--prism_location={file}"], "--prism_location={file} is no program, nor a zip with one"),
-    (["--runner=PrismRunner", "--prism_location={folder}/x"], "--prism_location={folder}/x: Prism is not to be had"),
+    (["--runner=PrismRunner", "--prism_location={folder}/x"], "--prism_location={folder}/x: Prism cannot be found"),
     (["--environment_type=EXTERNAL", "--environment_config=localhost:1"], "--environment_config=localhost:1: no pool of workers answers there"),
     (["--environment_type=PROCESS", '--environment_config={{"command": "{folder}/x"}}'], "{folder}/x is no program on this machine"),
     (["--environment_type=PROCESS", '--environment_config={{"command": "{file}"}}'], "{file} is no program on this machine"),

@@ -1,0 +1,48 @@
+"""The runner Prism: its program is found, or downloaded, before a run deletes the results of an earlier one."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import apache_beam
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.prism_runner import PrismJobServer
+
+
+def find_prism(options: PipelineOptions) -> None:
+    """Finds the program of Prism, and downloads it as Beam would, if the run is to start it.
+
+    A download may take minutes, so call this after the checks of other flags.
+
+    Args:
+        options: The flags; `--prism_location` is set to the program that was found.
+
+    Raises:
+        ValueError: in one sentence with the flag, its value and what would be right.
+    """
+    runner = options.view_as(StandardOptions).runner
+    if runner != "PrismRunner" or options.view_as(PortableOptions).job_endpoint:
+        return
+    prism = options.view_as(PrismRunnerOptions)
+    given = prism.prism_location
+    flag = f"--prism_location={given}" if given else "--runner=PrismRunner"
+    if given and Path(given).is_dir():
+        raise ValueError(f"{flag} is a folder; expected Prism's program in it")
+    if given and Path(given).exists() and not zipfile.is_zipfile(given) and not os.access(given, os.X_OK):
+        raise ValueError(f"{flag} is no program, nor a zip with one; expected Prism's")
+    try:
+        source = PrismJobServer(prism).path_to_binary()
+        prism.prism_location = PrismJobServer.local_bin(source, PrismJobServer.BIN_CACHE)
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{flag}: Prism cannot be found ({problem}); expected --prism_location=PATH, for example of one built"
+            f" by `go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}`"
+        ) from error
