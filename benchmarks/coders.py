@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.machine import machine
 from transforms import Document, PreEntities, TokenClassifier
-from transforms.coders import DocumentCoder, PreEntitiesCoder, RecordCoder
+from transforms.beam.coders import DocumentCoder, PreEntitiesCoder, RecordCoder
 
 RESULTS = Path(__file__).parent / "results"
 SENTENCE = "Anna wrote to Max Miller in Berlin about order 12345 from 12 Baker Street, London. "

@@ -43,8 +43,8 @@ from pipeline.sources.read import read_shard
 from pipeline.sources.records import DocumentFields
 from pipeline.summary import Summary
 from transforms import Document, PreEntities, TokenClassificationModelHandler, TokenClassifier
-from transforms.coders import DocumentCoder
-from transforms.memory import peak_mib
+from transforms.beam.coders import DocumentCoder
+from transforms.machine import peak_mib
 
 RESULTS = Path(__file__).parent / "results"
 DEALT_OUT = "beam, dealt out"

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from transforms.memory import peak_mib
+from transforms.machine import peak_mib
 
 
 def run_program(source: Path, precision: str, *flags: str) -> tuple[str, float, float]:

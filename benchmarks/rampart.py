@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from transforms.checkpoints import resolve
+from transforms.checkpoints.resolve import resolve
 
 
 def rampart_torch(folder: Path) -> Path:

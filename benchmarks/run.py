@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.machine import fastest_precision, machine, matrix_peaks, precisions
 from benchmarks.process import run_program
 from benchmarks.texts import debian_documents, documents
-from transforms.memory import peak_mib
+from transforms.machine import peak_mib
 
 RESULTS = Path(__file__).parent / "results"
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -165,7 +165,7 @@ def _labels(model: str, engine: str, precision: str, texts: list[str]) -> Any:
 def grouping(texts: list[str]) -> dict[str, float]:
     """Microseconds a document that GroupEntities' function takes, by strategy; the median of five passes."""
     from transforms import AggregationStrategy, Document, PreEntities, TokenClassifier
-    from transforms.ner import group_document
+    from transforms.beam.ner import group_document
 
     scored = TokenClassifier().classify([Document("", text) for text in texts])
     predictions = [one for one in scored if isinstance(one, PreEntities)]
@@ -182,10 +182,10 @@ def grouping(texts: list[str]) -> dict[str, float]:
 def by_length(checkpoint: str, tokens: int = 16_384) -> dict[str, dict[str, float]]:
     """Tokens/s of documents of one length, all of them read; in windows where they are longer than the model's."""
     from benchmarks.subjects import classifier
-    from transforms.tokenization import load_tokenization
+    from transforms.tokenization.registry import read_tokenization
 
     whole = " ".join(documents(2000, seed=2))
-    encoded = load_tokenization(Path(checkpoint)).encode([whole])[0]
+    encoded = read_tokenization(Path(checkpoint)).encode([whole])[0]
     results: dict[str, dict[str, float]] = {}
     for precision in ("fp32", "bf16"):
         if precision not in precisions():
@@ -216,12 +216,12 @@ def growth(counts: tuple[int, ...]) -> dict[str, dict[str, float]]:
 
 def gflop_per_document(checkpoint: str, texts: list[str]) -> float:
     """Multiplications and additions of the model's matrices for a document on average, padding left out."""
-    from transforms.tokenization import load_tokenization
+    from transforms.tokenization.registry import read_tokenization
 
     config = json.loads((Path(checkpoint) / "config.json").read_text())
     hidden, layers, inner = config["hidden_size"], config["num_hidden_layers"], config["intermediate_size"]
     weights = layers * (4 * hidden**2 + 2 * hidden * inner) + hidden * len(config["id2label"])
-    lengths = [len(one.ids) + 2 for one in load_tokenization(Path(checkpoint)).encode(texts)]
+    lengths = [len(one.ids) + 2 for one in read_tokenization(Path(checkpoint)).encode(texts)]
     return sum(2 * weights * length + 4 * layers * hidden * length**2 for length in lengths) / len(texts) / 1e9
 
 

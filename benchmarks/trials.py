@@ -87,7 +87,7 @@ def streams(checkpoint: str, texts: list[str], rounds: int) -> dict[str, Rates]:
     """Documents/s of the model alone: one request with all threads, or several at once."""
     import openvino
 
-    from transforms.checkpoints import resolve
+    from transforms.checkpoints.resolve import resolve
     from transforms.engines.conversion import converted_model
 
     path = converted_model(resolve(checkpoint), allow_pickle_weights=False)
@@ -136,10 +136,10 @@ def _queued(model: Any) -> Callable[[Sequence[Batch]], None]:
 
 def planned_batches(checkpoint: str, texts: list[str], budget: int = 2048) -> list[Batch]:
     """The texts as the batches that the library makes of them, long ones cut off."""
-    from transforms.tokenization import load_tokenization
-    from transforms.windows import plan_batches
+    from transforms.inference.batching import plan_batches
+    from transforms.tokenization.registry import read_tokenization
 
-    tokenization = load_tokenization(Path(checkpoint))
+    tokenization = read_tokenization(Path(checkpoint))
     rows = [tokenization.template.input_ids(text.ids[:510]) for text in tokenization.encode(texts)]
     batches = []
     for numbers in plan_batches([len(row) for row in rows], budget):

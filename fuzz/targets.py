@@ -20,7 +20,7 @@ from pipeline.sources.lines import BOM, split_lines, strip_ending
 from pipeline.sources.pubsub import MESSAGE_FORMATS, document_of_message
 from pipeline.sources.records import BadRecordError, DocumentFields
 from pipeline.sources.replay import REPLAY_FORMATS, document_of_failure_row
-from transforms.coders import DocumentCoder, FailureCoder
+from transforms.beam.coders import DocumentCoder, FailureCoder
 from transforms.documents import Document, Failure
 
 FIELDS = DocumentFields()

@@ -22,13 +22,13 @@ from pipeline.runners import processes_of_a_machine
 from pipeline.sinks import output_files
 from pipeline.sinks.bigquery_tables import failure_layout, prepare_table, result_layout
 from pipeline.sources.formats import is_coarse
-from transforms.aggregation import AggregationStrategy
-from transforms.model_refresh import check_watchable, newest_version
-from transforms.model_setup import ModelSetup
-from transforms.watch import check_timeout
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.checkpoints.versions import check_watchable, newest_version
+from transforms.inference.setup import ModelSetup
+from transforms.settings import check_timeout
 
 if TYPE_CHECKING:
-    from transforms.model_handler import TokenClassificationModelHandler
+    from transforms.beam.model_handler import TokenClassificationModelHandler
 
 _STREAMING_WAIT_MS = 100
 
@@ -184,7 +184,7 @@ class NerConfig:
     def handler(self) -> TokenClassificationModelHandler:
         """The model handler of this run."""
         # Beam's RunInference loads PyTorch, for which a mistake in the flags need not wait.
-        from transforms.model_handler import TokenClassificationModelHandler
+        from transforms.beam.model_handler import TokenClassificationModelHandler
 
         return TokenClassificationModelHandler(**self.model, validate=False)
 

@@ -7,13 +7,18 @@ import argparse
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.sinks.csv import FORMULAS
-from transforms.aggregation import WINDOW_JOINS, AggregationStrategy
-from transforms.checkpoints import EMBEDDED_MODEL
-from transforms.engines import ENGINES, PRECISIONS
-from transforms.scorer import DEFAULT_MAX_BATCH_TOKENS, DEFAULT_MAX_DOCUMENT_CHARS
-from transforms.special_tokens import SPECIAL_TOKENS
-from transforms.watch import DEFAULT_BATCH_TIMEOUT_SECONDS
-from transforms.windows import LONG_TEXT
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.settings import (
+    DEFAULT_BATCH_TIMEOUT_SECONDS,
+    DEFAULT_MAX_BATCH_TOKENS,
+    DEFAULT_MAX_DOCUMENT_CHARS,
+    EMBEDDED_MODEL,
+    ENGINES,
+    LONG_TEXT,
+    PRECISIONS,
+    SPECIAL_TOKENS,
+    WINDOW_JOINS,
+)
 
 
 class NerOptions(PipelineOptions):

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOption
 
 from pipeline.options import NerOptions
 from pipeline.plan.catalogue import Catalogue
-from transforms.footprint import count_parameters, machine_bytes
+from transforms.engines.memory import count_parameters, machine_bytes
 
 _USUAL_MACHINES = {False: "n1-standard-1", True: "n1-standard-2"}
 """What workers are where no flag says it, in batch and in streaming (with Streaming Engine)."""

@@ -21,7 +21,7 @@ from pipeline.sinks.bigquery_tables import WRITE_DISPOSITIONS
 from pipeline.sources import INPUT_FORMATS
 from pipeline.sources.bigquery import READ_METHODS
 from pipeline.sources.pubsub import MESSAGE_FORMATS
-from transforms.aggregation import AggregationStrategy
+from transforms.aggregation.strategies import AggregationStrategy
 
 FOLDER = Path(__file__).parent
 

@@ -9,26 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transforms.aggregation import AggregationStrategy
-    from transforms.arguments import TokenClassificationArgumentHandler
-    from transforms.classifier import TokenClassifier
+    from transforms.aggregation.strategies import AggregationStrategy
+    from transforms.beam.model_handler import TokenClassificationModelHandler
+    from transforms.beam.ner import ClassifyTokens, GroupEntities
+    from transforms.classifier.arguments import TokenClassificationArgumentHandler
+    from transforms.classifier.token_classifier import TokenClassifier
     from transforms.documents import Document, DocumentEntities, Entity, Failure
-    from transforms.model_handler import TokenClassificationModelHandler
-    from transforms.ner import ClassifyTokens, GroupEntities
     from transforms.pre_entities import PreEntities
 
 _HOMES = {
-    "AggregationStrategy": "aggregation",
-    "ClassifyTokens": "ner",
+    "AggregationStrategy": "aggregation.strategies",
+    "ClassifyTokens": "beam.ner",
     "Document": "documents",
     "DocumentEntities": "documents",
     "Entity": "documents",
     "Failure": "documents",
-    "GroupEntities": "ner",
+    "GroupEntities": "beam.ner",
     "PreEntities": "pre_entities",
-    "TokenClassificationArgumentHandler": "arguments",
-    "TokenClassificationModelHandler": "model_handler",
-    "TokenClassifier": "classifier",
+    "TokenClassificationArgumentHandler": "classifier.arguments",
+    "TokenClassificationModelHandler": "beam.model_handler",
+    "TokenClassifier": "classifier.token_classifier",
 }
 
 __all__ = [

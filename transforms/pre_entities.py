@@ -10,10 +10,6 @@ import numpy as np
 
 from transforms.documents import Document
 
-SCORES = ("all", "best")
-"""What is kept of a token's scores: those of all labels; or that of the best alone, which takes a small part of the
-memory and is all that any aggregation strategy but ``average`` looks at."""
-
 _NO_DOCUMENT = Document(id="", text="")
 
 

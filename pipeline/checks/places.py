@@ -15,7 +15,7 @@ from pipeline.sources import INPUT_FORMATS, guess_input_format
 from pipeline.sources.bigquery import check_input_table, check_query, check_read_method
 from pipeline.sources.pubsub import MESSAGE_FORMATS
 from pipeline.sources.replay import check_replay_format, check_replay_table
-from transforms.engines import check_choice
+from transforms.settings import check_choice
 
 
 def check_input(options: NerOptions, output: Place, output_format: str, dead_letter: Place) -> tuple[Source, str]:

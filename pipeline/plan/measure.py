@@ -27,9 +27,8 @@ from pipeline.sources.bigquery import QUERY_SOURCE, QueryError, open_streams, re
 from pipeline.sources.files import Shard
 from pipeline.sources.read import find_shards, read_shard
 from pipeline.sources.records import DocumentFields
-from transforms.cores import usable_cores
 from transforms.documents import Document, Failure
-from transforms.memory import peak_mib
+from transforms.machine import peak_mib, usable_cores
 
 _OPEN_SHARDS = 16  # files, or streams of a table, that the sample is taken from at a time
 
@@ -248,7 +247,7 @@ def _time(config: NerConfig, classifier: Any, documents: Sequence[Document], sec
 def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> tuple[int, int, int]:
     """Tokens, bytes of the results, and failures."""
     # Here, for it loads PyTorch, which the command line need not wait for.
-    from transforms.ner import group_document
+    from transforms.beam.ner import group_document
 
     tokens = size = failures = 0
     classify = functools.partial(classifier.classify, scores=config.aggregation_strategy.scores)
@@ -270,7 +269,8 @@ def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> 
 
 def _batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
     """Batches of the size that the model handler asks Beam for."""
-    from transforms.model_handler import DEFAULT_MAX_BATCH_CHARS, batch_size
+    from transforms.beam.model_handler import batch_size
+    from transforms.settings import DEFAULT_MAX_BATCH_CHARS
 
     batch: list[Document] = []
     size = 0

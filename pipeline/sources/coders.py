@@ -1,4 +1,4 @@
-"""How shards are encoded on their way to the workers; see `transforms.coders`."""
+"""How shards are encoded on their way to the workers; see `transforms.beam.coders`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 import apache_beam as beam
 
 from pipeline.sources.files import Shard
-from transforms.coders import Fields, RecordCoder, from_integer, from_text, to_integer, to_text
+from transforms.beam.coders import Fields, RecordCoder, from_integer, from_text, to_integer, to_text
 
 
 def _shard_fields(shard: Shard) -> Fields:

@@ -21,7 +21,7 @@ from services.clients import REPOSITORY, environment_of
 from services.storage_server import StorageServer
 
 from pipeline.run import main
-from transforms.checkpoints import content_hash
+from transforms.checkpoints.files import content_hash
 
 TEXTS = {
     "address": "My name is Ann Smith and I live at 12 Baker Street, London NW1 6XE.",

@@ -30,9 +30,9 @@ from services.program import processes
 
 from pipeline import run
 from pipeline.run import main
-from transforms.checkpoints import resolve
+from transforms.checkpoints.resolve import resolve
 from transforms.engines.openvino_engine import OpenVinoEngine
-from transforms.tokenization import Tokenization
+from transforms.tokenization.tokenizer import Tokenization
 
 PATIENCE_SECONDS = 300.0  # until what must happen has happened
 KILLS = 10 if os.environ.get("BEAM_NER_LONG") else 3

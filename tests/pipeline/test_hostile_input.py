@@ -15,8 +15,9 @@ import pytest
 from poison import GOOD, MARK, READ, REFUSED, raw, record
 
 from pipeline.run import main
-from transforms import PreEntities, ner
-from transforms.tokenization import Tokenization
+from transforms import PreEntities
+from transforms.beam import ner
+from transforms.tokenization.tokenizer import Tokenization
 
 
 def rows(folder: Path, pattern: str) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from streams import Stream
 
 from pipeline.sinks.pubsub import failure_payload
 from pipeline.sources.lines import BOM
-from transforms.memory import peak_mib
+from transforms.machine import peak_mib
 
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
 REPOSITORY = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ NEIGHBOURS = {**GOOD, "good 4": f"{GOOD['good 2']} It rained all week, so nobody
 
 CHILD = """
 import json, sys
-from transforms.memory import peak_mib
+from transforms.machine import peak_mib
 from pipeline.run import main
 codes = [main(flags) for flags in json.load(sys.stdin)]
 print(json.dumps({"codes": codes, "peak_mib": peak_mib()}))

@@ -17,7 +17,7 @@ from streams import Stream, letter
 
 from benchmarks.poison import POISON, run, write_lines
 from pipeline.run import main
-from transforms.memory import peak_mib
+from transforms.machine import peak_mib
 
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
 CEILING_MIB = 2048

@@ -19,8 +19,8 @@ from texts import ODD_TEXTS
 
 from pipeline.run import main
 from transforms import Document, DocumentEntities, PreEntities, TokenClassifier
-from transforms.aggregation import AggregationStrategy
-from transforms.ner import group_document
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.beam.ner import group_document
 
 PEOPLE = ["Ann Smith", "José Ñandú", "Siobhán O'Neil", "Li Wei"]
 TEXTS = [

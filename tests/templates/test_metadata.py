@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from pipeline.command_line import beam_parser
 from pipeline.places import Files, Subscription, Table, Topic, place_of
 from templates import metadata
-from transforms.aggregation import AggregationStrategy
+from transforms.aggregation.strategies import AggregationStrategy
 
 
 def parameters(template: str) -> dict[str, dict[str, Any]]:

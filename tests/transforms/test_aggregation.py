@@ -10,17 +10,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.aggregation import (
-    AggregationStrategy,
-    Units,
-    find_entities,
-    group_scores,
-    group_units,
-    join_windows,
-    label_tokens,
-    label_words,
-    resolve_overlaps,
-)
+from transforms.aggregation.entities import find_entities
+from transforms.aggregation.grouping import Units, group_scores, group_units, label_tokens, label_words
+from transforms.aggregation.overlaps import join_windows, resolve_overlaps
+from transforms.aggregation.strategies import AggregationStrategy
 from transforms.documents import Document, Entity
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities, object_column

@@ -19,18 +19,15 @@ from hypothesis.extra.numpy import arrays
 from transformers import TokenClassificationPipeline
 from transformers.pipelines import token_classification
 
-from transforms.aggregation import (
-    WINDOW_JOINS,
-    AggregationStrategy,
-    find_entities,
-    join_windows,
-    label_words,
-    resolve_overlaps,
-)
+from transforms.aggregation.entities import find_entities
+from transforms.aggregation.grouping import label_words
+from transforms.aggregation.overlaps import join_windows, resolve_overlaps
+from transforms.aggregation.strategies import AggregationStrategy
 from transforms.documents import Document, Entity
+from transforms.inference.windows import window_bounds
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities, best_of, object_column
-from transforms.windows import window_bounds
+from transforms.settings import WINDOW_JOINS
 
 SCHEMES = [
     ("O", "PER"),

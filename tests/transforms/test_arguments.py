@@ -10,8 +10,8 @@ import pytest
 from transformers.pipelines import token_classification
 from transformers.pipelines.pt_utils import KeyDataset
 
-from transforms.aggregation import AggregationStrategy
-from transforms.arguments import TokenClassificationArgumentHandler, resolve_strategy
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.classifier.arguments import TokenClassificationArgumentHandler, resolve_strategy
 
 OFFSETS = [(0, 3), (4, 9)]
 STRATEGIES = ["none", "simple", "first", "average", "max"]

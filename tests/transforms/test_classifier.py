@@ -14,8 +14,9 @@ from texts import ODD_TEXTS
 from transformers.pipelines.pt_utils import KeyDataset
 
 from transforms import AggregationStrategy, Document, Failure, PreEntities, TokenClassifier
-from transforms.engines.errors import OutOfMemoryError
-from transforms.scorer import isolated, softmax
+from transforms.engines.base import OutOfMemoryError
+from transforms.inference.isolation import isolated
+from transforms.inference.scorer import softmax
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
 PERSONAL = [("GIVEN_NAME", "Ann"), ("SURNAME", "Smith"), ("BUILDING_NUMBER", "12"), ("STREET_NAME", "Baker Street"), ("CITY", "London")]  # fmt: skip

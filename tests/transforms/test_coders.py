@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.sources.coders import ShardCoder
 from pipeline.sources.files import Shard
 from transforms import AggregationStrategy, Document, DocumentEntities, Failure, PreEntities, TokenClassifier
-from transforms.coders import (
+from transforms.beam.coders import (
     DocumentCoder,
     DocumentEntitiesCoder,
     FailureCoder,
@@ -27,8 +27,8 @@ from transforms.coders import (
     pack,
     unpack,
 )
+from transforms.beam.ner import group_document
 from transforms.documents import Entity
-from transforms.ner import group_document
 from transforms.pre_entities import ModelInfo, object_column
 
 TEXT = st.text(st.characters())  # lone surrogates too

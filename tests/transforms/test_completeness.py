@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from transforms import Document, PreEntities, TokenClassifier
-from transforms.aggregation import AggregationStrategy
-from transforms.ner import group_document
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.beam.ner import group_document
 
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
 STEP = 100  # tokens from one name to the next
@@ -117,8 +117,8 @@ def test_sixteen_threads_give_what_one_gives(checkpoint: Callable[[str], Path]) 
 CHILD = """
 import json, sys
 from transforms import Document
-from transforms.aggregation import AggregationStrategy
-from transforms.ner import group_document
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.beam.ner import group_document
 sys.path.append({tests!r})
 from {module} import reading
 

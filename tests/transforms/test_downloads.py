@@ -16,8 +16,8 @@ from apache_beam.io.filesystems import FileSystems
 from services.clients import environment_of
 from services.storage_server import StorageServer
 
-from transforms import downloads
-from transforms.checkpoints import resolve
+from transforms.checkpoints import remote
+from transforms.checkpoints.resolve import resolve
 
 FILES = {
     "config.json": b"{}",
@@ -64,13 +64,13 @@ def left(cache: Path) -> list[str]:
 def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are copied in this process."""
     names: list[str] = []
-    copy_bytes = downloads._copy_bytes
+    copy_bytes = remote._copy_bytes
 
     def count(source: str, path: Path) -> tuple[int, str]:
         names.append(path.name)
         return copy_bytes(source, path)
 
-    monkeypatch.setattr(downloads, "_copy_bytes", count)
+    monkeypatch.setattr(remote, "_copy_bytes", count)
     return names
 
 
@@ -114,9 +114,9 @@ import os, sys, time
 from pathlib import Path
 from services.clients import point_beam_at
 point_beam_at()
-from transforms import downloads
-from transforms.checkpoints import resolve
-copy_bytes = downloads._copy_bytes
+from transforms.checkpoints import remote
+from transforms.checkpoints.resolve import resolve
+copy_bytes = remote._copy_bytes
 def watched(source, path):
     if path.name == "model.safetensors" and os.environ.get("HANG"):
         path.write_bytes(b"half")
@@ -125,7 +125,7 @@ def watched(source, path):
     print("copied", path.name, flush=True)
     time.sleep(0.2)  # so that the other process comes meanwhile
     return copy_bytes(source, path)
-downloads._copy_bytes = watched
+remote._copy_bytes = watched
 print("ready", flush=True)
 sys.stdin.readline()
 print(resolve(sys.argv[1]).folder, flush=True)
@@ -203,21 +203,21 @@ def test_a_file_that_ends_early_is_noticed_where_there_are_no_checksums(tmp_path
         path.write_bytes(b"{")
         return 1, ""
 
-    monkeypatch.setattr(downloads, "_copy_bytes", half)
+    monkeypatch.setattr(remote, "_copy_bytes", half)
     with pytest.raises(ValueError, match=r"cannot be downloaded whole: config\.json has 2 bytes, and 1 came"):
         resolve(f"shelf://{tmp_path}/model")
     assert left(cache) == []
 
 
 def test_a_folder_that_changes_meanwhile_is_refused(model, cache, monkeypatch):
-    copy_bytes = downloads._copy_bytes
+    copy_bytes = remote._copy_bytes
 
     def change(source: str, path: Path) -> tuple[int, str]:
         if path.name == "model.onnx":
             write(f"{model}/config.json", b"{ }")
         return copy_bytes(source, path)
 
-    monkeypatch.setattr(downloads, "_copy_bytes", change)
+    monkeypatch.setattr(remote, "_copy_bytes", change)
     with pytest.raises(ValueError, match="was changed while it was downloaded"):
         resolve(model)
     assert left(cache) == []

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.checkpoints import Checkpoint, content_hash, resolve
-from transforms.engines import Engine, load_engine
+from transforms.checkpoints.files import Checkpoint, content_hash
+from transforms.checkpoints.resolve import resolve
+from transforms.engines.base import Engine
+from transforms.engines.loading import load_engine
 from transforms.engines.weights import round_groups, unpack_weights
 
 
@@ -143,7 +145,7 @@ def test_a_broken_onnx_file(tmp_path: Path) -> None:
 SIGNAL_AFTER_AN_ENGINE = """
 import signal, threading
 from pathlib import Path
-from transforms.checkpoints import resolve
+from transforms.checkpoints.resolve import resolve
 from transforms.engines.openvino_engine import OpenVinoEngine
 
 engines = [OpenVinoEngine(resolve("rampart").onnx, precision="fp32")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-from transforms.footprint import count_parameters, machine_bytes
+from transforms.engines.memory import count_parameters, machine_bytes
 
 
 def test_parameters_are_counted_without_weights(checkpoint: Callable[[str], Path]) -> None:

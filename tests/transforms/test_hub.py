@@ -10,7 +10,8 @@ import huggingface_hub
 import pytest
 from services.hub_server import HubServer, commit
 
-from transforms.checkpoints import check_weights, resolve
+from transforms.checkpoints.files import check_weights
+from transforms.checkpoints.resolve import resolve
 
 
 @pytest.fixture

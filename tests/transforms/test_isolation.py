@@ -19,15 +19,23 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms import ClassifyTokens, Document, Failure, PreEntities, TokenClassificationModelHandler, TokenClassifier
-from transforms import classifier as classifier_module
-from transforms import watch as watch_module
-from transforms.engines import load_engine
-from transforms.engines.errors import BatchTimeoutError, ModelHungError
+from transforms import (
+    ClassifyTokens,
+    Document,
+    Failure,
+    PreEntities,
+    TokenClassificationModelHandler,
+    TokenClassifier,
+)
+from transforms.beam.model_handler import _load
+from transforms.classifier import token_classifier
+from transforms.engines import timeouts
+from transforms.engines.base import BatchTimeoutError, ModelHungError
+from transforms.engines.loading import load_engine
+from transforms.engines.timeouts import Watch
+from transforms.inference.isolation import isolated
 from transforms.metrics import Counts
-from transforms.model_handler import _load
-from transforms.scorer import isolated
-from transforms.watch import Watch, check_timeout
+from transforms.settings import check_timeout
 
 TestStream.__test__ = False  # type: ignore[attr-defined]
 
@@ -35,7 +43,7 @@ LIMIT = 0.5  # seconds, which do not pass by the clock here: see `Call`
 HANGS, SLOW = "brown", "lazy"
 
 
-class Call(watch_module._Call):
+class Call(timeouts._Call):
     """A call that is late when what it is made to hangs, and never because the machine is busy.
 
     What hangs is a `Patient`, which takes one call at a time.
@@ -116,8 +124,8 @@ class Hospital:
 def hospital(checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hospital]:
     tokenization = TokenClassifier(checkpoint("bert_cased"), engine="torch").tokenization
     hospital = Hospital(*(encoded.ids for encoded in tokenization.encode([HANGS, SLOW])))
-    monkeypatch.setattr(classifier_module, "load_engine", hospital.load)
-    monkeypatch.setattr(watch_module, "_Call", Call)
+    monkeypatch.setattr(token_classifier, "load_engine", hospital.load)
+    monkeypatch.setattr(timeouts, "_Call", Call)
     _load.cache_clear()
     yield hospital
     hospital.release.set()
@@ -215,7 +223,7 @@ def test_a_tokenizer_that_hangs(checkpoint: Callable[[str], Path], monkeypatch: 
                 self.hang(release)
             return encode(texts)
 
-    monkeypatch.setattr(watch_module, "_Call", Call)
+    monkeypatch.setattr(timeouts, "_Call", Call)
     monkeypatch.setattr(classify.tokenization, "encode", Tokenizer().encode)
     outcomes = classify.classify(documents(["Ann", HANGS, "Paris"]))
     assert [isinstance(outcome, Failure) for outcome in outcomes] == [False, True, False]

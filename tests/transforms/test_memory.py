@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.memory import peak_mib
+from transforms.machine import peak_mib
 
 HOLD = "kept = bytearray(200_000_000); del kept; print(flush=True); input()"
 

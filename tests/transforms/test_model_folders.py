@@ -19,7 +19,7 @@ from onnx import TensorProto, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from transforms import TokenClassifier
-from transforms.checkpoints import resolve
+from transforms.checkpoints.resolve import resolve
 
 Change = Callable[[Path], Any]
 

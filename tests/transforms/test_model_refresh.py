@@ -27,12 +27,15 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.test_stream import TestStream
 
 from transforms import ClassifyTokens, Document, GroupEntities, PreEntities, TokenClassificationModelHandler
-from transforms.aggregation import AggregationStrategy
-from transforms.classifier import TokenClassifier
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.beam.ner import group_document
+from transforms.checkpoints.cache import pin_tokenizer, pinned_tokenizer
+from transforms.checkpoints.versions import newest_version
+from transforms.classifier.refreshing import RefreshingClassifier
+from transforms.classifier.token_classifier import TokenClassifier
 from transforms.documents import DocumentEntities
-from transforms.model_refresh import RefreshingClassifier, newest_version
-from transforms.ner import group_document
-from transforms.snapshots import pin_tokenizer, pinned_tokenizer
+from transforms.tokenization import registry
+from transforms.tokenization.registry import tokenizer_folder
 
 TestStream.__test__ = False  # type: ignore[attr-defined]
 
@@ -148,9 +151,7 @@ def test_old_results_keep_their_tokenizer(folder: Path, versions: list[Path]) ->
     assert isinstance(new, PreEntities)
     assert new.model.tokenizer_revision != old.model.tokenizer_revision
     assert new.model.name == old.model.name == str(folder)
-    from transforms import checkpoints
-
-    checkpoints.tokenizer_folder.cache_clear()
+    registry._entries.clear()
     assert group_document(old, AggregationStrategy.SIMPLE, ignore_labels=()) == before
     fresh = TokenClassifier(versions[2], **SETTINGS).classify([Document("a", TEXTS[0])])[0]
     expected = [entity.word for entity in group_document(fresh, AggregationStrategy.SIMPLE, ignore_labels=()).entities]  # type: ignore[arg-type]
@@ -160,16 +161,12 @@ def test_old_results_keep_their_tokenizer(folder: Path, versions: list[Path]) ->
 def test_another_worker_finds_the_tokenizer_or_says_that_it_cannot(
     folder: Path, versions: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transforms.checkpoints import tokenizer_folder
-
     pinned = pin_tokenizer(folder)
     monkeypatch.setenv("BEAM_NER_CACHE", str(tmp_path / "another"))
     assert pinned_tokenizer(pinned) is None
-    tokenizer_folder.cache_clear()
     assert tokenizer_folder(str(folder), pinned) == folder
     assert pinned_tokenizer(pinned) is not None
     monkeypatch.setenv("BEAM_NER_CACHE", str(tmp_path / "a third"))
-    tokenizer_folder.cache_clear()
     overwrite(versions[2], folder)
     with pytest.raises(ValueError, match=r"tokenizer='.*model' was replaced"):
         tokenizer_folder(str(folder), pinned)
@@ -227,7 +224,7 @@ def test_a_broken_version_is_not_taken(
     first = model.current
     overwrite(versions[1], folder)
     BROKEN[problem](folder)
-    with caplog.at_level(logging.ERROR, "transforms.model_refresh"):
+    with caplog.at_level(logging.ERROR, "transforms.classifier.refreshing"):
         for _ in range(3):
             assert not model.refresh(no_pause)
     (record,) = caplog.records
@@ -270,7 +267,7 @@ def test_what_changes_while_it_is_loaded_is_not_taken(
         shutil.copyfile(versions[1] / "config.json", folder / "config.json")
 
     with monkeypatch.context() as patched:
-        patched.setattr("transforms.classifier.check_answers", slow)
+        patched.setattr("transforms.classifier.token_classifier.check_answers", slow)
         assert not model.refresh(no_pause)
     assert model.current is first
     assert model.take_counts() == {}

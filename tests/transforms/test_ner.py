@@ -25,25 +25,15 @@ from transforms import (
     TokenClassificationModelHandler,
     TokenClassifier,
 )
-from transforms.model_handler import _load
-from transforms.ner import count_labels
+from transforms.beam.model_handler import _load
+from transforms.beam.ner import count_labels
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
 FOUND = [("GIVEN_NAME", "Ann"), ("SURNAME", "Smith"), ("BUILDING_NUMBER", "12"), ("STREET_NAME", "Baker Street"), ("CITY", "London")]  # fmt: skip
-NO_BEAM = ["documents", "arguments", "windows", "pre_entities", "labels", "aggregation", "segments", "metrics", "pieces", "encoded", "tokenization", "model_setup", "checkpoints", "engines", "engines.torch_engine", "engines.openvino_engine", "scorer", "pipeline_steps", "classifier", "snapshots", "model_refresh", "model_checks", "known_tokenizers", "named_files", "special_tokens", "watch", "engines.watched"]  # fmt: skip
 
 
 def _found(result: DocumentEntities) -> tuple[str, list[tuple[str, str | None]]]:
     return result.id, [(entity.label, entity.text) for entity in result.entities]
-
-
-@pytest.mark.parametrize("module", NO_BEAM)
-def test_library_modules_do_without_beam(module: str) -> None:
-    code = f"import sys, transforms.{module}; print('apache_beam' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-        == "False"
-    )
 
 
 def test_classifying_does_without_beam() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from texts import ODD_TEXTS, TEXTS
 
 from transforms import TokenClassifier
-from transforms.windows import window_bounds
+from transforms.inference.windows import window_bounds
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 FAST = [*sorted(set(RANDOM_CHECKPOINTS) - set(SLOW)), "rampart_torch"]

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from texts import ODD_TEXTS
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from transforms.encoded import encode_texts
-from transforms.model_setup import ModelSetup
-from transforms.pieces import Cutter
+from transforms.inference.setup import ModelSetup
+from transforms.tokenization.encoding import encode_texts
+from transforms.tokenization.splitting import Cutter
 
 
 def changed(

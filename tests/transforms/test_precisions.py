@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from texts import ODD_TEXTS
 
-from transforms.checkpoints import resolve
-from transforms.classifier import TokenClassifier
+from transforms.beam.model_handler import TokenClassificationModelHandler
+from transforms.checkpoints.resolve import resolve
+from transforms.classifier.token_classifier import TokenClassifier
 from transforms.documents import Document
-from transforms.engines import Engine, load_engine
+from transforms.engines.base import Engine
+from transforms.engines.loading import load_engine
 from transforms.engines.precisions import openvino_precision, shortfall, torch_emulates
-from transforms.model_handler import TokenClassificationModelHandler
 from transforms.pre_entities import PreEntities
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -51,7 +52,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     caplog.set_level(logging.WARNING)
 
     def take() -> list[str]:
-        messages = [record.getMessage() for record in caplog.records if record.name == "transforms.engines"]
+        messages = [record.getMessage() for record in caplog.records if record.name == "transforms.engines.loading"]
         caplog.clear()
         return messages
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from transforms import TokenClassificationModelHandler
-from transforms.model_handler import threads_of_a_process
+from transforms.beam.model_handler import threads_of_a_process
 
 REPOSITORY = Path(__file__).parents[2]
 # What the engine and the tokenizer start by themselves, for any number of cores, and the thread whose batches are

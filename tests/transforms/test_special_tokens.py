@@ -17,10 +17,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from transforms import TokenClassifier
-from transforms.encoded import Encoded
-from transforms.model_setup import ModelSetup
-from transforms.special_tokens import special_ids
-from transforms.tokenization import Tokenization, own_tokenization
+from transforms.inference.setup import ModelSetup
+from transforms.tokenization.encoding import Encoded
+from transforms.tokenization.registry import own_tokenization
+from transforms.tokenization.special_tokens import special_ids
+from transforms.tokenization.tokenizer import Tokenization
 
 FAST = [*sorted(set(RANDOM_CHECKPOINTS) - set(SLOW)), "rampart_torch"]
 TYPED = ["[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "<s>", "</s>", "<mask>", "<pad>", "<unk>"]

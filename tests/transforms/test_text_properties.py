@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from texts import PIECES, TEXTS
 
 from transforms import Document, Failure, PreEntities, TokenClassifier
-from transforms.aggregation import AggregationStrategy
+from transforms.aggregation.strategies import AggregationStrategy
 from transforms.labels import LabelScheme, dense_labels
-from transforms.special_tokens import special_ids
+from transforms.tokenization.special_tokens import special_ids
 
 CHECKPOINTS = ["bert_cased", "roberta", "xlm_roberta", "deberta"]
 BROKEN_TEXTS = st.lists(st.one_of(PIECES, st.sampled_from(["\ud800", "\udc00"])), max_size=6).map("".join)

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from transforms.windows import plan_batches, truncated_bounds, window_bounds
+from transforms.inference.batching import plan_batches
+from transforms.inference.windows import truncated_bounds, window_bounds
 
 SIDES = st.sampled_from(["right", "left"])
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from transforms.checkpoints import Checkpoint, cache_folder
-from transforms.engines.errors import ConversionError
+from transforms.checkpoints.cache import cache_folder
+from transforms.checkpoints.files import Checkpoint
+from transforms.engines.base import ConversionError
+from transforms.engines.openvino_import import import_openvino
 
 _TOLERANCE = 1e-3  # of the largest logit; conversions that work differ by less than 1e-5
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -24,13 +26,12 @@ def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Pa
         ConversionError: if OpenVINO cannot convert it.
         ValueError: if the checkpoint cannot be loaded.
     """
-    import openvino
     import torch
     from filelock import FileLock
 
     from transforms.engines.torch_engine import load_model
 
-    version = openvino.__version__.split("-")[0]
+    version = import_openvino().__version__.split("-")[0]
     folder = cache_folder() / "openvino" / f"{checkpoint.revision}-{version}"
     path = folder / "model.xml"
     if path.exists():
@@ -48,12 +49,12 @@ def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Pa
 
 def _convert(module: Any, path: Path) -> Path:
     """Converts a module, writes it, and holds what was written against the module."""
-    import openvino
     import torch
 
     from transforms.engines.openvino_engine import OpenVinoEngine
     from transforms.engines.torch_engine import TorchEngine
 
+    openvino = import_openvino()
     reference = TorchEngine(module, device="cpu", precision="fp32")
     names = _INPUTS if reference.takes_token_types else _INPUTS[:2]
     vocabulary = getattr(module.config, "vocab_size", None) or 1000

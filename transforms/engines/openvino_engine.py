@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from transforms.checkpoints import Checkpoint
-from transforms.engines.conversion import converted_model
 from transforms.engines.precisions import ACTIVATION_GROUP, openvino_core, openvino_precision
 from transforms.engines.weights import check_constants, round_weights, unpack_weights
 
@@ -51,27 +49,6 @@ class OpenVinoEngine:
         self._request = compiled.create_infer_request()
         # One request at a time uses all threads; two at once would only get in each other's way.
         self._turn = threading.Lock()
-
-    @classmethod
-    def load(
-        cls, checkpoint: Checkpoint, *, precision: str, threads: int | None = None, allow_pickle_weights: bool = False
-    ) -> OpenVinoEngine:
-        """Loads a checkpoint: its weights for PyTorch, converted, or else its ONNX model.
-
-        Raises:
-            ConversionError: if OpenVINO cannot convert it.
-            ValueError: if it cannot be loaded.
-        """
-        if checkpoint.safetensors or (checkpoint.pickles and allow_pickle_weights):
-            path = converted_model(checkpoint, allow_pickle_weights=allow_pickle_weights)
-        else:
-            path = checkpoint.onnx or checkpoint.folder / "model.onnx"
-        try:
-            return cls(path, precision=precision, threads=threads)
-        except RuntimeError as error:
-            raise ValueError(f"model={checkpoint.name!r} has a {path.name} that OpenVINO cannot read") from error
-        except ValueError as error:
-            raise ValueError(f"model={checkpoint.name!r} has a {path.name} with {error}") from error
 
     def logits(
         self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: np.ndarray | None

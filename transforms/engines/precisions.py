@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 import numpy as np
+
+from transforms.engines.openvino_import import import_openvino
 
 ACTIVATION_GROUP = 64
 """Activations that share a scale where they are rounded to 8 bits."""
@@ -26,9 +29,7 @@ def openvino_core() -> Any:
     Its first use gives the thread that makes it a stack for signal handlers, and its end takes that away on whatever
     thread it happens: the next signal would end the process.
     """
-    import openvino
-
-    return openvino.Core()
+    return import_openvino().Core()
 
 
 def openvino_precision(precision: str) -> str:
@@ -54,10 +55,10 @@ def _rounds_activations() -> bool:
     A product with the identity shows it. `OPTIMIZATION_CAPABILITIES` contains INT8 on every processor, and a compiled
     model's nodes are named i8 for their weights.
     """
-    import openvino
-    import openvino.opset13 as ops
-
     from transforms.engines.weights import round_weights
+
+    openvino = import_openvino()
+    ops = importlib.import_module("openvino.opset13")
 
     data = ops.parameter([-1, _PROBE_SIZE], np.float32)
     identity = ops.constant(np.eye(_PROBE_SIZE, dtype=np.float32))

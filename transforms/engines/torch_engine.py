@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from transforms.checkpoints import Checkpoint
-from transforms.engines.errors import OutOfMemoryError
-from transforms.model_checks import check_parameters
+from transforms.checkpoints.files import Checkpoint
+from transforms.engines.base import OutOfMemoryError
+from transforms.engines.weights import check_parameters
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

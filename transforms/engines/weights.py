@@ -1,4 +1,4 @@
-"""The weights of a model in OpenVINO: unpacked to numbers of full width, rounded to 8 bits, or found corrupt."""
+"""The weights of a model: corrupt ones found, packed ones in OpenVINO unpacked or rounded to 8 bits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from transforms.model_checks import LARGEST_WEIGHT
+LARGEST_WEIGHT = 1e5
+"""No trained weight is near to it; a few random bytes in a float are likely to be far above."""
+
+
+def check_parameters(name: str, model: Any) -> None:
+    """Looks at all weights of a PyTorch module.
+
+    Raises:
+        ValueError: if one is not finite or beyond all bounds.
+    """
+    for parameter, tensor in model.named_parameters():
+        if tensor.is_floating_point() and tensor.numel():
+            least, most = (bound.item() for bound in tensor.detach().aminmax())
+            if not -LARGEST_WEIGHT <= least <= most <= LARGEST_WEIGHT:
+                worst = least if not least >= -LARGEST_WEIGHT else most
+                raise ValueError(f"model={name!r} has weights of {worst:.3g} in {parameter}: they are corrupt")
+
 
 _GROUP = 128
 """Weights that share a scale; larger groups are hardly faster, and lose labels."""
 
 _FLOATS = ("f16", "f32", "f64")  # those that numpy knows
+
 _LARGE = 16
 """Numbers of a constant that is more likely a weight than a setting."""
 

@@ -1,0 +1,1 @@
+"""Pre-entities to entities: the aggregation strategies, groups of tokens, overlaps of windows."""

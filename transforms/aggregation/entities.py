@@ -1,0 +1,153 @@
+"""From tokens to entities: the aggregation strategies of Hugging Face's pipeline, over columns.
+
+The rules are those of `transformers.TokenClassificationPipeline` 5.23, its oddities included. Where that class
+walks over dicts, the functions here find the boundaries of words and groups in whole columns, and make Python
+objects only for the entities that are returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from transforms.aggregation.grouping import Units, group_scores, group_units, label_tokens, label_words
+from transforms.aggregation.overlaps import join_windows, resolve_overlaps
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.documents import Entity
+from transforms.labels import LabelScheme
+from transforms.pre_entities import PreEntities
+
+ToString = Callable[[list[str]], str]
+"""A tokenizer's `convert_tokens_to_string`."""
+
+
+def find_entities(
+    pre_entities: PreEntities,
+    strategy: AggregationStrategy,
+    scheme: LabelScheme,
+    to_string: ToString,
+    *,
+    ignore_labels: Collection[str] = (),
+    window_join: str = "entities",
+) -> list[Entity]:
+    """The entities of one document.
+
+    Args:
+        pre_entities: The document's tokens.
+        strategy: How tokens become entities.
+        scheme: The labels of the model that scored the tokens.
+        to_string: The tokenizer's way to render tokens as text.
+        ignore_labels: Labels (``none``) or entity groups (else) that are dropped after grouping.
+        window_join: What happens where windows overlap. ``entities``, as Hugging Face: each window is grouped
+            alone, and of two overlapping entities the longer stays. ``tokens``: each token is taken from the
+            window that sees more of its surroundings, and the document is grouped as a whole; this happens in
+            any case for ``none`` and without offsets, where entities cannot be compared.
+
+    Returns:
+        Entities in order of their start (of their place among the tokens without offsets).
+    """
+    if not len(pre_entities):
+        return []
+    if pre_entities.num_windows > 1 and (
+        window_join == "tokens" or strategy is AggregationStrategy.NONE or pre_entities.start is None
+    ):
+        pre_entities = join_windows(pre_entities)
+    units = label_words(pre_entities, strategy) if strategy.by_word else label_tokens(pre_entities)
+    ignore = frozenset(ignore_labels)
+    if strategy is AggregationStrategy.NONE:
+        return _token_entities(pre_entities, units, scheme, ignore)
+
+    starts, stops = group_units(units, scheme)
+    kept = ~scheme.ignored(ignore, grouped=True)[units.label[starts]]
+    entities = _group_entities(pre_entities, units, starts[kept], stops[kept], scheme, strategy, to_string)
+    if pre_entities.num_windows > 1:
+        survivors = resolve_overlaps([(entity.start or 0, entity.end or 0, entity.score) for entity in entities])
+        return [entities[survivor] for survivor in survivors]
+    return entities
+
+
+def _token_entities(
+    pre_entities: PreEntities, units: Units, scheme: LabelScheme, ignore: frozenset[str]
+) -> list[Entity]:
+    rows = np.flatnonzero(~scheme.ignored(ignore, grouped=False)[units.label])
+    return _entities(
+        pre_entities,
+        labels=[scheme.labels[label] for label in units.label[rows].tolist()],
+        scores=units.score[rows].tolist(),
+        words=pre_entities.words[rows].tolist(),
+        first=rows,
+        last=rows,
+        index=pre_entities.index[rows].tolist(),
+    )
+
+
+def _group_entities(
+    pre_entities: PreEntities,
+    units: Units,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    scheme: LabelScheme,
+    strategy: AggregationStrategy,
+    to_string: ToString,
+) -> list[Entity]:
+    if len(starts) == 0:
+        return []
+    return _entities(
+        pre_entities,
+        labels=[scheme.groups[label] for label in units.label[starts].tolist()],
+        scores=group_scores(units, starts, stops).tolist(),
+        words=_group_words(pre_entities, units, starts, stops, strategy, to_string),
+        first=units.first[starts],
+        last=units.stop[stops - 1] - 1,
+    )
+
+
+def _group_words(
+    pre_entities: PreEntities,
+    units: Units,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    strategy: AggregationStrategy,
+    to_string: ToString,
+) -> list[str]:
+    """The word of each group. Words are rendered one by one and then once more together, as Hugging Face does."""
+    groups = zip(starts.tolist(), stops.tolist(), strict=True)
+    words, first, stop = pre_entities.words, units.first, units.stop
+    if not strategy.by_word:
+        return [to_string(words[first[begin] : stop[end - 1]].tolist()) for begin, end in groups]
+    return [
+        to_string(
+            [
+                to_string(words[start:end_of_word].tolist())
+                for start, end_of_word in zip(first[begin:end].tolist(), stop[begin:end].tolist(), strict=True)
+            ]
+        )
+        for begin, end in groups
+    ]
+
+
+def _entities(
+    pre_entities: PreEntities,
+    *,
+    labels: list[str],
+    scores: list[float],
+    words: list[str],
+    first: np.ndarray,
+    last: np.ndarray,
+    index: list[int] | None = None,
+) -> list[Entity]:
+    """Entities from columns; `first` and `last` are the rows of each one's first and last token."""
+    indices: list[Any] = index or [None] * len(labels)
+    if pre_entities.start is None or pre_entities.end is None:
+        return [
+            Entity(label, score, word, None, None, None, at)
+            for label, score, word, at in zip(labels, scores, words, indices, strict=True)
+        ]
+    text = pre_entities.document.text
+    starts, ends = pre_entities.start[first].tolist(), pre_entities.end[last].tolist()
+    return [
+        Entity(label, score, word, start, end, text[start:end], at)
+        for label, score, word, start, end, at in zip(labels, scores, words, starts, ends, indices, strict=True)
+    ]

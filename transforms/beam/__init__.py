@@ -1,0 +1,1 @@
+"""The PTransforms, Beam's model handler and the coders."""

@@ -1,0 +1,288 @@
+"""The two steps of named-entity recognition as Beam transforms."""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.typehints.decorators import no_annotations
+
+from transforms.aggregation.entities import find_entities
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.beam.coders import Outcome
+from transforms.beam.model_handler import TokenClassificationModelHandler, encoded
+from transforms.documents import Document, DocumentEntities, Entity, Failure
+from transforms.labels import LabelScheme, ignored_labels
+from transforms.metrics import NAMESPACE
+from transforms.pre_entities import PreEntities
+from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, check_choice
+from transforms.tokenization.registry import recall
+
+_FAILURES = "failures"
+_MOST_LABELS = 40
+_LONGEST_LABEL = 40  # characters
+
+
+class Classified(NamedTuple):
+    """What `ClassifyTokens` gives.
+
+    Attributes:
+        predictions: PCollection[PreEntities].
+        failures: PCollection[Failure].
+    """
+
+    predictions: beam.PCollection
+    failures: beam.PCollection
+
+
+class Grouped(NamedTuple):
+    """What `GroupEntities(...).with_exception_handling()` gives.
+
+    Attributes:
+        results: PCollection[DocumentEntities].
+        failures: PCollection[Failure].
+    """
+
+    results: beam.PCollection
+    failures: beam.PCollection
+
+
+class ClassifyTokens(beam.PTransform):
+    """Scores every token of every document: PCollection[Document | str] to `Classified`.
+
+    Every document comes out, as a prediction or as a failure. The result may be piped on as it is: `GroupEntities`
+    takes its predictions.
+    """
+
+    def __init__(
+        self,
+        model: str | TokenClassificationModelHandler = EMBEDDED_MODEL,
+        **settings: Any,
+    ) -> None:
+        """Checks the arguments; see `TokenClassificationModelHandler`.
+
+        Args:
+            model: A name as there, or a handler that is ready.
+            **settings: As there.
+
+        Raises:
+            ValueError: if an argument is not understood, or does not fit the model.
+        """
+        super().__init__()
+        if isinstance(model, TokenClassificationModelHandler):
+            if settings:
+                raise ValueError(f"{', '.join(sorted(settings))}: settings belong to the handler that is given")
+            self._handler = model
+        else:
+            self._handler = TokenClassificationModelHandler(model, **settings)
+
+    @no_annotations
+    def expand(self, pcoll: beam.PCollection) -> Classified:
+        outcomes = (
+            pcoll
+            | "Examples" >> self._examples()
+            | "RunInference" >> RunInference(self._handler).with_output_types(Outcome)
+            | "SplitFailures"
+            >> beam.ParDo(_SplitFailures())
+            .with_input_types(Outcome)
+            .with_output_types(PreEntities, failures=Failure)
+            .with_outputs(_FAILURES, main="predictions")
+        )
+        return Classified(outcomes.predictions, outcomes[_FAILURES])
+
+    def _examples(self) -> beam.PTransform:
+        if self._handler.batches_across_bundles:
+            # Beam keeps them in a state that it would pickle them for, whatever their type's coder.
+            return beam.Map(encoded).with_output_types(bytes)
+        return beam.Map(Document.of).with_output_types(Document)
+
+
+class GroupEntities(beam.PTransform):
+    """Groups scored tokens into entities: PCollection[PreEntities] to PCollection[DocumentEntities].
+
+    What `ClassifyTokens` gives may be piped in as it is.
+    """
+
+    def __init__(
+        self,
+        aggregation_strategy: str | AggregationStrategy = "none",
+        *,
+        ignore_labels: Collection[str] = ("O",),
+        min_score: float = 0.0,
+        window_join: str = "entities",
+    ) -> None:
+        """Checks the arguments.
+
+        Args:
+            aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.
+            ignore_labels: Labels (``none``) or entity groups that are left out.
+            min_score: Entities below this score are left out.
+            window_join: How overlapping windows are joined; see `transforms.aggregation.entities.find_entities`.
+
+        Raises:
+            ValueError: if an argument is not understood.
+        """
+        super().__init__()
+        check_choice("window_join", window_join, WINDOW_JOINS)
+        if not 0 <= min_score <= 1:
+            raise ValueError(f"min_score={min_score} must be between 0 and 1")
+        self._strategy = AggregationStrategy.parse(aggregation_strategy)
+        self._ignore_labels = ignored_labels(ignore_labels)
+        self._min_score = min_score
+        self._window_join = window_join
+        self._gives_failures = False
+
+    def with_exception_handling(self) -> "GroupEntities":
+        """The same transform, giving `Grouped`: a document that cannot be grouped is a failure, not an error."""
+        self._gives_failures = True
+        return self
+
+    @no_annotations
+    def expand(self, pcoll: beam.PCollection | Classified) -> beam.PCollection | Grouped:
+        predictions = pcoll.predictions if isinstance(pcoll, Classified) else pcoll
+        group = _Group(
+            self._strategy, self._ignore_labels, self._min_score, self._window_join, not self._gives_failures
+        )
+        outcomes = predictions | "Group" >> beam.ParDo(group).with_output_types(
+            DocumentEntities, failures=Failure
+        ).with_outputs(_FAILURES, main="results")
+        if self._gives_failures:
+            return Grouped(outcomes.results, outcomes[_FAILURES])
+        return outcomes.results
+
+
+def group_document(
+    pre_entities: PreEntities,
+    strategy: AggregationStrategy,
+    *,
+    ignore_labels: Collection[str] = ("O",),
+    min_score: float = 0.0,
+    window_join: str = "entities",
+) -> DocumentEntities:
+    """The entities of one document; see `GroupEntities`.
+
+    The tokenizer that renders the words is that of the model if this process has loaded it, and is otherwise found by
+    the name that the pre-entities carry, once a process.
+
+    Raises:
+        ValueError: if the strategy needs words, and the tokenizer knows none.
+    """
+    model, document = pre_entities.model, pre_entities.document
+    if strategy.by_word and pre_entities.start is None and len(pre_entities):
+        raise ValueError(
+            f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and that of model={model.name!r}"
+            " is slow; use simple or none"
+        )
+    tokenization = recall(model.tokenizer, model.tokenizer_revision)
+    entities = find_entities(
+        pre_entities,
+        strategy,
+        LabelScheme.of(model.labels),
+        tokenization.to_string,
+        ignore_labels=ignore_labels,
+        window_join=window_join,
+    )
+    return DocumentEntities(
+        id=document.id,
+        entities=tuple(entity for entity in entities if entity.score >= min_score),
+        num_tokens=pre_entities.num_tokens,
+        num_windows=pre_entities.num_windows,
+        truncated=pre_entities.truncated,
+        model=model.name,
+        model_revision=model.revision,
+        aggregation_strategy=strategy.value,
+        text=document.text,
+        attributes=document.attributes,
+        timestamp=document.timestamp,
+        receipt=document.receipt,
+        payload=document.payload,
+    )
+
+
+class _SplitFailures(beam.DoFn):
+    def __init__(self) -> None:
+        self._failed = Metrics.counter(NAMESPACE, "classify_failures")
+        self._tokens = Metrics.counter(NAMESPACE, "tokens")
+        self._windows = Metrics.counter(NAMESPACE, "windows")
+        self._truncated = Metrics.counter(NAMESPACE, "documents_truncated")
+
+    def process(self, outcome: PreEntities | Failure) -> Iterator[Any]:
+        if isinstance(outcome, Failure):
+            self._failed.inc()
+            yield beam.pvalue.TaggedOutput(_FAILURES, outcome)
+            return
+        self._tokens.inc(outcome.num_tokens)
+        self._windows.inc(outcome.num_windows)
+        if outcome.truncated:
+            self._truncated.inc()
+        yield outcome
+
+
+class _Group(beam.DoFn):
+    def __init__(
+        self,
+        strategy: AggregationStrategy,
+        ignore_labels: frozenset[str],
+        min_score: float,
+        window_join: str,
+        raises: bool,
+    ) -> None:
+        self._strategy = strategy
+        self._settings: dict[str, Any] = {
+            "ignore_labels": ignore_labels,
+            "min_score": min_score,
+            "window_join": window_join,
+        }
+        self._raises = raises
+        self._grouped = Metrics.counter(NAMESPACE, "documents")
+        self._entities = Metrics.counter(NAMESPACE, "entities")
+        self._failed = Metrics.counter(NAMESPACE, "group_failures")
+        self._by_label: dict[str, Any] = {}
+
+    def process(self, pre_entities: PreEntities) -> Iterator[Any]:
+        try:
+            result = group_document(pre_entities, self._strategy, **self._settings)
+        except Exception as error:
+            if self._raises:
+                raise
+            self._failed.inc()
+            yield beam.pvalue.TaggedOutput(_FAILURES, Failure.of_document(pre_entities.document, error, "group"))
+            return
+        self._grouped.inc()
+        self._entities.inc(len(result.entities))
+        for name, count in count_labels(result.entities, pre_entities.model.labels).items():
+            if name not in self._by_label:
+                self._by_label[name] = Metrics.counter(NAMESPACE, name)
+            self._by_label[name].inc(count)
+        yield result
+
+
+def count_labels(entities: Iterable[Entity], labels: tuple[str, ...]) -> Counter[str]:
+    """How many entities of each label there are, by the names of their counters.
+
+    A model may have more labels than runners keep counters for: those beyond the first are counted together.
+
+    >>> entities = [Entity("CITY", 0.9, "york", 0, 4, "York"), Entity("CITY", 0.9, "rome", 5, 9, "Rome")]
+    >>> count_labels(entities, ("O", "B-CITY", "I-CITY"))
+    Counter({'entities_CITY': 2})
+
+    Args:
+        entities: The entities.
+        labels: The model's labels.
+    """
+    names = _counter_names(labels)
+    return Counter(names.get(entity.label, "entities_of_other_labels") for entity in entities)
+
+
+@functools.lru_cache(maxsize=8)
+def _counter_names(labels: tuple[str, ...]) -> dict[str, str]:
+    """By label and by entity group: each has a counter of its own, as long as there are not too many."""
+    names: dict[str, str] = {}
+    for kind in (LabelScheme.of(labels).groups, labels):
+        for label in list(dict.fromkeys(kind))[:_MOST_LABELS]:
+            names[label] = "entities_" + re.sub(r"\W", "_", label)[:_LONGEST_LABEL]
+    return names

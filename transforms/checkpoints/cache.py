@@ -1,0 +1,89 @@
+"""The cache folder, and copies in it of files that may be replaced while they are in use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from transforms.checkpoints.files import TOKENIZER_FILES, content_hash, hash_files, is_checkpoint_file
+
+
+def cache_folder() -> Path:
+    """Where downloads and converted models are kept: ``$BEAM_NER_CACHE``, else the user's cache folder.
+
+    Where that cannot be written, as in some containers, it is in the machine's folder for temporary files.
+    """
+    if chosen := os.environ.get("BEAM_NER_CACHE"):
+        return Path(chosen)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "beam-ner"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        writable = os.access(home, os.W_OK)
+    except OSError:
+        writable = False
+    return home if writable else Path(tempfile.gettempdir()) / "beam-ner"
+
+
+_SCHEME = "sha256:"
+"""What a revision begins with that names a tokenizer by the content of its files."""
+
+
+def snapshot(folder: Path) -> Path:
+    """A copy of a checkpoint's files in the cache, under the hash of their content; there once a machine.
+
+    The running model may have its weights mapped from the files, so that it needs files that nobody changes.
+    """
+    files = [path for pattern in ("*", "onnx/*") for path in folder.glob(pattern) if path.is_file()]
+    names = [path.relative_to(folder).as_posix() for path in files]
+    wanted = [name for name in names if is_checkpoint_file(name, weights=True)]
+    return _copied(folder, wanted, "snapshots", content_hash)
+
+
+def pin_tokenizer(folder: Path) -> str:
+    """Copies a checkpoint's tokenizer and configuration to the cache.
+
+    Returns:
+        The revision by which `pinned_tokenizer` finds the copy.
+    """
+    names = {path.name for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
+    return _SCHEME + _copied(folder, sorted(names), "tokenizers", _tokenizer_hash).name
+
+
+def pinned_tokenizer(revision: str | None) -> Path | None:
+    """The folder of a copy that this machine has; None if it has none, or the revision is none of a copy."""
+    if not is_pinned(revision):
+        return None
+    folder = cache_folder() / "tokenizers" / str(revision).removeprefix(_SCHEME)
+    return folder if folder.is_dir() else None
+
+
+def is_pinned(revision: str | None) -> bool:
+    """Whether a revision is one that `pin_tokenizer` gives."""
+    return revision is not None and revision.startswith(_SCHEME)
+
+
+def _tokenizer_hash(folder: Path) -> str:
+    return hash_files(sorted(folder.iterdir()), folder)[:24]
+
+
+def _copied(folder: Path, names: Iterable[str], kind: str, hashed: Callable[[Path], str]) -> Path:
+    """The copy of these files in the cache; it appears as a whole, under a hash of itself."""
+    root = cache_folder() / kind
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root) as scratch:
+        copy = Path(scratch) / "folder"
+        copy.mkdir()
+        for name in names:
+            (copy / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(folder / name, copy / name)
+        target = root / hashed(copy)
+        try:
+            if not target.is_dir():
+                copy.rename(target)
+        except OSError:  # another process was first
+            if not target.is_dir():
+                raise
+    return target

@@ -1,0 +1,111 @@
+"""The JSON files of a checkpoint, and the files that they refer to."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from transforms.checkpoints.files import Checkpoint
+
+_LARGEST = 1 << 24  # bytes
+
+_PLAIN_NAME = re.compile(r"(?!\.\.?$)[^/\\]+")
+
+
+class NoObjectError(ValueError):
+    """JSON that is no object."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is too large or no JSON; a `NoObjectError` if that is no object.
+        RecursionError: if it is nested too deeply.
+    """
+    if (size := path.stat().st_size) > _LARGEST:
+        raise ValueError(f"{size} bytes")
+    content = json.loads(path.read_text("utf-8"))
+    if not isinstance(content, dict):
+        raise NoObjectError
+    return content
+
+
+def check_named_files(model: str, folder: Path) -> None:
+    """Looks whether the files that a checkpoint's files name stand beside them.
+
+    transformers takes shards of weights and tokenizers from wherever their names lead, and an adapter's model too.
+
+    Args:
+        model: The checkpoint's name, for sentences.
+        folder: Where it is.
+
+    Raises:
+        ValueError: if not.
+    """
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(f"model={model!r} is an adapter of another model; merge it into that one")
+    for path in [folder / "config.json", folder / "tokenizer_config.json", *sorted(folder.glob("*.index.json"))]:
+        try:
+            named = _named_files(read_object(path))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
+            if path.name == "config.json":
+                continue  # of which more is said where it is read
+            raise ValueError(f"model={model!r} has a {path.name} that cannot be read: {type(error).__name__}") from None
+        if not all(isinstance(name, str) and _PLAIN_NAME.fullmatch(name) for name in named):
+            raise ValueError(f"model={model!r} has a {path.name} that names files out of the folder")
+
+
+def _named_files(content: dict[str, Any]) -> list[Any]:
+    """The shards of an index, a tokenizer's files for versions of transformers, and a configuration's weights."""
+    weights = content.get("transformers_weights")
+    return [
+        *(content.get("weight_map") or {}).values(),
+        *(content.get("fast_tokenizer_files") or ()),
+        *([] if weights is None else [weights]),
+    ]
+
+
+def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The checkpoint's ``config.json``, after a look whether it is one of a token classifier.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    name, path = checkpoint.name, checkpoint.folder / "config.json"
+    try:
+        config = read_object(path)
+    except FileNotFoundError:
+        raise ValueError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
+    except NoObjectError:
+        raise ValueError(f"model={name!r} has a config.json that holds no JSON object") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise ValueError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
+    architectures = config.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
+        raise ValueError(f"model={name!r} has a config.json whose architectures are no list of names")
+    if architectures and not any("ForTokenClassification" in architecture for architecture in architectures):
+        raise ValueError(
+            f"model={name!r} is a {architectures[0]}, which has no token-classification labels;"
+            " a model fine-tuned for token classification (…ForTokenClassification) is needed"
+        )
+    if not architectures and not config.get("id2label"):
+        raise ValueError(f"model={name!r} names no token-classification labels (id2label) in its config.json")
+    _check_labels(name, config.get("id2label"))
+    return config
+
+
+def _check_labels(name: str, id2label: Any) -> None:
+    if id2label is None:
+        return
+    if not isinstance(id2label, dict) or not all(isinstance(label, str) for label in id2label.values()):
+        raise ValueError(f"model={name!r} has an id2label in its config.json that does not give each class a name")
+    if sorted(id2label) != sorted(map(str, range(len(id2label)))):
+        raise ValueError(
+            f"model={name!r} has an id2label in its config.json that does not count its {len(id2label)} classes from 0"
+        )

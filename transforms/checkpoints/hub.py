@@ -1,0 +1,57 @@
+"""Checkpoints of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transforms.checkpoints.files import MANIFEST, TOKENIZER_FILES, Checkpoint
+
+_HUB_TIMEOUT = 5.0  # seconds
+
+
+def find_on_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_weights: bool) -> Checkpoint:
+    from huggingface_hub import HfApi, constants, errors, snapshot_download
+
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise ConnectionError
+        # One request without retries, so that a wrong name is known at once.
+        info = HfApi().model_info(model, revision=revision, timeout=_HUB_TIMEOUT)
+        files = [sibling.rfilename for sibling in info.siblings or []]
+        patterns = [*TOKENIZER_FILES, MANIFEST] + (_weight_files(files, allow_pickle_weights) if weights else [])
+        # By its name, so that under this name it is in the cache where the hub is not asked any more.
+        folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+    except errors.GatedRepoError:
+        raise ValueError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
+    except errors.RevisionNotFoundError:
+        raise ValueError(f"model_revision={revision!r} does not exist for model={model!r} on the hub") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise ValueError(
+            f"model={model!r} is neither a folder here nor a model on the Hugging Face hub"
+            " (a private one needs HF_TOKEN)"
+        ) from None
+    except Exception as error:
+        folder = _from_hub_cache(model, revision, error, weights=weights)
+    return Checkpoint(model, folder.name, folder)
+
+
+def _from_hub_cache(model: str, revision: str | None, error: Exception, *, weights: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    # Of a repository only a part was downloaded; without these patterns it would count as incomplete.
+    patterns = TOKENIZER_FILES + (["*.safetensors"] if weights else [])
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))
+    except Exception:
+        raise ValueError(
+            f"model={model!r} is not a folder here, and neither in the local cache nor to be had from the"
+            f" Hugging Face hub ({type(error).__name__})"
+        ) from None
+
+
+def _weight_files(files: list[str], allow_pickle_weights: bool) -> list[str]:
+    if any(file.endswith(".safetensors") and "/" not in file for file in files):
+        return ["*.safetensors"]
+    if any(file.endswith(".onnx") for file in files):
+        return ["*.onnx", "*.onnx_data", "onnx/*"]
+    return ["pytorch_model*.bin"] if allow_pickle_weights else []

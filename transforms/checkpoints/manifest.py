@@ -1,0 +1,47 @@
+"""The checksums of a checkpoint's files, in the form of the program ``sha256sum``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from transforms.checkpoints.files import MANIFEST, Checkpoint, file_hash, is_checkpoint_file
+
+_MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
+
+
+def check_manifest(checkpoint: Checkpoint, *, weights: bool) -> None:
+    """Holds the files against the folder's ``SHA256SUMS``, in the form of the program ``sha256sum``, if it has one.
+
+    Args:
+        checkpoint: Where they are.
+        weights: Whether the weights are looked at too; then none may be there that the list does not name.
+
+    Raises:
+        ValueError: if a file is not the one that was listed.
+    """
+    path, problem = checkpoint.folder / MANIFEST, f"model={checkpoint.name!r} has a {MANIFEST}"
+    if not path.is_file():
+        return
+    sums = _read_manifest(path, problem)
+    for name, expected in sums.items():
+        file = checkpoint.folder / name
+        if not is_checkpoint_file(name, weights=weights):
+            continue
+        if file.is_file() and file_hash(file) != expected:
+            raise ValueError(f"{problem} with another checksum for {name} than that of the file here")
+        if not file.is_file() and is_checkpoint_file(name, weights=False):  # weights are needed in one format only
+            raise ValueError(f"{problem} that names {name}, which is not here")
+    unknown = [file.name for file in checkpoint.weights if file.relative_to(checkpoint.folder).as_posix() not in sums]
+    if weights and unknown:
+        raise ValueError(f"{problem} that does not name {unknown[0]}")
+
+
+def _read_manifest(path: Path, problem: str) -> dict[str, str]:
+    try:
+        lines = [_MANIFEST_LINE.fullmatch(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{problem} that cannot be read: {type(error).__name__}") from None
+    if not all(lines):
+        raise ValueError(f"{problem} with a line that is no checksum and name, as sha256sum writes them")
+    return {line[2]: line[1] for line in lines if line}

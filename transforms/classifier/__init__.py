@@ -1,0 +1,1 @@
+"""The token classifier for use in process, with the interface of transformers' pipeline."""

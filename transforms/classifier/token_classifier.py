@@ -1,0 +1,340 @@
+"""The token classifier: texts in, entities out, without Beam."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.checkpoints.files import Checkpoint
+from transforms.classifier.arguments import Offsets, TokenClassificationArgumentHandler, resolve_strategy
+from transforms.classifier.pipeline_methods import PipelineSteps, as_dict
+from transforms.documents import Document, Failure
+from transforms.engines.base import BatchTimeoutError
+from transforms.engines.loading import load_engine
+from transforms.engines.timeouts import Watch, WatchedEngine
+from transforms.inference.isolation import isolated
+from transforms.inference.scorer import Scorer, TokenizedText
+from transforms.inference.setup import ModelSetup
+from transforms.labels import ignored_labels
+from transforms.pre_entities import PreEntities
+from transforms.settings import (
+    DEFAULT_MAX_BATCH_TOKENS,
+    EMBEDDED_MODEL,
+    LONG_TEXT,
+    SPECIAL_TOKENS,
+    WINDOW_JOINS,
+    check_choice,
+    check_timeout,
+)
+from transforms.tokenization.encoding import Encoded
+
+_STREAM_CHUNK = 1024  # texts taken at a time from an iterator
+
+
+class TokenClassifier(PipelineSteps):
+    """Finds entities with a token-classification checkpoint, as `transformers.TokenClassificationPipeline` does.
+
+    Example:
+        >>> classify = TokenClassifier("rampart", aggregation_strategy="first")    # doctest: +SKIP
+        >>> classify("Write to ann@example.org")                                   # doctest: +SKIP
+        [{'entity_group': 'EMAIL', 'score': 0.99, 'word': 'ann @ example. org', 'start': 9, 'end': 24}]
+
+    Attributes:
+        id2label: Label of each class id; may be replaced.
+        tokenization: The tokenizer.
+        scorer: What runs the model.
+        window: Tokens of a window, special tokens counted.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Checkpoint = EMBEDDED_MODEL,
+        *,
+        model_revision: str | None = None,
+        tokenizer: Any = None,
+        aggregation_strategy: str | AggregationStrategy | None = "none",
+        ignore_labels: Collection[str] | None = ("O",),
+        stride: int | None = None,
+        long_text: str = "window",
+        window_join: str = "entities",
+        special_tokens: str = "special",
+        engine: str = "auto",
+        device: Any = "auto",
+        precision: str = "auto",
+        max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS,
+        batch_timeout_seconds: float = 0,
+        threads: int | None = None,
+        allow_pickle_weights: bool = False,
+        grouped_entities: bool | None = None,
+        ignore_subwords: bool | None = None,
+    ) -> None:
+        """Loads the model and its tokenizer.
+
+        Args:
+            model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id; or a checkpoint.
+            model_revision: Branch, tag or commit of a hub id.
+            tokenizer: Name or folder of another tokenizer than the model's, or a tokenizer of transformers.
+            aggregation_strategy: ``none`` (or None), ``simple``, ``first``, ``average`` or ``max``.
+            ignore_labels: Labels (``none``) or entity groups that are left out; None means ``("O",)``, and a single
+                one may stand for itself.
+            stride: Tokens that two windows of a long text share; None is a quarter of a window.
+            long_text: ``window`` reads all of a long text; ``truncate`` does what Hugging Face does: it stops at the
+                model's length, unless there is a `stride`.
+            window_join: How overlapping windows are joined; see `transforms.aggregation.entities.find_entities`.
+            special_tokens: What a special token (``[SEP]``, ``</s>``) is that somebody typed in a text: ``special``, as
+                in Hugging Face, where it can change what all other tokens get; or ``text``, as is the default of the
+                Beam transforms.
+            engine: ``auto``, ``torch`` or ``openvino``.
+            device: ``auto`` (or None), ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
+            precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
+            max_batch_tokens: Bound on the tokens of a batch, padding counted.
+            batch_timeout_seconds: How long a batch may take; a text that takes longer alone raises, and in `classify`
+                is a `Failure`. 0 is no limit.
+            threads: Threads on a CPU; None leaves the choice to the engine.
+            allow_pickle_weights: Whether pickled weights may be loaded.
+            grouped_entities: Deprecated; True means ``simple``.
+            ignore_subwords: Deprecated; True with `grouped_entities` means ``first``.
+
+        Raises:
+            ValueError: if an argument is not understood, or does not fit the model.
+        """
+        check_choice("long_text", long_text, LONG_TEXT)
+        check_choice("window_join", window_join, WINDOW_JOINS)
+        check_choice("special_tokens", special_tokens, SPECIAL_TOKENS)
+        check_timeout(batch_timeout_seconds)
+        if max_batch_tokens < 1:
+            raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
+        strategy = resolve_strategy(
+            "none" if aggregation_strategy is None else aggregation_strategy, grouped_entities, ignore_subwords
+        )
+        setup = ModelSetup.load(
+            model,
+            model_revision=model_revision,
+            tokenizer=tokenizer,
+            special_tokens=special_tokens,
+            allow_pickle_weights=allow_pickle_weights,
+        )
+        setup.check_strategy(strategy)
+        self._setup = setup
+        self._strategy = strategy
+        overlap = setup.stride(stride)
+        self._stride = None if long_text == "truncate" and stride is None else overlap
+        self._ignore_labels = ignored_labels(ignore_labels)
+        self._window_join = window_join
+        self._arguments = TokenClassificationArgumentHandler()
+        self.tokenization = setup.tokenization
+        self.window = setup.window
+        self.id2label: Mapping[int, str] = dict(setup.config.id2label)
+        load = functools.partial(
+            load_engine,
+            setup.checkpoint,
+            engine=engine,
+            device=_device_name(device),
+            precision=precision,
+            threads=threads,
+            allow_pickle_weights=allow_pickle_weights,
+        )
+        self._watch = Watch(batch_timeout_seconds) if batch_timeout_seconds else None
+        loaded = WatchedEngine(load, self._watch) if self._watch else load()
+        self.scorer = Scorer(setup, loaded, max_batch_tokens=max_batch_tokens)
+        check_answers(self, setup.checkpoint.name)
+
+    def __repr__(self) -> str:
+        engine = self.scorer.engine
+        return (
+            f"TokenClassifier({self._setup.checkpoint.name!r}, aggregation_strategy={self._strategy.value!r},"
+            f" engine={engine.name!r}, device={engine.device!r}, precision={engine.precision!r})"
+        )
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        aggregation_strategy: str | AggregationStrategy | None = None,
+        ignore_labels: Collection[str] | None = None,
+        stride: int | None = None,
+        offset_mapping: Any = None,
+        is_split_into_words: bool = False,
+        delimiter: str | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        **deprecated: Any,
+    ) -> Any:
+        """The entities of one text or of several.
+
+        Args:
+            inputs: A text; a list (or tuple) of texts; an iterator of texts or a data set of PyTorch, which are read
+                bit by bit.
+            aggregation_strategy: For this call alone.
+            ignore_labels: For this call alone.
+            stride: For this call alone.
+            offset_mapping: The character range of each token, special tokens counted, of one text or of each; in
+                place of the tokenizer's.
+            is_split_into_words: Whether the input is a list of words, or a list of such lists.
+            delimiter: What stands between words where they are joined to a text; a space by default.
+            batch_size: Without meaning here; batches are filled up to `max_batch_tokens`.
+            num_workers: Without meaning here.
+            **deprecated: `grouped_entities` and `ignore_subwords`.
+
+        Returns:
+            A list of dicts for a text, a list of such lists for several, an iterator of them for an iterator. Keys are
+            ``entity_group`` (``entity`` and ``index`` for ``none``), ``score``, ``word``, ``start``, ``end``.
+
+        Raises:
+            ValueError: if an argument is not understood.
+        """
+        unknown = set(deprecated) - {"grouped_entities", "ignore_subwords"}
+        if unknown:
+            raise TypeError(f"TokenClassifier does not know {', '.join(sorted(unknown))}")
+        strategy = resolve_strategy(aggregation_strategy or self._strategy, **deprecated)
+        self._setup.check_strategy(strategy)
+        texts, is_split_into_words, offsets, delimiter = self._arguments(
+            inputs, is_split_into_words=is_split_into_words, delimiter=delimiter, offset_mapping=offset_mapping
+        )
+        ignore = self._ignore_labels if ignore_labels is None else ignored_labels(ignore_labels)
+        overlap = self._stride if stride is None else self._setup.stride(stride)
+
+        def answer(texts: Sequence[TokenizedText]) -> list[list[dict[str, Any]]]:
+            return [
+                [as_dict(entity, strategy) for entity in self._entities(_raised(result), strategy, ignore)]
+                for result in self.scorer.score(texts, self.id2label, overlap, strategy.scores)
+            ]
+
+        words_joined_by = " " if delimiter is None else delimiter
+        if not isinstance(texts, list):
+            stream = _stream(texts)
+            chunks = iter(lambda: list(itertools.islice(stream, _STREAM_CHUNK)), [])
+            tokenized = (
+                self._tokenized_words(chunk, words_joined_by) if is_split_into_words else self._tokenized(chunk)
+                for chunk in chunks
+            )
+            return itertools.chain.from_iterable(map(answer, tokenized))
+        if is_split_into_words:
+            if not isinstance(inputs, str) and not all(isinstance(words, list) for words in texts):
+                texts = [texts]  # the words of one text
+            return answer(self._tokenized_words(texts, words_joined_by))
+        answers = answer(self._tokenized(texts, offsets))
+        return answers[0] if isinstance(inputs, str) else answers
+
+    @property
+    def model_revision(self) -> str:
+        """The checkpoint's commit or content hash."""
+        return self._setup.checkpoint.revision
+
+    def classify(self, documents: Sequence[Document], *, scores: str = "all") -> list[PreEntities | Failure]:
+        """What the model says of each token of these documents, in their order.
+
+        A document that cannot be classified is a `Failure`; the others are not affected by it.
+
+        Args:
+            documents: What to read.
+            scores: Which scores of a token to keep, those of ``all`` labels or the ``best``; see `PreEntities`.
+        """
+        encoded = isolated(self._encoded, [document.text for document in documents], self.scorer.counts)
+        texts = [
+            TokenizedText(document, tokens)
+            for document, tokens in zip(documents, encoded, strict=True)
+            if isinstance(tokens, Encoded)
+        ]
+        results = iter(self.scorer.score(texts, self.id2label, self._stride, scores))
+        outcomes = [next(results) if isinstance(tokens, Encoded) else tokens for tokens in encoded]
+        return [
+            outcome
+            if isinstance(outcome, PreEntities)
+            else Failure.of_document(document, _reason(outcome, document.text), stage="classify")
+            for document, outcome in zip(documents, outcomes, strict=True)
+        ]
+
+    def take_counts(self) -> dict[str, int]:
+        """What happened to batches since the last call: ``batch_splits`` and the like; see `transforms.scorer`."""
+        return self.scorer.counts.take()
+
+    def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
+        # A slow tokenizer is not watched: what it holds while it hangs, no other text could get.
+        if self._watch and self.tokenization.is_fast:
+            return self._watch.call(self.tokenization.encode, texts)
+        return self.tokenization.encode(texts)
+
+    def _tokenized(self, texts: Sequence[Any], offsets: Sequence[Offsets] | None = None) -> list[TokenizedText]:
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("When `is_split_into_words=False`, `sentence` must be an untokenized string.")
+        encoded = self.tokenization.encode(texts)
+        if offsets is not None:
+            encoded = [self._placed(tokens, own) for tokens, own in zip(encoded, offsets, strict=True)]
+        return [TokenizedText(Document("", text), tokens) for text, tokens in zip(texts, encoded, strict=True)]
+
+    def _tokenized_words(self, texts: Sequence[Any], delimiter: str) -> list[TokenizedText]:
+        if not all(isinstance(words, list) for words in texts):
+            raise ValueError("When `is_split_into_words=True`, `sentence` must be a list of tokens.")
+        encoded = [self.tokenization.encode_words(words, delimiter) for words in texts]
+        return [TokenizedText(Document("", text), tokens) for text, tokens in encoded]
+
+    def _placed(self, encoded: Encoded, offsets: Offsets) -> Encoded:
+        """The same tokens at the caller's offsets, which count special tokens."""
+        first = len(self.tokenization.template.prefix)
+        own = np.array(offsets, np.int64).reshape(-1, 2)[first : first + len(encoded.ids)]
+        if len(own) < len(encoded.ids):
+            raise ValueError(
+                f"offset_mapping has {len(offsets)} entries for a text of {len(encoded.ids)} tokens"
+                f" and {self.tokenization.template.num_special} special tokens"
+            )
+        return Encoded(encoded.ids, own[:, 0], own[:, 1])
+
+
+def _reason(error: BaseException, text: str) -> str | BaseException:
+    """What to tell of an error: a sentence of ours where we know the cause, else the error."""
+    if isinstance(error, BatchTimeoutError):
+        return str(error)
+    try:
+        text.encode()
+    except UnicodeEncodeError as surrogate:
+        return f"the text holds half a surrogate pair at position {surrogate.start}, which is no character"
+    return str(error) if type(error) is ArithmeticError else error
+
+
+def _raised(result: PreEntities | BaseException) -> PreEntities:
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _stream(texts: Any) -> Iterator[Any]:
+    """What an iterator or a data set of PyTorch holds; of the latter, many know but their length and their items."""
+    return iter(texts) if hasattr(texts, "__iter__") else map(texts.__getitem__, range(len(texts)))
+
+
+def _device_name(device: Any) -> str:
+    if device is None:
+        return "auto"
+    if isinstance(device, int):
+        return f"cuda:{device}" if device >= 0 else "cpu"
+    return str(device)
+
+
+_CANARIES = [
+    Document("canary-1", "My name is Ann Smith and I live at 12 Baker Street, London."),
+    Document("canary-2", "Write to José Ñandú, Münchner Straße 5, 80331 München. " * 3),
+]
+
+
+def check_answers(classifier: TokenClassifier, name: str) -> None:
+    """Has the model read a short and a long text.
+
+    Args:
+        classifier: The model.
+        name: Its name.
+
+    Raises:
+        ValueError: if it cannot, or its scores are no probabilities.
+    """
+    for outcome in classifier.classify(_CANARIES):
+        if isinstance(outcome, Failure):
+            raise ValueError(f"model={name!r} cannot read a test sentence: {outcome.error}")
+        if not len(outcome) or not np.allclose(outcome.scores.sum(axis=-1), 1, atol=1e-3):
+            raise ValueError(f"model={name!r} gives a test sentence scores that are no probabilities")

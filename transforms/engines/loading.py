@@ -1,0 +1,125 @@
+"""The choice of an engine for a checkpoint and a machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import TYPE_CHECKING
+
+from transforms.checkpoints.files import Checkpoint, check_weights
+from transforms.engines.base import ConversionError, Engine
+from transforms.engines.precisions import shortfall
+from transforms.settings import ENGINES, PRECISIONS, check_choice
+
+if TYPE_CHECKING:
+    from transforms.engines.openvino_engine import OpenVinoEngine
+
+_logger = logging.getLogger(__name__)
+
+
+def load_engine(
+    checkpoint: Checkpoint,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    allow_pickle_weights: bool = False,
+) -> Engine:
+    """Loads a checkpoint into the engine that fits it and this machine.
+
+    `auto` is PyTorch on a GPU and OpenVINO on a CPU, or PyTorch there too where OpenVINO cannot convert the model.
+    A processor without instructions for the precision is no error: a warning in the log names what the engine does.
+
+    Args:
+        checkpoint: The model.
+        engine: One of `ENGINES`.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda:0``, ``mps``.
+        precision: One of `PRECISIONS`; ``auto`` is fp32. The engine's attribute has the one that it computes in.
+        threads: Threads on a CPU; None leaves the choice to the engine.
+        allow_pickle_weights: Whether pickled weights may be loaded.
+
+    Raises:
+        ValueError: if the checkpoint, engine, device and precision do not go together.
+    """
+    check_choice("engine", engine, ENGINES)
+    check_choice("precision", precision, PRECISIONS)
+    check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
+    only_onnx = not checkpoint.safetensors and not (checkpoint.pickles and allow_pickle_weights)
+    precision = "fp32" if precision == "auto" else precision
+    if precision == "int8" and engine == "auto":
+        engine = "openvino"
+    place = "cpu" if device == "auto" and (only_onnx or engine == "openvino") else _place(device)
+
+    if only_onnx and engine == "torch":
+        raise ValueError(f"engine='torch' cannot read model={checkpoint.name!r}, which has only ONNX weights")
+    if precision == "int8" and engine == "torch":
+        raise ValueError("precision='int8' is for engine='openvino'; engine='torch' has fp32, bf16 and fp16")
+    if place != "cpu" and (only_onnx or engine == "openvino"):
+        what = f"model={checkpoint.name!r} with ONNX weights alone" if only_onnx else "engine='openvino'"
+        raise ValueError(f"device={device!r} is not for {what}, which runs on device='cpu'")
+    load = _openvino if engine == "openvino" else _torch
+    if engine == "auto" and place == "cpu" and only_onnx:
+        load = _openvino
+    elif engine == "auto" and place == "cpu" and precision != "fp16":
+        load = _openvino_or_torch
+    loaded = load(checkpoint, place, precision, threads, allow_pickle_weights)
+    problem = shortfall(precision, name=loaded.name, device=loaded.device, computed=loaded.precision)
+    if problem:
+        _logger.warning("%s", problem)
+    return loaded
+
+
+def _place(device: str) -> str:
+    from transforms.engines.torch_engine import resolve_device
+
+    return "cpu" if device == "cpu" else resolve_device(device)
+
+
+def _torch(checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool) -> Engine:
+    from transforms.engines.torch_engine import TorchEngine
+
+    return TorchEngine.load(
+        checkpoint, device=place, precision=precision, threads=threads, allow_pickle_weights=allow_pickle
+    )
+
+
+def load_openvino(
+    checkpoint: Checkpoint, *, precision: str, threads: int | None = None, allow_pickle_weights: bool = False
+) -> OpenVinoEngine:
+    """Loads a checkpoint into OpenVINO: its weights for PyTorch, converted, or else its ONNX model.
+
+    Raises:
+        ConversionError: if OpenVINO cannot convert it.
+        ValueError: if it cannot be loaded.
+    """
+    from transforms.engines.conversion import converted_model
+    from transforms.engines.openvino_engine import OpenVinoEngine
+
+    if checkpoint.safetensors or (checkpoint.pickles and allow_pickle_weights):
+        path = converted_model(checkpoint, allow_pickle_weights=allow_pickle_weights)
+    else:
+        path = checkpoint.onnx or checkpoint.folder / "model.onnx"
+    try:
+        return OpenVinoEngine(path, precision=precision, threads=threads)
+    except RuntimeError as error:
+        raise ValueError(f"model={checkpoint.name!r} has a {path.name} that OpenVINO cannot read") from error
+    except ValueError as error:
+        raise ValueError(f"model={checkpoint.name!r} has a {path.name} with {error}") from error
+
+
+def _openvino(checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool) -> Engine:
+    return load_openvino(checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle)
+
+
+def _openvino_or_torch(
+    checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool
+) -> Engine:
+    if importlib.util.find_spec("openvino") is None:
+        _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
+        return _torch(checkpoint, place, precision, threads, allow_pickle)
+    try:
+        return _openvino(checkpoint, place, precision, threads, allow_pickle)
+    except ConversionError as error:
+        _logger.info("engine=auto: torch for model=%r, since %s", checkpoint.name, error)
+        return _torch(checkpoint, place, precision, threads, allow_pickle)

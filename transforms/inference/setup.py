@@ -1,0 +1,171 @@
+"""All about a model that can be known without its weights, checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.checkpoints.config import read_config
+from transforms.checkpoints.files import Checkpoint, check_weights
+from transforms.checkpoints.manifest import check_manifest
+from transforms.checkpoints.resolve import resolve
+from transforms.inference.windows import window_length
+from transforms.tokenization.registry import load_tokenization, own_tokenization, tokenizer_folder
+from transforms.tokenization.tokenizer import Tokenization
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSetup:
+    """A checkpoint with its configuration and tokenizer.
+
+    Attributes:
+        checkpoint: Where it is.
+        config: Its `PretrainedConfig`.
+        tokenization: Its tokenizer, or the one named in its place.
+        tokenizer_name: By which name a worker finds that tokenizer.
+        tokenizer_revision: And in which revision.
+        window: Tokens that the model reads at a time, special tokens counted.
+    """
+
+    checkpoint: Checkpoint
+    config: Any
+    tokenization: Tokenization
+    tokenizer_name: str
+    tokenizer_revision: str | None
+    window: int
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | Checkpoint,
+        *,
+        model_revision: str | None = None,
+        tokenizer: Any = None,
+        special_tokens: str = "text",
+        weights: bool = True,
+        allow_pickle_weights: bool = False,
+    ) -> ModelSetup:
+        """Finds a checkpoint and reads what stands beside its weights.
+
+        Args:
+            model: ``rampart``, a folder, a remote folder or a hub id; or a checkpoint that is found already.
+            model_revision: Branch, tag or commit of a hub id.
+            tokenizer: Name or folder of another tokenizer, or a tokenizer of transformers; None is the model's own.
+            special_tokens: What a special token in a text is; see `transforms.tokenization.tokenizer.Tokenization`.
+            weights: Whether the weights are downloaded too.
+            allow_pickle_weights: Whether pickled weights will do.
+
+        Raises:
+            ValueError: if there is no such model, or it is no token classifier.
+        """
+        if isinstance(model, Checkpoint):
+            checkpoint = model
+        elif not isinstance(model, (str, os.PathLike)):
+            raise ValueError(
+                f"model is a {type(model).__name__}, and a checkpoint's name or folder is needed; save_pretrained of a"
+                " model and of its tokenizer write one"
+            )
+        else:
+            checkpoint = resolve(
+                os.fspath(model), model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights
+            )
+        check_manifest(checkpoint, weights=weights)
+        read_config(checkpoint)
+        if weights or Path(checkpoint.name).is_dir():
+            check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
+        config = _load_config(checkpoint)
+        if tokenizer is None:
+            name, revision = checkpoint.name, checkpoint.tokenizer_revision or model_revision
+            tokenization = _load_tokenization("model", name, revision, checkpoint.folder, special_tokens)
+        elif isinstance(tokenizer, (str, os.PathLike)):
+            name, revision = os.fspath(tokenizer), None
+            folder = tokenizer_folder(name, None)
+            tokenization = _load_tokenization("tokenizer", name, revision, folder, special_tokens)
+        else:
+            name, revision = tokenizer.name_or_path, None
+            tokenization = own_tokenization(tokenizer, special_tokens)
+        check_vocabulary(checkpoint, config, tokenization)
+        window = window_length(config, tokenization.model_max_length)
+        return cls(checkpoint, config, tokenization, name, revision, window)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of text that fit in a window beside the special tokens."""
+        return self.window - self.tokenization.template.num_special
+
+    def stride(self, stride: int | None) -> int:
+        """Tokens that neighbouring windows share; by default a quarter of what fits in one.
+
+        Raises:
+            ValueError: if the windows could not advance with it.
+        """
+        special = self.tokenization.template.num_special
+        if self.capacity < 1:
+            raise ValueError(
+                f"model={self.checkpoint.name!r} reads {self.window} tokens at a time, which leaves no room beside"
+                f" {special} special tokens"
+            )
+        if stride is None:
+            return self.capacity // 4
+        if not 0 <= stride < self.capacity:
+            raise ValueError(
+                f"stride={stride} must be at least 0 and below {self.capacity}, which is the window of {self.window}"
+                f" tokens less {special} special tokens"
+            )
+        return stride
+
+    def check_strategy(self, strategy: AggregationStrategy) -> None:
+        """Warns if the tokenizer has to guess where words begin.
+
+        Raises:
+            ValueError: if the strategy needs words and the tokenizer is slow.
+        """
+        if not strategy.by_word:
+            return
+        if not self.tokenization.is_fast:
+            raise ValueError(
+                f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and"
+                f" {type(self.tokenization.tokenizer).__name__} is slow and cannot handle subwords;"
+                " use simple or none"
+            )
+        if not self.tokenization.knows_words:
+            warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=3)
+
+
+def _load_tokenization(
+    argument: str, name: str, revision: str | None, folder: Path, special_tokens: str
+) -> Tokenization:
+    try:
+        return load_tokenization(name, revision, folder, special_tokens)
+    except ValueError as error:
+        raise ValueError(f"{argument}={name!r} {error}") from error
+
+
+def _load_config(checkpoint: Checkpoint) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        sentence = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"model={checkpoint.name!r} has a configuration that transformers does not understand: {sentence}"
+        ) from error
+
+
+def check_vocabulary(checkpoint: Checkpoint, config: Any, tokenization: Tokenization) -> None:
+    """Looks whether the model knows all tokens that its tokenizer may give it.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    size = getattr(config, "vocab_size", None)
+    if isinstance(size, int) and tokenization.largest_id >= size:
+        raise ValueError(
+            f"model={checkpoint.name!r} knows {size} tokens, and the tokenizer's reach up to number"
+            f" {tokenization.largest_id}: they are not made for each other"
+        )

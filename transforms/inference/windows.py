@@ -1,0 +1,81 @@
+"""Windows of a model's length that cover a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Families whose positions begin behind the padding token's id, so that as many fewer are of use.
+_OFFSET_POSITIONS = frozenset(
+    "roberta xlm-roberta xlm-roberta-xl camembert longformer mpnet roberta-prelayernorm data2vec-text ibert luke mluke"
+    " xmod lilt markuplm layoutlmv3 esm".split()
+)
+
+# Families that read beyond their nominal length: positions are relative, rotary or not there at all.
+_UNBOUND_POSITIONS = frozenset(
+    "deberta deberta-v2 xlnet t5 mt5 umt5 modernbert modernbert-decoder eurobert funnel bloom mpt llama mistral qwen2"
+    " qwen3 gemma gemma2 gemma3_text phi phi3 gpt_neox nomic_bert jina_embeddings_v3".split()
+)
+
+_DEFAULT_WINDOW = 512
+
+
+def window_length(config: Any, tokenizer_length: int | None) -> int:
+    """Tokens of a window, special tokens counted: what the tokenizer names, but no more than the model has positions.
+
+    Args:
+        config: The model's `PretrainedConfig`.
+        tokenizer_length: The tokenizer's `model_max_length`; None if it names no usable one.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return tokenizer_length or _DEFAULT_WINDOW
+    if config.model_type in _OFFSET_POSITIONS:
+        padding = getattr(config, "pad_token_id", None)
+        positions -= (1 if padding is None else padding) + 1
+    if tokenizer_length is None:
+        return positions
+    return tokenizer_length if config.model_type in _UNBOUND_POSITIONS else min(tokenizer_length, positions)
+
+
+def window_bounds(num_tokens: int, capacity: int, stride: int, *, side: str = "right") -> list[tuple[int, int]]:
+    """Half-open token ranges that cover a text, each `stride` tokens over the one before.
+
+    They are those that `tokenizers` makes when it truncates with overflow: from `side` ``right`` the first window
+    is the text's beginning and the last one ends with the text, whatever that leaves of it; from ``left`` the
+    windows start at the text's end and come in that order.
+
+    Args:
+        num_tokens: Tokens of the text, without special tokens.
+        capacity: Most tokens that a window takes beside the special tokens.
+        stride: Tokens that two neighbouring windows share; less than `capacity`.
+        side: The side on which the tokenizer truncates.
+
+    Raises:
+        ValueError: if `stride` leaves no room to go on.
+
+    >>> window_bounds(10, 6, 2)
+    [(0, 6), (4, 10)]
+    >>> window_bounds(10, 6, 2, side="left")
+    [(4, 10), (0, 6)]
+    >>> window_bounds(0, 6, 2)
+    [(0, 0)]
+    """
+    if not 0 <= stride < capacity:
+        raise ValueError(f"stride={stride} must be at least 0 and below the {capacity} tokens that fit in a window")
+    if num_tokens <= capacity:
+        return [(0, num_tokens)]
+    step = capacity - stride
+    count = 1 + -(-(num_tokens - capacity) // step)
+    bounds = [(number * step, min(number * step + capacity, num_tokens)) for number in range(count)]
+    if side == "left":
+        return [(num_tokens - stop, num_tokens - start) for start, stop in bounds]
+    return bounds
+
+
+def truncated_bounds(num_tokens: int, capacity: int, *, side: str = "right") -> list[tuple[int, int]]:
+    """The one range that a truncating tokenizer keeps.
+
+    >>> truncated_bounds(10, 6), truncated_bounds(10, 6, side="left"), truncated_bounds(3, 6)
+    ([(0, 6)], [(4, 10)], [(0, 3)])
+    """
+    return window_bounds(num_tokens, capacity, 0, side=side)[:1]
