@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fastavro
 
@@ -73,14 +74,30 @@ def write_documents(path: Path, count: int) -> Path:
     return path
 
 
+@contextmanager
+def _hangup_ends_children() -> Iterator[None]:
+    """Gives SIGHUP its default action in processes that are started meanwhile: under nohup, they would ignore it."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
 class Run:
-    """A run as a process, with a folder of its own for what is temporary."""
+    """A run as a process, with a folder of its own for what is temporary.
+
+    Attributes:
+        started: The processes of all runs of the test, which end with it.
+    """
+
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(self, folder: Path, *command: str, **variables: str) -> None:
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
         self._log = folder / "log"
-        with self._log.open("wb") as output:
+        with self._log.open("wb") as output, _hangup_ends_children():
             self.process = subprocess.Popen(
                 command,
                 cwd=REPOSITORY,
@@ -89,6 +106,7 @@ class Run:
                 stderr=output,
                 start_new_session=True,
             )
+        self.started.append(self.process)
 
     def said(self) -> str:
         return self._log.read_text("utf-8", "replace")
