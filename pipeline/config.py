@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from apache_beam.options.pipeline_options import StandardOptions
 
@@ -25,7 +24,7 @@ from pipeline.sources.formats import is_coarse
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.versions import check_watchable, newest_version
 from transforms.inference.setup import ModelSetup
-from transforms.settings import check_timeout
+from transforms.settings import ArgumentError, HandlerSettings, check_at_least, check_min_score
 
 if TYPE_CHECKING:
     from transforms.beam.model_handler import TokenClassificationModelHandler
@@ -86,7 +85,7 @@ class NerConfig:
     ignore_labels: frozenset[str]
     min_score: float
     window_join: str
-    model: dict[str, Any]
+    model: HandlerSettings
     hints: dict[str, str]
 
     @classmethod
@@ -96,18 +95,20 @@ class NerConfig:
         Raises:
             ValueError: in one sentence with the flag, its value and what would be right.
         """
-        with _flags_named(options.get_all_options(current_only=True)):
+        with _arguments_as_flags():
             strategy = AggregationStrategy.parse(options.aggregation_strategy)
             _check_numbers(options)
             check_runner(options)
             output, output_format = check_output(options)
             dead_letter = check_dead_letter(options, output, output_format)
             source, input_format = check_input(options, output, output_format, dead_letter)
-            tables = check_tables(options, output, streaming=is_stream(source))
-            hints = accelerator_hint(options, streaming=is_stream(source))
+            streaming = is_stream(source)
+            tables = check_tables(options, output, streaming=streaming)
+            hints = accelerator_hint(options, streaming=streaming)
+            model = _model_settings(options, strategy, streaming=streaming)
             find_prism(options)
-            setup = _check_model(options, strategy)
-            hints |= memory_hint(options, setup.config, streaming=is_stream(source))
+            setup = _check_model(model, strategy)
+            hints |= memory_hint(options, setup.config, streaming=streaming)
         return cls(
             input=source,
             input_format=input_format,
@@ -131,7 +132,7 @@ class NerConfig:
             ignore_labels=frozenset(filter(None, (label.strip() for label in options.ignore_labels.split(",")))),
             min_score=options.min_score,
             window_join=options.window_join,
-            model=_handler_arguments(options, strategy, streaming=is_stream(source)),
+            model=model,
             hints=hints,
         )
 
@@ -178,7 +179,7 @@ class NerConfig:
         Raises:
             ValueError: if it cannot be loaded, in one sentence with the flag and its value.
         """
-        with _flags_named(self.model):
+        with _arguments_as_flags():
             self.handler().load_model()
 
     def handler(self) -> TokenClassificationModelHandler:
@@ -186,71 +187,42 @@ class NerConfig:
         # Beam's RunInference loads PyTorch, for which a mistake in the flags need not wait.
         from transforms.beam.model_handler import TokenClassificationModelHandler
 
-        return TokenClassificationModelHandler(**self.model, validate=False)
+        return TokenClassificationModelHandler.of(self.model)
 
 
 @contextmanager
-def _flags_named(flags: Collection[str]) -> Iterator[None]:
-    """Turns the argument names that open the library's messages into flags."""
+def _arguments_as_flags() -> Iterator[None]:
+    """Turns the argument that opens a message of the library into a flag."""
     try:
         yield
-    except ValueError as error:
-        sentence = str(error)
-        name = re.match(r"\w+(?==)", sentence)
-        if name and name.group() in flags:
-            sentence = f"--{sentence}"
-        raise ValueError(sentence) from error
+    except ArgumentError as error:
+        raise ValueError(f"--{error}") from error
 
 
 def _check_numbers(options: NerOptions) -> None:
-    least_values = {
-        "num_shards": 0, "window_seconds": 1, "allowed_lateness_seconds": 0, "max_batch_tokens": 1, "threads": 1,
-        "max_batch_wait_ms": 1, "max_document_chars": 1,
-    }  # fmt: skip
-    for name, least in least_values.items():
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise ValueError(f"{name}={value} must be at least {least}")
-    check_timeout(options.batch_timeout_seconds)
-    if not 0 <= options.min_score <= 1:
-        raise ValueError(f"min_score={options.min_score} must be between 0 and 1")
+    for name, least in (("num_shards", 0), ("window_seconds", 1), ("allowed_lateness_seconds", 0)):
+        check_at_least(name, getattr(options, name), least)
+    check_min_score(options.min_score)
 
 
-def _check_model(options: NerOptions, strategy: AggregationStrategy) -> ModelSetup:
-    """The model's configuration and tokenizer, after a look at them."""
-    model = options.model
-    if options.model_refresh_seconds is not None:
-        if not 0 < options.model_refresh_seconds < float("inf"):
-            raise ValueError(f"model_refresh_seconds={options.model_refresh_seconds} must be above 0")
-        check_watchable(model)
-        model = newest_version(model).name
-    setup = ModelSetup.load(
-        model,
-        model_revision=options.model_revision,
-        tokenizer=options.tokenizer,
-        special_tokens=options.special_tokens,
-        weights=False,
-        allow_pickle_weights=options.allow_pickle_weights,
-    )
+def _model_settings(options: NerOptions, strategy: AggregationStrategy, *, streaming: bool) -> HandlerSettings:
+    flags = options.get_all_options(current_only=True)
+    settings = {field.name: flags[field.name] for field in fields(HandlerSettings) if field.name in flags}
+    settings["max_batch_wait_ms"] = _max_batch_wait_ms(options) if streaming else None
+    return HandlerSettings(**settings, scores=strategy.scores, processes=processes_of_a_machine(options))
+
+
+def _check_model(settings: HandlerSettings, strategy: AggregationStrategy) -> ModelSetup:
+    """Return the model's configuration and tokenizer, after a look at them."""
+    if settings.long_text == "truncate" and settings.stride is not None:
+        raise ArgumentError(f"stride={settings.stride} is for windows; it does not go with --long_text=truncate")
+    if settings.model_refresh_seconds is not None:
+        check_watchable(settings.model)
+        settings = replace(settings, model=newest_version(settings.model).name)
+    setup = ModelSetup.load(settings, weights=False)
     setup.check_strategy(strategy)
-    setup.stride(options.stride)
-    if options.long_text == "truncate" and options.stride is not None:
-        raise ValueError(f"stride={options.stride} is for windows; it does not go with --long_text=truncate")
+    setup.stride(settings.stride)
     return setup
-
-
-def _handler_arguments(options: NerOptions, strategy: AggregationStrategy, *, streaming: bool) -> dict[str, Any]:
-    names = (
-        "model", "model_revision", "tokenizer", "stride", "long_text", "special_tokens", "engine", "device",
-        "precision", "max_batch_tokens", "max_document_chars", "batch_timeout_seconds", "threads",
-        "allow_pickle_weights", "model_refresh_seconds",
-    )  # fmt: skip
-    return {
-        **{name: getattr(options, name) for name in names},
-        "scores": strategy.scores,
-        "processes": processes_of_a_machine(options),
-        "max_batch_wait_ms": _max_batch_wait_ms(options) if streaming else None,
-    }
 
 
 def _balances(options: NerOptions, source: Source, input_format: str) -> bool:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.sinks.csv import FORMULAS
 from transforms.aggregation.strategies import AggregationStrategy
-from transforms.settings import (
-    DEFAULT_BATCH_TIMEOUT_SECONDS,
-    DEFAULT_MAX_BATCH_TOKENS,
-    DEFAULT_MAX_DOCUMENT_CHARS,
-    EMBEDDED_MODEL,
-    ENGINES,
-    LONG_TEXT,
-    PRECISIONS,
-    SPECIAL_TOKENS,
-    WINDOW_JOINS,
-)
+from transforms.settings import WINDOW_JOINS, HandlerSettings
+
+_SETTINGS = {field.name: field for field in dataclasses.fields(HandlerSettings)}
+_TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
 
 
 class NerOptions(PipelineOptions):
@@ -178,55 +174,21 @@ def _add_tables(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--model",
-        metavar="NAME",
-        default=EMBEDDED_MODEL,
-        help="A token-classification checkpoint: an id on the Hugging Face hub, a folder, a gs:// folder, or"
-        f" {EMBEDDED_MODEL}, the embedded model for personal data in English text.",
-    )
-    group.add_argument("--model_revision", metavar="REVISION", help="Branch, tag or commit of a hub id.")
-    group.add_argument(
-        "--model_refresh_seconds",
-        metavar="S",
-        type=float,
-        help="How often to look whether the model's folder holds another model, which is then taken; --model may be a"
-        " pattern of folders, of which the newest is taken (default: never).",
-    )
-    group.add_argument("--tokenizer", metavar="NAME", help="Another tokenizer than the model's: a folder or a hub id.")
-    group.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default="auto",
-        help="What runs the model; auto is torch on a GPU and openvino on a CPU.",
-    )
-    group.add_argument(
-        "--device",
-        metavar="DEVICE",
-        default="auto",
-        help="cpu, cuda:0, mps, or auto: a GPU if the worker has one.",
-    )
+    _add_setting(group, "model")
+    _add_setting(group, "model_revision")
+    _add_setting(group, "model_refresh_seconds")
+    _add_setting(group, "tokenizer")
+    _add_setting(group, "engine")
+    _add_setting(group, "device")
     group.add_argument(
         "--accelerator",
         metavar="TYPE",
         help="On Dataflow, the GPU that the model's workers have: nvidia-l4, nvidia-tesla-t4, …, or all that Dataflow"
         " wants to know, as 'type:nvidia-l4;count:1;install-nvidia-driver' (default: none).",
     )
-    group.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="Of the model's arithmetic; auto is fp32."
-    )
-    group.add_argument(
-        "--threads",
-        metavar="N",
-        type=int,
-        help="Threads a process on a CPU (default: the engine's choice, or a process's part of the machine's cores"
-        " where the runner starts several).",
-    )
-    _add_switch(
-        group,
-        "--allow_pickle_weights",
-        "Load weights that are pickled. They can run code: only for checkpoints that you trust.",
-    )
+    _add_setting(group, "precision")
+    _add_setting(group, "threads")
+    _add_setting(group, "allow_pickle_weights")
 
 
 def _add_entities(group: argparse._ArgumentGroup) -> None:
@@ -246,26 +208,9 @@ def _add_entities(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--min_score", metavar="P", type=float, default=0.0, help="Leave out entities with a lower score."
     )
-    group.add_argument(
-        "--long_text",
-        choices=LONG_TEXT,
-        default="window",
-        help="What to do with a text longer than the model's window: read all of it in overlapping windows, or"
-        " truncate it as Hugging Face does.",
-    )
-    group.add_argument(
-        "--special_tokens",
-        choices=SPECIAL_TOKENS,
-        default="text",
-        help="What a special token of the model is that somebody typed in a text, [SEP] for example: text like any"
-        " other, or special, as in Hugging Face, where it can change what all other tokens get.",
-    )
-    group.add_argument(
-        "--stride",
-        metavar="TOKENS",
-        type=int,
-        help="Tokens that two neighbouring windows share (default: a quarter of a window).",
-    )
+    _add_setting(group, "long_text")
+    _add_setting(group, "special_tokens")
+    _add_setting(group, "stride")
     group.add_argument(
         "--window_join",
         choices=WINDOW_JOINS,
@@ -276,13 +221,7 @@ def _add_entities(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_batching(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--max_batch_tokens",
-        metavar="N",
-        type=int,
-        default=DEFAULT_MAX_BATCH_TOKENS,
-        help="Most tokens that the model reads at once, padding counted.",
-    )
+    _add_setting(group, "max_batch_tokens")
     group.add_argument(
         "--max_batch_wait_ms",
         metavar="MS",
@@ -290,19 +229,23 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
         help="In streaming, how long a document may wait for others to be read with it (default: 100; on the"
         " DirectRunner none, where what has come meanwhile is a batch).",
     )
+    _add_setting(group, "max_document_chars")
+    _add_setting(group, "batch_timeout_seconds")
+
+
+def _add_setting(group: argparse._ArgumentGroup, name: str) -> None:
+    """Adds the flag of a field of the model's settings, which has its type, default, choices and help."""
+    field = _SETTINGS[name]
+    if field.type == "bool":
+        _add_switch(group, f"--{name}", field.metadata["help"])
+        return
     group.add_argument(
-        "--max_document_chars",
-        metavar="N",
-        type=int,
-        default=DEFAULT_MAX_DOCUMENT_CHARS,
-        help="Most characters of a document; a longer one is a failure. A million takes some 40 MB of memory.",
-    )
-    group.add_argument(
-        "--batch_timeout_seconds",
-        metavar="S",
-        type=float,
-        default=DEFAULT_BATCH_TIMEOUT_SECONDS,
-        help="How long the model may take for a batch; a document that takes longer alone is a failure. 0 is no limit.",
+        f"--{name}",
+        metavar=field.metadata["placeholder"],
+        choices=field.metadata["choices"] or None,
+        type=_TYPES[str(field.type).removesuffix(" | None")] if not field.metadata["choices"] else str,
+        default=field.default,
+        help=field.metadata["help"],
     )
 
 

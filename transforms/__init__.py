@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transforms.classifier.token_classifier import TokenClassifier
     from transforms.documents import Document, DocumentEntities, Entity, Failure
     from transforms.pre_entities import PreEntities
+    from transforms.settings import ModelSettings
 
 _HOMES = {
     "AggregationStrategy": "aggregation.strategies",
@@ -25,6 +26,7 @@ _HOMES = {
     "Entity": "documents",
     "Failure": "documents",
     "GroupEntities": "beam.ner",
+    "ModelSettings": "settings",
     "PreEntities": "pre_entities",
     "TokenClassificationArgumentHandler": "classifier.arguments",
     "TokenClassificationModelHandler": "beam.model_handler",
@@ -39,6 +41,7 @@ __all__ = [
     "Entity",
     "Failure",
     "GroupEntities",
+    "ModelSettings",
     "PreEntities",
     "TokenClassificationArgumentHandler",
     "TokenClassificationModelHandler",

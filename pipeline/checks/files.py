@@ -17,14 +17,14 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     """The files that a pattern names, which must be some."""
     if _is_local(pattern) and Path(pattern).is_dir():
         inside = f"{pattern.rstrip('/')}/*"
-        raise ValueError(f"{name}={pattern!r} is a folder; name the files in it, for example {inside!r}")
+        raise ValueError(f"--{name}={pattern!r} is a folder; name the files in it, for example {inside!r}")
     try:
         files = match_files(pattern)
     except Exception as error:
         problem = f"{type(error).__name__}: {_first_line(error)}"
-        raise ValueError(f"{name}={pattern!r} cannot be listed: {problem}") from error
+        raise ValueError(f"--{name}={pattern!r} cannot be listed: {problem}") from error
     if not files:
-        raise ValueError(f"{name}={pattern!r} matches no file")
+        raise ValueError(f"--{name}={pattern!r} matches no file")
     return files
 
 
@@ -49,7 +49,7 @@ def check_apart(name: str, pattern: str, files: list[FileMetadata], *outputs: tu
     for file in files:
         for prefix, suffix in outputs:
             if _folder(file.path) == _folder(prefix) and is_shard(file.path, prefix, suffix):
-                raise ValueError(f"{name}={pattern!r} matches {file.path}, which is a file of this run's output")
+                raise ValueError(f"--{name}={pattern!r} matches {file.path}, which is a file of this run's output")
 
 
 def check_writable(name: str, prefix: str) -> None:
@@ -57,12 +57,12 @@ def check_writable(name: str, prefix: str) -> None:
     try:
         FileSystems.get_filesystem(prefix)
     except ValueError:
-        raise ValueError(f"{name}={prefix!r} is on no file system that Beam knows") from None
+        raise ValueError(f"--{name}={prefix!r} is on no file system that Beam knows") from None
     if not _is_local(prefix):
         return
     if prefix.endswith("/") or Path(prefix).is_dir():
         raise ValueError(
-            f"{name}={prefix!r} is a folder; name a prefix in it, for example '{prefix.rstrip('/')}/entities'"
+            f"--{name}={prefix!r} is a folder; name a prefix in it, for example '{prefix.rstrip('/')}/entities'"
         )
     folder = Path(prefix).absolute().parent
     try:
@@ -70,7 +70,7 @@ def check_writable(name: str, prefix: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"{name}={prefix!r} cannot be written: {error.strerror}: {folder}") from error
+        raise ValueError(f"--{name}={prefix!r} cannot be written: {error.strerror}: {folder}") from error
 
 
 def default_failures(output: str, output_format: str) -> str:

@@ -44,7 +44,7 @@ def check_input(options: NerOptions, output: Place, output_format: str, dead_let
         _check_no_format(options, "input")
         if is_written(place, output, dead_letter):
             raise ValueError(
-                f"input={options.input!r} is where this run writes; name another --output or --dead_letter"
+                f"--input={options.input!r} is where this run writes; name another --output or --dead_letter"
             )
         check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
         check_input_table(place, options.text_field, options.id_field, method=options.read_method)
@@ -62,13 +62,13 @@ def _check_query(options: NerOptions) -> str:
 
 def _check_no_format(options: NerOptions, name: str) -> None:
     if options.input_format != "auto":
-        raise ValueError(f"input_format={options.input_format!r} is for files and messages, and --{name} has columns")
+        raise ValueError(f"--input_format={options.input_format!r} is for files and messages, and --{name} has columns")
 
 
 def _check_no_attributes(options: NerOptions, problem: str) -> None:
     for name in ("id_attribute", "timestamp_attribute"):
         if value := getattr(options, name):
-            raise ValueError(f"{name}={value!r} {problem}")
+            raise ValueError(f"--{name}={value!r} {problem}")
 
 
 def _check_replay(options: NerOptions, output: Place, output_format: str, dead_letter: Place) -> tuple[Source, str]:
@@ -76,7 +76,7 @@ def _check_replay(options: NerOptions, output: Place, output_format: str, dead_l
     _check_no_attributes(options, "does not go with --replay: a record that failed keeps its id")
     place = place_of(options.replay)
     if is_written(place, output, dead_letter):
-        raise ValueError(f"replay={options.replay!r} is where this run writes; name another --dead_letter")
+        raise ValueError(f"--replay={options.replay!r} is where this run writes; name another --dead_letter")
     if isinstance(place, Table):
         check_replay_table(place)
     elif isinstance(place, Files):
@@ -86,7 +86,7 @@ def _check_replay(options: NerOptions, output: Place, output_format: str, dead_l
         check_subscription("replay", place, output, dead_letter)
     else:
         raise ValueError(
-            f"replay={options.replay!r} is a topic, which holds no messages; make a subscription of it and name that:"
+            f"--replay={options.replay!r} is a topic, which holds no messages; make a subscription of it and name that:"
             f" --replay=projects/{place.project}/subscriptions/…"
         )
     return Replay(place), options.input_format
@@ -117,11 +117,11 @@ def _check_messages(options: NerOptions, place: Subscription | Topic, *written: 
         check_subscription("input", place, *written)
     elif options.view_as(StandardOptions).runner not in ("DataflowRunner", *STREAMING_RUNNERS):
         raise ValueError(
-            f"input={options.input!r} is a topic, which only Dataflow and the DirectRunner read; make a subscription"
+            f"--input={options.input!r} is a topic, which only Dataflow and the DirectRunner read; make a subscription"
             f" of it and name that: --input=projects/{place.project}/subscriptions/…"
         )
     elif is_written(place, *written):
-        raise ValueError(f"input={options.input!r} is where this run writes")
+        raise ValueError(f"--input={options.input!r} is where this run writes")
     else:
         check_topic("input", place)
     return "text" if options.input_format == "auto" else options.input_format
@@ -135,7 +135,7 @@ def check_output(options: NerOptions) -> tuple[Place, str]:
     _check_takes_results("output", place)
     if options.ordering_key_attribute and not isinstance(place, Topic):
         raise ValueError(
-            f"ordering_key_attribute={options.ordering_key_attribute!r} is for a topic, and"
+            f"--ordering_key_attribute={options.ordering_key_attribute!r} is for a topic, and"
             f" --output={options.output!r} is none"
         )
     if isinstance(place, Topic | Table):
@@ -158,14 +158,14 @@ def check_dead_letter(options: NerOptions, output: Place, output_format: str) ->
     place = place_of(options.dead_letter) if options.dead_letter else _default_dead_letter(output, output_format)
     _check_takes_results("dead_letter", place)
     if is_written(place, output):
-        raise ValueError(f"dead_letter={str(place)!r} must not be the same as --output={options.output!r}")
+        raise ValueError(f"--dead_letter={str(place)!r} must not be the same as --output={options.output!r}")
     if isinstance(place, Topic):
         check_topic("dead_letter", place)
     if isinstance(place, Files):
         check_writable("dead_letter", str(place))
         files = output_files(str(place), "jsonl", "--dead_letter")
         if isinstance(output, Files) and files == output_files(str(output), output_format):
-            raise ValueError(f"dead_letter={str(place)!r} must not be the same as --output={options.output!r}")
+            raise ValueError(f"--dead_letter={str(place)!r} must not be the same as --output={options.output!r}")
     return place
 
 
@@ -179,4 +179,4 @@ def _default_dead_letter(output: Place, output_format: str) -> Place:
 
 def _check_takes_results(name: str, place: Place) -> None:
     if isinstance(place, Subscription):
-        raise ValueError(f"{name}={str(place)!r} is a subscription, which nothing can be written to; name a topic")
+        raise ValueError(f"--{name}={str(place)!r} is a subscription, which nothing can be written to; name a topic")

@@ -105,7 +105,7 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
         found.append(f"{sample.failures:,} records cannot be read; they would go to the dead letter")
 
     measured = measure(config, sample.documents, seconds=arguments.sample_seconds)
-    asked = config.model["precision"]
+    asked = config.model.precision
     problem = shortfall(asked, name=measured.engine, device="cpu", computed=measured.precision)
     if problem and asked != "auto":
         found.append(f"--{problem}; worker types with {asked} may be faster than this plan")

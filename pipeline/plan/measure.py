@@ -153,10 +153,10 @@ def measure(config: NerConfig, sample: Sequence[Document], *, seconds: float, pr
     Raises:
         ValueError: if the device is none of this machine's cores, or a process ends.
     """
-    device = config.model["device"]
+    device = config.model.device
     if device not in ("auto", "cpu"):
         raise ValueError(f"--device={device!r} is no processor; give the measured rate of such a worker with --rates")
-    config = replace(config, model={**config.model, "device": "cpu", "threads": 1})
+    config = replace(config, model=replace(config.model, device="cpu", threads=1))
     processes = min(processes or usable_cores(), len(sample))
     parts = [list(sample[number::processes]) for number in range(processes)]
     context = multiprocessing.get_context("spawn")  # a fork would count this process's memory in
@@ -193,7 +193,7 @@ def _measured(config: NerConfig, sample: Sequence[Document], timed: Sequence[_Ti
         tokens=sum(one.tokens for one in timed) / read,
         bytes_in=sum(map(_bytes, sample)) / len(sample),
         bytes_out=sum(one.bytes_out for one in timed) / read,
-        model=config.model["model"],
+        model=config.model.model,
         engine=engine,
         precision=precision,
     )
@@ -251,7 +251,7 @@ def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> 
 
     tokens = size = failures = 0
     classify = functools.partial(classifier.classify, scores=config.aggregation_strategy.scores)
-    for outcome in itertools.chain.from_iterable(map(classify, _batches(documents))):
+    for outcome in itertools.chain.from_iterable(map(classify, _batches(documents, config.model.max_batch_chars))):
         if isinstance(outcome, Failure):
             failures += 1
             continue
@@ -267,15 +267,14 @@ def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> 
     return tokens, size, failures
 
 
-def _batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
+def _batches(documents: Sequence[Document], limit: int) -> Iterator[list[Document]]:
     """Batches of the size that the model handler asks Beam for."""
     from transforms.beam.model_handler import batch_size
-    from transforms.settings import DEFAULT_MAX_BATCH_CHARS
 
     batch: list[Document] = []
     size = 0
     for document in documents:
-        if batch and size + batch_size(document) > DEFAULT_MAX_BATCH_CHARS:
+        if batch and size + batch_size(document) > limit:
             yield batch
             batch, size = [], 0
         batch.append(document)

@@ -143,7 +143,7 @@ def check_text_field(path: str, input_format: str, text_field: str) -> None:
     if not columns or count == 1:
         return
     named = f"{count} of the {len(columns)} columns are named {text_field!r}"
-    sentence = f"text_field={text_field!r} does not fit {path}: {named}"
+    sentence = f"--text_field={text_field!r} does not fit {path}: {named}"
     if count:
         raise ValueError(f"{sentence}; --text_field names the one with the text, not several")
     # The header of a CSV file that has none is text, which is not for a terminal or a log.

@@ -33,14 +33,14 @@ def test_processes_of_a_machine(flags: list[str], processes: int, tmp_path: Path
     (tmp_path / "in.txt").write_text("Ann\n")
     options = parse([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", "--threads=5", *flags])
     model = NerConfig.from_options(options.view_as(NerOptions)).model
-    assert (model["processes"], model["threads"]) == (processes, 5)
+    assert (model.processes, model.threads) == (processes, 5)
 
 
 @pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
 def test_scores_are_kept_as_far_as_they_are_needed(strategy: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("Ann\n")
     options = parse([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", f"--aggregation_strategy={strategy}"])
-    assert NerConfig.from_options(options.view_as(NerOptions)).model["scores"] == (
+    assert NerConfig.from_options(options.view_as(NerOptions)).model.scores == (
         "all" if strategy == "average" else "best"
     )
 

@@ -19,6 +19,7 @@ from transforms.checkpoints.files import Checkpoint, content_hash
 from transforms.checkpoints.resolve import resolve
 from transforms.inference.setup import ModelSetup
 from transforms.inference.windows import window_length
+from transforms.settings import ModelSettings
 
 
 def test_embedded() -> None:
@@ -246,6 +247,6 @@ def test_window_length(config: dict[str, object], tokenizer_length: int | None, 
 def test_setup_without_weights_reads_no_weights(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     folder = _copy(checkpoint, tmp_path)
     (folder / "model.safetensors").write_bytes(b"broken")
-    assert ModelSetup.load(folder, weights=False).window == 64
+    assert ModelSetup.load(ModelSettings(model=str(folder)), weights=False).window == 64
     with pytest.raises(ValueError, match="cannot be loaded"):
         TokenClassifier(folder, engine="torch")

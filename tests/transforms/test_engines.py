@@ -15,6 +15,7 @@ from transforms.checkpoints.resolve import resolve
 from transforms.engines.base import Engine
 from transforms.engines.loading import load_engine
 from transforms.engines.weights import round_groups, unpack_weights
+from transforms.settings import ModelSettings
 
 
 @pytest.fixture
@@ -39,7 +40,10 @@ def test_openvino_gives_the_logits_of_torch(
     checkpoint: Callable[[str], Path], name: str, batch: tuple[np.ndarray, ...]
 ) -> None:
     found = resolve(str(checkpoint(name)))
-    torch, openvino = load_engine(found, engine="torch"), load_engine(found, engine="auto")
+    torch, openvino = (
+        load_engine(found, ModelSettings(engine="torch")),
+        load_engine(found, ModelSettings(engine="auto")),
+    )
     assert (torch.name, openvino.name, openvino.device, openvino.precision) == ("torch", "openvino", "cpu", "fp32")
     assert _difference(torch, openvino, batch) < 1e-4
 
@@ -49,7 +53,7 @@ def test_onnx_gives_the_logits_of_the_same_weights_in_torch(
 ) -> None:
     onnx, torch = (
         load_engine(resolve("rampart")),
-        load_engine(resolve(str(checkpoint("rampart_torch"))), engine="torch"),
+        load_engine(resolve(str(checkpoint("rampart_torch"))), ModelSettings(engine="torch")),
     )
     assert onnx.name == "openvino"
     assert _difference(onnx, torch, batch) < 1e-3
@@ -85,12 +89,12 @@ def test_weights_are_rounded_in_groups() -> None:
 
 def test_int8_is_for_openvino(checkpoint: Callable[[str], Path]) -> None:
     with pytest.raises(ValueError, match="precision='int8' is for engine='openvino'"):
-        load_engine(resolve(str(checkpoint("bert_cased"))), engine="torch", precision="int8")
+        load_engine(resolve(str(checkpoint("bert_cased"))), ModelSettings(engine="torch", precision="int8"))
 
 
 def test_token_types_may_be_missing(checkpoint: Callable[[str], Path], batch: tuple[np.ndarray, ...]) -> None:
     for engine in ("torch", "openvino"):
-        loaded = load_engine(resolve(str(checkpoint("bert_cased"))), engine=engine)
+        loaded = load_engine(resolve(str(checkpoint("bert_cased"))), ModelSettings(engine=engine))
         np.testing.assert_array_equal(loaded.logits(*batch), loaded.logits(batch[0], batch[1], None))
 
 
@@ -101,11 +105,11 @@ def test_a_converted_model_is_kept(
 
     monkeypatch.setenv("BEAM_NER_CACHE", str(tmp_path))
     found = resolve(str(checkpoint("bert_cased")))
-    load_engine(found, engine="openvino")
+    load_engine(found, ModelSettings(engine="openvino"))
     (kept,) = tmp_path.glob("openvino/*/model.xml")
     assert kept.parent.name.startswith(content_hash(found.folder))
     monkeypatch.setattr(conversion, "_convert", lambda *_, **__: pytest.fail("converted twice"))
-    load_engine(found, engine="openvino")
+    load_engine(found, ModelSettings(engine="openvino"))
 
 
 def test_auto_falls_back_on_torch_and_says_why(
@@ -118,7 +122,7 @@ def test_auto_falls_back_on_torch_and_says_why(
     assert "since " in caplog.text
     assert not list(tmp_path.glob("openvino/*/model.xml"))
     with pytest.raises(ValueError, match="OpenVINO"):
-        load_engine(resolve(str(checkpoint("canine"))), engine="openvino")
+        load_engine(resolve(str(checkpoint("canine"))), ModelSettings(engine="openvino"))
 
 
 def test_auto_does_without_openvino(checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +137,7 @@ def test_auto_does_without_openvino(checkpoint: Callable[[str], Path], monkeypat
 ])  # fmt: skip
 def test_what_does_not_go_together(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        load_engine(resolve("rampart"), **arguments)
+        load_engine(resolve("rampart"), ModelSettings(**arguments))
 
 
 def test_a_broken_onnx_file(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from transforms.engines.loading import load_engine
 from transforms.engines.timeouts import Watch
 from transforms.inference.isolation import isolated
 from transforms.metrics import Counts
-from transforms.settings import check_timeout
+from transforms.settings import ModelSettings
 
 TestStream.__test__ = False  # type: ignore[attr-defined]
 
@@ -266,7 +266,7 @@ def test_the_limits_of_a_handler_must_make_sense(checkpoint: Callable[[str], Pat
     ):
         with pytest.raises(ValueError, match=sentence):
             TokenClassificationModelHandler(str(checkpoint("bert_cased")), **arguments)  # type: ignore[arg-type]
-    check_timeout(0)
+    ModelSettings(batch_timeout_seconds=0)
 
 
 # The parts

@@ -17,6 +17,7 @@ from texts import ODD_TEXTS
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from transforms.inference.setup import ModelSetup
+from transforms.settings import ModelSettings
 from transforms.tokenization.encoding import encode_texts
 from transforms.tokenization.splitting import Cutter
 
@@ -239,7 +240,7 @@ def test_looking_for_a_cut_has_an_end() -> None:
 
 def test_long_and_short_texts_side_by_side() -> None:
     """With the embedded model, in pieces of the usual size; special tokens typed at the ends are text all the same."""
-    tokenization = ModelSetup.load("rampart", special_tokens="text", weights=False).tokenization
+    tokenization = ModelSetup.load(ModelSettings(), weights=False).tokenization
     long = "[SEP] " + " ".join(CORPUS) * 200 + " [SEP]"
     texts = ["Ann", "", long, "Max"]
     found = tokenization.encode(texts)

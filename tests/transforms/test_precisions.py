@@ -24,6 +24,7 @@ from transforms.engines.base import Engine
 from transforms.engines.loading import load_engine
 from transforms.engines.precisions import openvino_precision, shortfall, torch_emulates
 from transforms.pre_entities import PreEntities
+from transforms.settings import ModelSettings
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -65,7 +66,7 @@ def _difference(first: Engine, second: Engine, batch: Batch) -> float:
 
 def test_fp32_is_everywhere(checkpoint: Callable[[str], Path], batch: Batch, said: Callable[[], list[str]]) -> None:
     found = resolve(str(checkpoint("bert_cased")))
-    auto, fp32 = load_engine(found), load_engine(found, precision="fp32")
+    auto, fp32 = load_engine(found), load_engine(found, ModelSettings(precision="fp32"))
     assert (auto.precision, fp32.precision, said()) == ("fp32", "fp32", [])
     assert _difference(auto, fp32, batch) == 0
 
@@ -75,9 +76,9 @@ def test_openvino_computes_in_a_precision_or_says_that_it_does_not(
     checkpoint: Callable[[str], Path], batch: Batch, said: Callable[[], list[str]], precision: str
 ) -> None:
     found = resolve(str(checkpoint("bert_cased")))
-    exact = load_engine(found, engine="openvino")
+    exact = load_engine(found, ModelSettings(engine="openvino"))
     assert said() == []
-    given = load_engine(found, engine="openvino", precision=precision)
+    given = load_engine(found, ModelSettings(engine="openvino", precision=precision))
     if openvino_has(precision):
         assert (given.precision, said()) == (precision, [])
         assert 0 < _difference(exact, given, batch) < 0.1 * np.abs(exact.logits(*batch)).max()
@@ -93,7 +94,9 @@ def test_torch_rounds_in_every_case_and_says_that_it_emulates(
     checkpoint: Callable[[str], Path], batch: Batch, said: Callable[[], list[str]], precision: str
 ) -> None:
     found = resolve(str(checkpoint("bert_cased")))
-    exact, given = (load_engine(found, engine="torch", device="cpu", precision=one) for one in ("fp32", precision))
+    exact, given = (
+        load_engine(found, ModelSettings(engine="torch", device="cpu", precision=one)) for one in ("fp32", precision)
+    )
     assert given.precision == precision
     assert 0 < _difference(exact, given, batch) < 0.1 * np.abs(exact.logits(*batch)).max()
     sentence = f"precision={precision}: this processor has no {precision}; torch emulates it, which is slower than fp32"
@@ -161,7 +164,9 @@ def test_real_labels_stay(checkpoint: Callable[[str], Path], model: str, precisi
 
 def test_real_labels_stay_in_bf16_in_torch(checkpoint: Callable[[str], Path], batch: Batch) -> None:
     found = resolve(str(checkpoint("rampart_torch")))
-    exact, given = (load_engine(found, engine="torch", device="cpu", precision=one) for one in ("fp32", "bf16"))
+    exact, given = (
+        load_engine(found, ModelSettings(engine="torch", device="cpu", precision=one)) for one in ("fp32", "bf16")
+    )
     assert 0 < _difference(exact, given, batch) < 1.0
     assert (exact.logits(*batch).argmax(-1) == given.logits(*batch).argmax(-1)).mean() > 0.95
 

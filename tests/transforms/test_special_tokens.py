@@ -18,6 +18,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from transforms import TokenClassifier
 from transforms.inference.setup import ModelSetup
+from transforms.settings import ModelSettings
 from transforms.tokenization.encoding import Encoded
 from transforms.tokenization.registry import own_tokenization
 from transforms.tokenization.special_tokens import special_ids
@@ -35,7 +36,9 @@ def tokenization(checkpoint: Callable[[str], Path]) -> Callable[..., Tokenizatio
     def load(name: str, special_tokens: str = "text") -> Tokenization:
         if name in SLOW and special_tokens == "special":  # loading CANINE twice would take seconds
             return own_tokenization(load(name).tokenizer, special_tokens)
-        return ModelSetup.load(checkpoint(name), special_tokens=special_tokens, weights=False).tokenization
+        return ModelSetup.load(
+            ModelSettings(model=checkpoint(name), special_tokens=special_tokens), weights=False
+        ).tokenization
 
     return load
 

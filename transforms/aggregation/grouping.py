@@ -10,6 +10,7 @@ from transforms.aggregation.segments import row_of_maximum, segment_means, stops
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities, best_of
+from transforms.settings import ArgumentError
 
 _WORDS_AT_ONCE = 1 << 16  # whose scores are averaged together: of a large document's, there are no copies
 
@@ -50,7 +51,7 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
     first = (~pre_entities.is_subword | opens_window).nonzero()[0]
     stop = stops_of(first, len(pre_entities))
     if strategy.scores == "all" and pre_entities.label is not None:
-        raise ValueError(
+        raise ArgumentError(
             f"aggregation_strategy={strategy.value!r} needs the scores of all labels, and scores='best' keeps one"
         )
     token_label, token_score = pre_entities.best()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from transforms.settings import ArgumentError, Scores
+
 
 class AggregationStrategy(str, Enum):
     """How tokens become entities.
@@ -31,7 +33,7 @@ class AggregationStrategy(str, Enum):
             return cls(name.lower())
         except (ValueError, AttributeError):
             names = ", ".join(strategy.value for strategy in cls)
-            raise ValueError(f"aggregation_strategy={name!r} is unknown; it is one of {names}") from None
+            raise ArgumentError(f"aggregation_strategy={name!r} is unknown; it is one of {names}") from None
 
     @property
     def by_word(self) -> bool:
@@ -39,6 +41,6 @@ class AggregationStrategy(str, Enum):
         return self in (AggregationStrategy.FIRST, AggregationStrategy.AVERAGE, AggregationStrategy.MAX)
 
     @property
-    def scores(self) -> str:
-        """Which scores of a token it looks at, one of `transforms.settings.SCORES`."""
+    def scores(self) -> Scores:
+        """Which scores of a token it looks at, see `transforms.settings.Scores`."""
         return "all" if self is AggregationStrategy.AVERAGE else "best"

@@ -19,7 +19,7 @@ from transforms.documents import Document, DocumentEntities, Entity, Failure
 from transforms.labels import LabelScheme, ignored_labels
 from transforms.metrics import NAMESPACE
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, check_choice
+from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, ArgumentError, check_choice, check_min_score
 from transforms.tokenization.registry import recall
 
 _FAILURES = "failures"
@@ -128,8 +128,7 @@ class GroupEntities(beam.PTransform):
         """
         super().__init__()
         check_choice("window_join", window_join, WINDOW_JOINS)
-        if not 0 <= min_score <= 1:
-            raise ValueError(f"min_score={min_score} must be between 0 and 1")
+        check_min_score(min_score)
         self._strategy = AggregationStrategy.parse(aggregation_strategy)
         self._ignore_labels = ignored_labels(ignore_labels)
         self._min_score = min_score
@@ -173,7 +172,7 @@ def group_document(
     """
     model, document = pre_entities.model, pre_entities.document
     if strategy.by_word and pre_entities.start is None and len(pre_entities):
-        raise ValueError(
+        raise ArgumentError(
             f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and that of model={model.name!r}"
             " is slow; use simple or none"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms.checkpoints.files import Checkpoint
+from transforms.settings import ArgumentError
 
 _LARGEST = 1 << 24  # bytes
 
@@ -47,7 +48,7 @@ def check_named_files(model: str, folder: Path) -> None:
         ValueError: if not.
     """
     if (folder / "adapter_config.json").exists():
-        raise ValueError(f"model={model!r} is an adapter of another model; merge it into that one")
+        raise ArgumentError(f"model={model!r} is an adapter of another model; merge it into that one")
     for path in [folder / "config.json", folder / "tokenizer_config.json", *sorted(folder.glob("*.index.json"))]:
         try:
             named = _named_files(read_object(path))
@@ -56,9 +57,11 @@ def check_named_files(model: str, folder: Path) -> None:
         except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
             if path.name == "config.json":
                 continue  # of which more is said where it is read
-            raise ValueError(f"model={model!r} has a {path.name} that cannot be read: {type(error).__name__}") from None
+            raise ArgumentError(
+                f"model={model!r} has a {path.name} that cannot be read: {type(error).__name__}"
+            ) from None
         if not all(isinstance(name, str) and _PLAIN_NAME.fullmatch(name) for name in named):
-            raise ValueError(f"model={model!r} has a {path.name} that names files out of the folder")
+            raise ArgumentError(f"model={model!r} has a {path.name} that names files out of the folder")
 
 
 def _named_files(content: dict[str, Any]) -> list[Any]:
@@ -81,21 +84,21 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     try:
         config = read_object(path)
     except FileNotFoundError:
-        raise ValueError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
+        raise ArgumentError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
     except NoObjectError:
-        raise ValueError(f"model={name!r} has a config.json that holds no JSON object") from None
+        raise ArgumentError(f"model={name!r} has a config.json that holds no JSON object") from None
     except (ValueError, RecursionError, OSError) as error:
-        raise ValueError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
+        raise ArgumentError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
-        raise ValueError(f"model={name!r} has a config.json whose architectures are no list of names")
+        raise ArgumentError(f"model={name!r} has a config.json whose architectures are no list of names")
     if architectures and not any("ForTokenClassification" in architecture for architecture in architectures):
-        raise ValueError(
+        raise ArgumentError(
             f"model={name!r} is a {architectures[0]}, which has no token-classification labels;"
             " a model fine-tuned for token classification (…ForTokenClassification) is needed"
         )
     if not architectures and not config.get("id2label"):
-        raise ValueError(f"model={name!r} names no token-classification labels (id2label) in its config.json")
+        raise ArgumentError(f"model={name!r} names no token-classification labels (id2label) in its config.json")
     _check_labels(name, config.get("id2label"))
     return config
 
@@ -104,8 +107,8 @@ def _check_labels(name: str, id2label: Any) -> None:
     if id2label is None:
         return
     if not isinstance(id2label, dict) or not all(isinstance(label, str) for label in id2label.values()):
-        raise ValueError(f"model={name!r} has an id2label in its config.json that does not give each class a name")
+        raise ArgumentError(f"model={name!r} has an id2label in its config.json that does not give each class a name")
     if sorted(id2label) != sorted(map(str, range(len(id2label)))):
-        raise ValueError(
+        raise ArgumentError(
             f"model={name!r} has an id2label in its config.json that does not count its {len(id2label)} classes from 0"
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transforms.settings import ArgumentError
+
 TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
 
 MANIFEST = "SHA256SUMS"
@@ -65,11 +67,11 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
     if checkpoint.safetensors or checkpoint.onnx or (checkpoint.pickles and allow_pickle_weights):
         return
     if checkpoint.pickles:
-        raise ValueError(
+        raise ArgumentError(
             f"model={checkpoint.name!r} has only pickled weights ({checkpoint.pickles[0].name}), which can run code"
             " when they are loaded; convert them to safetensors, or allow them with allow_pickle_weights"
         )
-    raise ValueError(f"model={checkpoint.name!r} has neither safetensors nor ONNX weights")
+    raise ArgumentError(f"model={checkpoint.name!r} has neither safetensors nor ONNX weights")
 
 
 def content_hash(folder: Path) -> str:

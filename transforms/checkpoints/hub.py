@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from transforms.checkpoints.files import MANIFEST, TOKENIZER_FILES, Checkpoint
+from transforms.settings import ArgumentError
 
 _HUB_TIMEOUT = 5.0  # seconds
 
@@ -22,11 +23,11 @@ def find_on_hub(model: str, revision: str | None, *, weights: bool, allow_pickle
         # By its name, so that under this name it is in the cache where the hub is not asked any more.
         folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError:
-        raise ValueError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
+        raise ArgumentError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
     except errors.RevisionNotFoundError:
-        raise ValueError(f"model_revision={revision!r} does not exist for model={model!r} on the hub") from None
+        raise ArgumentError(f"model_revision={revision!r} does not exist for model={model!r} on the hub") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise ValueError(
+        raise ArgumentError(
             f"model={model!r} is neither a folder here nor a model on the Hugging Face hub"
             " (a private one needs HF_TOKEN)"
         ) from None
@@ -43,7 +44,7 @@ def _from_hub_cache(model: str, revision: str | None, error: Exception, *, weigh
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))
     except Exception:
-        raise ValueError(
+        raise ArgumentError(
             f"model={model!r} is not a folder here, and neither in the local cache nor to be had from the"
             f" Hugging Face hub ({type(error).__name__})"
         ) from None

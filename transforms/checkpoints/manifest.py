@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from transforms.checkpoints.files import MANIFEST, Checkpoint, file_hash, is_checkpoint_file
+from transforms.settings import ArgumentError
 
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
 
@@ -29,19 +30,19 @@ def check_manifest(checkpoint: Checkpoint, *, weights: bool) -> None:
         if not is_checkpoint_file(name, weights=weights):
             continue
         if file.is_file() and file_hash(file) != expected:
-            raise ValueError(f"{problem} with another checksum for {name} than that of the file here")
+            raise ArgumentError(f"{problem} with another checksum for {name} than that of the file here")
         if not file.is_file() and is_checkpoint_file(name, weights=False):  # weights are needed in one format only
-            raise ValueError(f"{problem} that names {name}, which is not here")
+            raise ArgumentError(f"{problem} that names {name}, which is not here")
     unknown = [file.name for file in checkpoint.weights if file.relative_to(checkpoint.folder).as_posix() not in sums]
     if weights and unknown:
-        raise ValueError(f"{problem} that does not name {unknown[0]}")
+        raise ArgumentError(f"{problem} that does not name {unknown[0]}")
 
 
 def _read_manifest(path: Path, problem: str) -> dict[str, str]:
     try:
         lines = [_MANIFEST_LINE.fullmatch(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise ValueError(f"{problem} that cannot be read: {type(error).__name__}") from None
+        raise ArgumentError(f"{problem} that cannot be read: {type(error).__name__}") from None
     if not all(lines):
-        raise ValueError(f"{problem} with a line that is no checksum and name, as sha256sum writes them")
+        raise ArgumentError(f"{problem} with a line that is no checksum and name, as sha256sum writes them")
     return {line[2]: line[1] for line in lines if line}

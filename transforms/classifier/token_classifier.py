@@ -23,17 +23,10 @@ from transforms.inference.scorer import Scorer, TokenizedText
 from transforms.inference.setup import ModelSetup
 from transforms.labels import ignored_labels
 from transforms.pre_entities import PreEntities
-from transforms.settings import (
-    DEFAULT_MAX_BATCH_TOKENS,
-    EMBEDDED_MODEL,
-    LONG_TEXT,
-    SPECIAL_TOKENS,
-    WINDOW_JOINS,
-    check_choice,
-    check_timeout,
-)
+from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, ArgumentError, ModelSettings, check_choice, takes_settings
 from transforms.tokenization.encoding import Encoded
 
+_IN_PROCESS: dict[str, Any] = {"special_tokens": "special", "batch_timeout_seconds": 0}  # as Hugging Face
 _STREAM_CHUNK = 1024  # texts taken at a time from an iterator
 
 
@@ -52,97 +45,67 @@ class TokenClassifier(PipelineSteps):
         window: Tokens of a window, special tokens counted.
     """
 
+    @takes_settings(ModelSettings, **_IN_PROCESS)
     def __init__(
         self,
         model: str | os.PathLike[str] | Checkpoint = EMBEDDED_MODEL,
         *,
-        model_revision: str | None = None,
         tokenizer: Any = None,
         aggregation_strategy: str | AggregationStrategy | None = "none",
         ignore_labels: Collection[str] | None = ("O",),
-        stride: int | None = None,
-        long_text: str = "window",
         window_join: str = "entities",
-        special_tokens: str = "special",
-        engine: str = "auto",
         device: Any = "auto",
-        precision: str = "auto",
-        max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS,
-        batch_timeout_seconds: float = 0,
-        threads: int | None = None,
-        allow_pickle_weights: bool = False,
         grouped_entities: bool | None = None,
         ignore_subwords: bool | None = None,
+        **settings: Any,
     ) -> None:
         """Loads the model and its tokenizer.
 
         Args:
             model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id; or a checkpoint.
-            model_revision: Branch, tag or commit of a hub id.
             tokenizer: Name or folder of another tokenizer than the model's, or a tokenizer of transformers.
             aggregation_strategy: ``none`` (or None), ``simple``, ``first``, ``average`` or ``max``.
             ignore_labels: Labels (``none``) or entity groups that are left out; None means ``("O",)``, and a single
                 one may stand for itself.
-            stride: Tokens that two windows of a long text share; None is a quarter of a window.
-            long_text: ``window`` reads all of a long text; ``truncate`` does what Hugging Face does: it stops at the
-                model's length, unless there is a `stride`.
             window_join: How overlapping windows are joined; see `transforms.aggregation.entities.find_entities`.
-            special_tokens: What a special token (``[SEP]``, ``</s>``) is that somebody typed in a text: ``special``, as
-                in Hugging Face, where it can change what all other tokens get; or ``text``, as is the default of the
-                Beam transforms.
-            engine: ``auto``, ``torch`` or ``openvino``.
             device: ``auto`` (or None), ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
-            precision: ``auto`` (fp32), ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO only).
-            max_batch_tokens: Bound on the tokens of a batch, padding counted.
-            batch_timeout_seconds: How long a batch may take; a text that takes longer alone raises, and in `classify`
-                is a `Failure`. 0 is no limit.
-            threads: Threads on a CPU; None leaves the choice to the engine.
-            allow_pickle_weights: Whether pickled weights may be loaded.
             grouped_entities: Deprecated; True means ``simple``.
             ignore_subwords: Deprecated; True with `grouped_entities` means ``first``.
+            **settings: Other fields of `transforms.settings.ModelSettings`. Two have other defaults here, as in
+                Hugging Face: ``special_tokens="special"`` and ``batch_timeout_seconds=0``. ``long_text="truncate"``
+                makes windows all the same where there is a `stride`.
 
         Raises:
             ValueError: if an argument is not understood, or does not fit the model.
         """
-        check_choice("long_text", long_text, LONG_TEXT)
         check_choice("window_join", window_join, WINDOW_JOINS)
-        check_choice("special_tokens", special_tokens, SPECIAL_TOKENS)
-        check_timeout(batch_timeout_seconds)
-        if max_batch_tokens < 1:
-            raise ValueError(f"max_batch_tokens={max_batch_tokens} must be at least 1")
         strategy = resolve_strategy(
             "none" if aggregation_strategy is None else aggregation_strategy, grouped_entities, ignore_subwords
         )
-        setup = ModelSetup.load(
-            model,
-            model_revision=model_revision,
-            tokenizer=tokenizer,
-            special_tokens=special_tokens,
-            allow_pickle_weights=allow_pickle_weights,
+        checkpoint = model if isinstance(model, Checkpoint) else None
+        is_named = isinstance(tokenizer, (str, os.PathLike))
+        chosen = ModelSettings(
+            model=checkpoint.name if checkpoint else model,  # type: ignore[arg-type]
+            tokenizer=tokenizer if is_named else None,
+            device=_device_name(device),
+            **{**_IN_PROCESS, **settings},
         )
+        setup = ModelSetup.load(chosen, checkpoint=checkpoint, tokenizer=None if is_named else tokenizer)
         setup.check_strategy(strategy)
         self._setup = setup
         self._strategy = strategy
-        overlap = setup.stride(stride)
-        self._stride = None if long_text == "truncate" and stride is None else overlap
+        overlap = setup.stride(chosen.stride)
+        self._stride = None if chosen.long_text == "truncate" and chosen.stride is None else overlap
         self._ignore_labels = ignored_labels(ignore_labels)
         self._window_join = window_join
         self._arguments = TokenClassificationArgumentHandler()
         self.tokenization = setup.tokenization
         self.window = setup.window
         self.id2label: Mapping[int, str] = dict(setup.config.id2label)
-        load = functools.partial(
-            load_engine,
-            setup.checkpoint,
-            engine=engine,
-            device=_device_name(device),
-            precision=precision,
-            threads=threads,
-            allow_pickle_weights=allow_pickle_weights,
-        )
-        self._watch = Watch(batch_timeout_seconds) if batch_timeout_seconds else None
+        load = functools.partial(load_engine, setup.checkpoint, chosen)
+        self._watch = Watch(chosen.batch_timeout_seconds) if chosen.batch_timeout_seconds else None
         loaded = WatchedEngine(load, self._watch) if self._watch else load()
-        self.scorer = Scorer(setup, loaded, max_batch_tokens=max_batch_tokens)
+        self.scorer = Scorer(setup, loaded, max_batch_tokens=chosen.max_batch_tokens)
         check_answers(self, setup.checkpoint.name)
 
     def __repr__(self) -> str:
@@ -335,6 +298,6 @@ def check_answers(classifier: TokenClassifier, name: str) -> None:
     """
     for outcome in classifier.classify(_CANARIES):
         if isinstance(outcome, Failure):
-            raise ValueError(f"model={name!r} cannot read a test sentence: {outcome.error}")
+            raise ArgumentError(f"model={name!r} cannot read a test sentence: {outcome.error}")
         if not len(outcome) or not np.allclose(outcome.scores.sum(axis=-1), 1, atol=1e-3):
-            raise ValueError(f"model={name!r} gives a test sentence scores that are no probabilities")
+            raise ArgumentError(f"model={name!r} gives a test sentence scores that are no probabilities")

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from transforms.checkpoints.files import Checkpoint, check_weights
 from transforms.engines.base import ConversionError, Engine
 from transforms.engines.precisions import shortfall
-from transforms.settings import ENGINES, PRECISIONS, check_choice
-
-if TYPE_CHECKING:
-    from transforms.engines.openvino_engine import OpenVinoEngine
+from transforms.settings import ArgumentError, ModelSettings
 
 _logger = logging.getLogger(__name__)
 
 
-def load_engine(
-    checkpoint: Checkpoint,
-    *,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    allow_pickle_weights: bool = False,
-) -> Engine:
+def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -> Engine:
     """Loads a checkpoint into the engine that fits it and this machine.
 
     `auto` is PyTorch on a GPU and OpenVINO on a CPU, or PyTorch there too where OpenVINO cannot convert the model.
@@ -33,37 +22,36 @@ def load_engine(
 
     Args:
         checkpoint: The model.
-        engine: One of `ENGINES`.
-        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda:0``, ``mps``.
-        precision: One of `PRECISIONS`; ``auto`` is fp32. The engine's attribute has the one that it computes in.
-        threads: Threads on a CPU; None leaves the choice to the engine.
-        allow_pickle_weights: Whether pickled weights may be loaded.
+        settings: The engine, the device (``auto`` is a GPU if there is one), the precision (``auto`` is fp32), the
+            threads on a CPU, and whether pickled weights may be loaded. The engine's attribute `precision` is the one
+            that it computes in.
 
     Raises:
-        ValueError: if the checkpoint, engine, device and precision do not go together.
+        ArgumentError: if the checkpoint, engine, device and precision do not go together.
     """
-    check_choice("engine", engine, ENGINES)
-    check_choice("precision", precision, PRECISIONS)
-    check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
-    only_onnx = not checkpoint.safetensors and not (checkpoint.pickles and allow_pickle_weights)
-    precision = "fp32" if precision == "auto" else precision
+    settings = settings or ModelSettings()
+    engine, device, precision = settings.engine, settings.device, settings.precision
+    check_weights(checkpoint, allow_pickle_weights=settings.allow_pickle_weights)
+    only_onnx = not checkpoint.safetensors and not (checkpoint.pickles and settings.allow_pickle_weights)
+    if precision == "auto":
+        precision = "fp32"
     if precision == "int8" and engine == "auto":
         engine = "openvino"
     place = "cpu" if device == "auto" and (only_onnx or engine == "openvino") else _place(device)
 
     if only_onnx and engine == "torch":
-        raise ValueError(f"engine='torch' cannot read model={checkpoint.name!r}, which has only ONNX weights")
+        raise ArgumentError(f"engine='torch' cannot read model={checkpoint.name!r}, which has only ONNX weights")
     if precision == "int8" and engine == "torch":
-        raise ValueError("precision='int8' is for engine='openvino'; engine='torch' has fp32, bf16 and fp16")
+        raise ArgumentError("precision='int8' is for engine='openvino'; engine='torch' has fp32, bf16 and fp16")
     if place != "cpu" and (only_onnx or engine == "openvino"):
         what = f"model={checkpoint.name!r} with ONNX weights alone" if only_onnx else "engine='openvino'"
-        raise ValueError(f"device={device!r} is not for {what}, which runs on device='cpu'")
+        raise ArgumentError(f"device={device!r} is not for {what}, which runs on device='cpu'")
     load = _openvino if engine == "openvino" else _torch
     if engine == "auto" and place == "cpu" and only_onnx:
         load = _openvino
     elif engine == "auto" and place == "cpu" and precision != "fp16":
         load = _openvino_or_torch
-    loaded = load(checkpoint, place, precision, threads, allow_pickle_weights)
+    loaded = load(checkpoint, replace(settings, device=place, precision=precision))
     problem = shortfall(precision, name=loaded.name, device=loaded.device, computed=loaded.precision)
     if problem:
         _logger.warning("%s", problem)
@@ -76,50 +64,40 @@ def _place(device: str) -> str:
     return "cpu" if device == "cpu" else resolve_device(device)
 
 
-def _torch(checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool) -> Engine:
+def _torch(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
     from transforms.engines.torch_engine import TorchEngine
 
-    return TorchEngine.load(
-        checkpoint, device=place, precision=precision, threads=threads, allow_pickle_weights=allow_pickle
-    )
+    return TorchEngine.load(checkpoint, settings)
 
 
-def load_openvino(
-    checkpoint: Checkpoint, *, precision: str, threads: int | None = None, allow_pickle_weights: bool = False
-) -> OpenVinoEngine:
+def _openvino(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
     """Loads a checkpoint into OpenVINO: its weights for PyTorch, converted, or else its ONNX model.
 
     Raises:
         ConversionError: if OpenVINO cannot convert it.
-        ValueError: if it cannot be loaded.
+        ArgumentError: if it cannot be loaded.
     """
     from transforms.engines.conversion import converted_model
     from transforms.engines.openvino_engine import OpenVinoEngine
 
-    if checkpoint.safetensors or (checkpoint.pickles and allow_pickle_weights):
-        path = converted_model(checkpoint, allow_pickle_weights=allow_pickle_weights)
+    if checkpoint.safetensors or (checkpoint.pickles and settings.allow_pickle_weights):
+        path = converted_model(checkpoint, allow_pickle_weights=settings.allow_pickle_weights)
     else:
         path = checkpoint.onnx or checkpoint.folder / "model.onnx"
     try:
-        return OpenVinoEngine(path, precision=precision, threads=threads)
+        return OpenVinoEngine(path, precision=settings.precision, threads=settings.threads)
     except RuntimeError as error:
-        raise ValueError(f"model={checkpoint.name!r} has a {path.name} that OpenVINO cannot read") from error
+        raise ArgumentError(f"model={checkpoint.name!r} has a {path.name} that OpenVINO cannot read") from error
     except ValueError as error:
-        raise ValueError(f"model={checkpoint.name!r} has a {path.name} with {error}") from error
+        raise ArgumentError(f"model={checkpoint.name!r} has a {path.name} with {error}") from error
 
 
-def _openvino(checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool) -> Engine:
-    return load_openvino(checkpoint, precision=precision, threads=threads, allow_pickle_weights=allow_pickle)
-
-
-def _openvino_or_torch(
-    checkpoint: Checkpoint, place: str, precision: str, threads: int | None, allow_pickle: bool
-) -> Engine:
+def _openvino_or_torch(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
     if importlib.util.find_spec("openvino") is None:
         _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
-        return _torch(checkpoint, place, precision, threads, allow_pickle)
+        return _torch(checkpoint, settings)
     try:
-        return _openvino(checkpoint, place, precision, threads, allow_pickle)
+        return _openvino(checkpoint, settings)
     except ConversionError as error:
         _logger.info("engine=auto: torch for model=%r, since %s", checkpoint.name, error)
-        return _torch(checkpoint, place, precision, threads, allow_pickle)
+        return _torch(checkpoint, settings)

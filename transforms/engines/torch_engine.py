@@ -14,6 +14,7 @@ import numpy as np
 from transforms.checkpoints.files import Checkpoint
 from transforms.engines.base import OutOfMemoryError
 from transforms.engines.weights import check_parameters
+from transforms.settings import ArgumentError, ModelSettings
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -35,7 +36,7 @@ def resolve_device(device: str) -> str:
         if kind in ("cuda", "mps"):
             torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"device={device!r} is not on this machine: {str(error).splitlines()[0]}; use auto or cpu"
         ) from None
     return str(torch.device(device))
@@ -61,10 +62,12 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
             )
     except Exception as error:
         sentence = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"model={checkpoint.name!r} cannot be loaded: {type(error).__name__}: {sentence}") from error
+        raise ArgumentError(
+            f"model={checkpoint.name!r} cannot be loaded: {type(error).__name__}: {sentence}"
+        ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
-        raise ValueError(
+        raise ArgumentError(
             f"model={checkpoint.name!r} lacks {len(missing)} of its weights ({missing[0]}, …):"
             " it would answer at random"
         )
@@ -112,25 +115,22 @@ class TorchEngine:
         self._turn: AbstractContextManager[Any] = threading.Lock() if device == "cpu" else nullcontext()
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: Checkpoint,
-        *,
-        device: str,
-        precision: str,
-        threads: int | None = None,
-        allow_pickle_weights: bool = False,
-    ) -> TorchEngine:
-        """Loads a checkpoint onto a device of this machine."""
+    def load(cls, checkpoint: Checkpoint, settings: ModelSettings) -> TorchEngine:
+        """Loads a checkpoint onto a device of this machine.
+
+        Args:
+            checkpoint: The model.
+            settings: The device, the precision (not ``auto``), the threads, and whether pickled weights may be loaded.
+        """
         import torch
 
-        if threads:
-            torch.set_num_threads(threads)
-        dtype = getattr(torch, _DTYPES[precision])
-        model = load_model(checkpoint, dtype=dtype, allow_pickle_weights=allow_pickle_weights)
-        if device == "cpu":  # another device has its own copy anyway
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        dtype = getattr(torch, _DTYPES[settings.precision])
+        model = load_model(checkpoint, dtype=dtype, allow_pickle_weights=settings.allow_pickle_weights)
+        if settings.device == "cpu":  # another device has its own copy anyway
             _unmap(model)
-        return cls(model, device=device, precision=precision)
+        return cls(model, device=settings.device, precision=settings.precision)
 
     def logits(
         self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: np.ndarray | None

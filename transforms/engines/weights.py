@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.settings import ArgumentError
+
 LARGEST_WEIGHT = 1e5
 """No trained weight is near to it; a few random bytes in a float are likely to be far above."""
 
@@ -21,7 +23,7 @@ def check_parameters(name: str, model: Any) -> None:
             least, most = (bound.item() for bound in tensor.detach().aminmax())
             if not -LARGEST_WEIGHT <= least <= most <= LARGEST_WEIGHT:
                 worst = least if not least >= -LARGEST_WEIGHT else most
-                raise ValueError(f"model={name!r} has weights of {worst:.3g} in {parameter}: they are corrupt")
+                raise ArgumentError(f"model={name!r} has weights of {worst:.3g} in {parameter}: they are corrupt")
 
 
 _GROUP = 128

@@ -70,7 +70,7 @@ class _Scores:
 
     @classmethod
     def room(cls, num_tokens: int, num_labels: int, scores: str) -> _Scores:
-        """Room for these scores, one of `SCORES`, of so many tokens."""
+        """Room for these scores, ``all`` or ``best``, of so many tokens."""
         if scores == "all":
             return cls(np.empty((num_tokens, num_labels), np.float32), None)
         return cls(np.empty((num_tokens, 1), np.float32), np.empty(num_tokens, np.min_scalar_type(num_labels)))
@@ -116,7 +116,7 @@ class Scorer:
             texts: What to score.
             id2label: The label of each class id.
             stride: Tokens that neighbouring windows of a long text share; None truncates it to one window.
-            scores: Which scores of a token to keep, one of `SCORES`.
+            scores: Which scores of a token to keep, ``all`` or ``best``.
 
         Returns:
             Pre-entities, or the exception that this text alone has raised.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from transforms.checkpoints.files import Checkpoint, check_weights
 from transforms.checkpoints.manifest import check_manifest
 from transforms.checkpoints.resolve import resolve
 from transforms.inference.windows import window_length
+from transforms.settings import ArgumentError, ModelSettings
 from transforms.tokenization.registry import load_tokenization, own_tokenization, tokenizer_folder
 from transforms.tokenization.tokenizer import Tokenization
 
@@ -41,53 +41,43 @@ class ModelSetup:
     @classmethod
     def load(
         cls,
-        model: str | os.PathLike[str] | Checkpoint,
+        settings: ModelSettings,
         *,
-        model_revision: str | None = None,
+        checkpoint: Checkpoint | None = None,
         tokenizer: Any = None,
-        special_tokens: str = "text",
         weights: bool = True,
-        allow_pickle_weights: bool = False,
     ) -> ModelSetup:
-        """Finds a checkpoint and reads what stands beside its weights.
+        """Finds a checkpoint and reads the files beside its weights.
 
         Args:
-            model: ``rampart``, a folder, a remote folder or a hub id; or a checkpoint that is found already.
-            model_revision: Branch, tag or commit of a hub id.
-            tokenizer: Name or folder of another tokenizer, or a tokenizer of transformers; None is the model's own.
-            special_tokens: What a special token in a text is; see `transforms.tokenization.tokenizer.Tokenization`.
+            settings: The settings.
+            checkpoint: The checkpoint, if it was found already.
+            tokenizer: A tokenizer of transformers in place of the one that the settings name.
             weights: Whether the weights are downloaded too.
-            allow_pickle_weights: Whether pickled weights will do.
 
         Raises:
-            ValueError: if there is no such model, or it is no token classifier.
+            ArgumentError: if there is no such model, or it is no token classifier.
         """
-        if isinstance(model, Checkpoint):
-            checkpoint = model
-        elif not isinstance(model, (str, os.PathLike)):
-            raise ValueError(
-                f"model is a {type(model).__name__}, and a checkpoint's name or folder is needed; save_pretrained of a"
-                " model and of its tokenizer write one"
-            )
-        else:
+        allow_pickle_weights, special_tokens = settings.allow_pickle_weights, settings.special_tokens
+        if checkpoint is None:
             checkpoint = resolve(
-                os.fspath(model), model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights
+                settings.model, settings.model_revision, weights=weights, allow_pickle_weights=allow_pickle_weights
             )
         check_manifest(checkpoint, weights=weights)
         read_config(checkpoint)
         if weights or Path(checkpoint.name).is_dir():
             check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
         config = _load_config(checkpoint)
-        if tokenizer is None:
-            name, revision = checkpoint.name, checkpoint.tokenizer_revision or model_revision
-            tokenization = _load_tokenization("model", name, revision, checkpoint.folder, special_tokens)
-        elif isinstance(tokenizer, (str, os.PathLike)):
-            name, revision = os.fspath(tokenizer), None
+        if tokenizer is not None:
+            name, revision = tokenizer.name_or_path, None
+            tokenization = own_tokenization(tokenizer, special_tokens)
+        elif settings.tokenizer is not None:
+            name, revision = settings.tokenizer, None
             folder = tokenizer_folder(name, None)
             tokenization = _load_tokenization("tokenizer", name, revision, folder, special_tokens)
         else:
-            name, revision = tokenizer.name_or_path, None
-            tokenization = own_tokenization(tokenizer, special_tokens)
+            name, revision = checkpoint.name, checkpoint.tokenizer_revision or settings.model_revision
+            tokenization = _load_tokenization("model", name, revision, checkpoint.folder, special_tokens)
         check_vocabulary(checkpoint, config, tokenization)
         window = window_length(config, tokenization.model_max_length)
         return cls(checkpoint, config, tokenization, name, revision, window)
@@ -105,14 +95,14 @@ class ModelSetup:
         """
         special = self.tokenization.template.num_special
         if self.capacity < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"model={self.checkpoint.name!r} reads {self.window} tokens at a time, which leaves no room beside"
                 f" {special} special tokens"
             )
         if stride is None:
             return self.capacity // 4
         if not 0 <= stride < self.capacity:
-            raise ValueError(
+            raise ArgumentError(
                 f"stride={stride} must be at least 0 and below {self.capacity}, which is the window of {self.window}"
                 f" tokens less {special} special tokens"
             )
@@ -127,7 +117,7 @@ class ModelSetup:
         if not strategy.by_word:
             return
         if not self.tokenization.is_fast:
-            raise ValueError(
+            raise ArgumentError(
                 f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and"
                 f" {type(self.tokenization.tokenizer).__name__} is slow and cannot handle subwords;"
                 " use simple or none"
@@ -142,7 +132,7 @@ def _load_tokenization(
     try:
         return load_tokenization(name, revision, folder, special_tokens)
     except ValueError as error:
-        raise ValueError(f"{argument}={name!r} {error}") from error
+        raise ArgumentError(f"{argument}={name!r} {error}") from error
 
 
 def _load_config(checkpoint: Checkpoint) -> Any:
@@ -152,7 +142,7 @@ def _load_config(checkpoint: Checkpoint) -> Any:
         return AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
         sentence = (str(error).splitlines() or [""])[0]
-        raise ValueError(
+        raise ArgumentError(
             f"model={checkpoint.name!r} has a configuration that transformers does not understand: {sentence}"
         ) from error
 
@@ -165,7 +155,7 @@ def check_vocabulary(checkpoint: Checkpoint, config: Any, tokenization: Tokeniza
     """
     size = getattr(config, "vocab_size", None)
     if isinstance(size, int) and tokenization.largest_id >= size:
-        raise ValueError(
+        raise ArgumentError(
             f"model={checkpoint.name!r} knows {size} tokens, and the tokenizer's reach up to number"
             f" {tokenization.largest_id}: they are not made for each other"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from transforms.settings import ArgumentError
+
 # Families whose positions begin behind the padding token's id, so that as many fewer are of use.
 _OFFSET_POSITIONS = frozenset(
     "roberta xlm-roberta xlm-roberta-xl camembert longformer mpnet roberta-prelayernorm data2vec-text ibert luke mluke"
@@ -61,7 +63,7 @@ def window_bounds(num_tokens: int, capacity: int, stride: int, *, side: str = "r
     [(0, 0)]
     """
     if not 0 <= stride < capacity:
-        raise ValueError(f"stride={stride} must be at least 0 and below the {capacity} tokens that fit in a window")
+        raise ArgumentError(f"stride={stride} must be at least 0 and below the {capacity} tokens that fit in a window")
     if num_tokens <= capacity:
         return [(0, num_tokens)]
     step = capacity - stride

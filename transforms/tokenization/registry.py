@@ -14,7 +14,7 @@ from typing import Any
 
 from transforms.checkpoints.cache import is_pinned, pin_tokenizer, pinned_tokenizer
 from transforms.checkpoints.resolve import resolve
-from transforms.settings import SPECIAL_TOKENS
+from transforms.settings import SPECIAL_TOKENS, ArgumentError
 from transforms.tokenization.tokenizer import Tokenization
 
 _CAPACITY = 8
@@ -70,7 +70,7 @@ def recall(name: str, revision: str | None) -> Tokenization:
     try:
         return load_tokenization(name, revision, folder)
     except ValueError as error:
-        raise ValueError(f"tokenizer={name!r} {error}") from error
+        raise ArgumentError(f"tokenizer={name!r} {error}") from error
 
 
 def read_tokenization(folder: Path, special_tokens: str = "text") -> Tokenization:
@@ -111,7 +111,7 @@ def tokenizer_folder(name: str, revision: str | None) -> Path:
     try:
         folder = resolve(name, None if is_pinned(revision) else revision, weights=False).folder
     except ValueError as error:
-        raise ValueError(str(error).replace("model", "tokenizer", 1)) from error
+        raise ArgumentError(str(error).replace("model", "tokenizer", 1)) from error
     if is_pinned(revision) and pin_tokenizer(folder) != revision:
-        raise ValueError(f"tokenizer={name!r} was replaced, and this worker has no copy of the one that was in use")
+        raise ArgumentError(f"tokenizer={name!r} was replaced, and this worker has no copy of the one that was in use")
     return folder

@@ -1,0 +1,63 @@
+"""Settings: their checks, and where they are shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transforms import ModelSettings, TokenClassificationModelHandler, TokenClassifier
+from transforms.settings import ArgumentError, HandlerSettings
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"engine": "jax"}, "engine='jax' is unknown; it is one of auto, torch, openvino"),
+    ({"precision": "fp8"}, "precision='fp8' is unknown; it is one of auto, fp32, bf16, fp16, int8"),
+    ({"long_text": "cut"}, "long_text='cut' is unknown; it is one of window, truncate"),
+    ({"special_tokens": "none"}, "special_tokens='none' is unknown; it is one of text, special"),
+    ({"scores": "worst"}, "scores='worst' is unknown; it is one of all, best"),
+    ({"max_batch_tokens": 0}, "max_batch_tokens=0 must be at least 1"),
+    ({"max_batch_chars": 0}, "max_batch_chars=0 must be at least 1"),
+    ({"max_document_chars": 0}, "max_document_chars=0 must be at least 1"),
+    ({"max_batch_wait_ms": 0}, "max_batch_wait_ms=0 must be at least 1"),
+    ({"threads": 0}, "threads=0 must be at least 1"),
+    ({"processes": -1}, "processes=-1 must be at least 0"),
+    ({"batch_timeout_seconds": -1}, "batch_timeout_seconds=-1 must be at least 0, which is no limit"),
+    ({"batch_timeout_seconds": float("nan")}, "batch_timeout_seconds=nan must be at least 0, which is no limit"),
+    ({"model_refresh_seconds": 0}, "model_refresh_seconds=0 must be above 0"),
+    ({"model": 7}, "model is a int, and a checkpoint's name or folder is needed; save_pretrained of a model and of its"),
+    ({"tokenizer": object()}, "tokenizer is a object, and a checkpoint's name or folder is needed"),
+])  # fmt: skip
+def test_a_value_that_does_not_fit_is_an_error(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError) as raised:
+        HandlerSettings(**arguments)
+    assert str(raised.value).startswith(message)
+
+
+def test_a_path_is_a_name() -> None:
+    assert ModelSettings(model=Path("m"), tokenizer=Path("t")) == ModelSettings(model="m", tokenizer="t")  # type: ignore[arg-type]
+
+
+def test_settings_that_load_the_same_model_are_equal() -> None:
+    settings = HandlerSettings(stride=8)
+    assert hash(settings) == hash(replace(settings, max_batch_chars=5, scores="best"))
+    assert settings == replace(settings, max_batch_chars=5, scores="best", max_document_chars=9, max_batch_wait_ms=3)
+    for name, value in {"stride": 9, "processes": 2, "model_refresh_seconds": 5, "threads": 1}.items():
+        assert settings != replace(settings, **{name: value})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+@pytest.mark.parametrize(("function", "kind", "others"), [
+    (TokenClassifier, ModelSettings, {"special_tokens": "special", "batch_timeout_seconds": 0}),
+    (TokenClassificationModelHandler, HandlerSettings, {}),
+])  # fmt: skip
+def test_the_signature_has_all_settings(function: Any, kind: type[ModelSettings], others: dict[str, Any]) -> None:
+    parameters = inspect.signature(function).parameters
+    for field in dataclasses.fields(kind):
+        assert parameters[field.name].default == others.get(field.name, field.default)
+        assert f"\n    {field.name}: " in str(kind.__doc__)
