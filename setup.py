@@ -51,7 +51,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
-    package_data={"pipeline.plan": ["catalogue.json"], "transforms": ["py.typed"]},
+    package_data={"pipeline.runners": ["machine_types.json"], "transforms": ["py.typed"]},
     install_requires=BASE,
     extras_require={"test": TEST, "bench": BENCH, "dev": DEV, "fuzz": FUZZ},
     entry_points={

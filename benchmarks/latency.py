@@ -105,7 +105,7 @@ def after_silence(collector: Collector, seconds: float) -> float:
 
 def publish(texts: list[str]) -> None:
     """Publishes messages that carry the time."""
-    from pipeline.pubsub.clients import publisher
+    from pipeline.io.pubsub.clients import publisher
 
     now = repr(time.time())
     for begin in range(0, len(texts), 1000):  # Pub/Sub takes no more at once
@@ -139,7 +139,7 @@ class Collector:
         return len(texts) / (max(arrived for _, arrived in taken) - min(published for published, _ in taken))
 
     def _pull(self) -> None:
-        from pipeline.pubsub.clients import new_subscriber
+        from pipeline.io.pubsub.clients import new_subscriber
 
         client = new_subscriber()
         while not self._over.is_set():
@@ -165,7 +165,7 @@ class Collector:
 @contextlib.contextmanager
 def _broker() -> Iterator[None]:
     """A broker with the topics and subscriptions; clients of this process find it."""
-    from pipeline.pubsub.clients import publisher, subscriber
+    from pipeline.io.pubsub.clients import publisher, subscriber
 
     command = [sys.executable, "-m", "services.pubsub_broker"]
     with subprocess.Popen(command, cwd=REPOSITORY / "tests", stdout=subprocess.PIPE, text=True) as process:

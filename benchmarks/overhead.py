@@ -36,11 +36,11 @@ from benchmarks.texts import documents
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.graph import build
+from pipeline.io.files.matching import Shard
+from pipeline.io.files.read import read_shard
+from pipeline.io.records import DocumentFields
 from pipeline.options import NerOptions
-from pipeline.runners import batch_runner
-from pipeline.sources.files import Shard
-from pipeline.sources.read import read_shard
-from pipeline.sources.records import DocumentFields
+from pipeline.runners.selection import batch_runner
 from pipeline.summary import Summary
 from transforms import Document, PreEntities, TokenClassificationModelHandler, TokenClassifier
 from transforms.beam.coders import DocumentCoder

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["pipeline.sources", "pipeline.pubsub", "json", "csv"]):
+with atheris.instrument_imports(include=["pipeline.io", "json", "csv"]):
     from fuzz.targets import TARGETS
 
 from fuzz.seeds import SEEDS

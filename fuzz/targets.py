@@ -10,16 +10,14 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 
-from pipeline.pubsub.messages import Message, attribute_problem
+from pipeline.io.files.compression import COMPRESSION_ENDINGS, decompress
+from pipeline.io.files.formats import csv, jsonl, text
+from pipeline.io.files.lines import split_lines, strip_ending
+from pipeline.io.pubsub.messages import Message, attribute_problem
+from pipeline.io.pubsub.read import MESSAGE_FORMATS, document_of_message
+from pipeline.io.records import BOM, BadRecordError, DocumentFields, UnreadableError, json_line
+from pipeline.io.replay import REPLAY_FORMATS, document_of_failure_row
 from pipeline.schemas import failure_json_row
-from pipeline.sinks.jsonl import json_line
-from pipeline.sources import csv, jsonl, text
-from pipeline.sources.compression import COMPRESSION_ENDINGS, decompress
-from pipeline.sources.limits import UnreadableError
-from pipeline.sources.lines import BOM, split_lines, strip_ending
-from pipeline.sources.pubsub import MESSAGE_FORMATS, document_of_message
-from pipeline.sources.records import BadRecordError, DocumentFields
-from pipeline.sources.replay import REPLAY_FORMATS, document_of_failure_row
 from transforms.beam.coders import DocumentCoder, FailureCoder
 from transforms.documents import Document, Failure
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from pipeline.local_addresses import spare_local_addresses
-from pipeline.standard_error import drop_what_cannot_be_written
-from pipeline.start_signals import end_on_signals
+from pipeline.process.local_addresses import spare_local_addresses
+from pipeline.process.signals import end_on_signals
+from pipeline.process.standard_error import drop_what_cannot_be_written
 
 
 def main() -> int:

@@ -11,10 +11,10 @@ from apache_beam.options.pipeline_options import (
     SetupOptions,
     StandardOptions,
     TypeOptions,
-    _BeamArgumentParser,
 )
 
 from pipeline import PROGRAM
+from pipeline.beam_internals import BeamArgumentParser, add_flags
 from pipeline.options import NerOptions
 
 LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner", "FnApiRunner")
@@ -38,7 +38,7 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
-    NerOptions._add_argparse_args(parser)
+    add_flags(NerOptions, parser)
     _, others = parser.parse_known_args(flags)
     options = PipelineOptions(list(flags))
     _name_runner(options.view_as(StandardOptions))
@@ -90,7 +90,7 @@ def beam_parser() -> argparse.ArgumentParser:
     parser = _BeamParser(prog=PROGRAM, allow_abbrev=False, add_help=False)
     for cls in PipelineOptions.__subclasses__():
         if cls is not NerOptions:
-            cls._add_argparse_args(parser)
+            add_flags(cls, parser)
     return parser
 
 
@@ -113,7 +113,7 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(sentence.replace(": ", "=", 1) if " must be " in sentence else sentence)
 
 
-class _BeamParser(Parser, _BeamArgumentParser):
+class _BeamParser(Parser, BeamArgumentParser):
     """The same for Beam's own flags."""
 
 

@@ -14,17 +14,18 @@ from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
 from pipeline.checks.tables import TableSettings, check_tables
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
+from pipeline.io.bigquery.tables import failure_layout, prepare_table, result_layout
+from pipeline.io.files.formats.registry import is_coarse
+from pipeline.io.files.names import output_files
 from pipeline.options import NerOptions
 from pipeline.places import Files, Place, Source, Table, is_stream
-from pipeline.resources import accelerator_hint, memory_hint
-from pipeline.runners import processes_of_a_machine
-from pipeline.sinks import output_files
-from pipeline.sinks.bigquery_tables import failure_layout, prepare_table, result_layout
-from pipeline.sources.formats import is_coarse
+from pipeline.runners.dataflow import accelerator_hint, memory_hint
+from pipeline.runners.selection import processes_of_a_machine
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.versions import check_watchable, newest_version
+from transforms.errors import ArgumentError
 from transforms.inference.setup import ModelSetup
-from transforms.settings import ArgumentError, HandlerSettings, check_at_least, check_min_score
+from transforms.settings import HandlerSettings, check_at_least, check_min_score
 
 if TYPE_CHECKING:
     from transforms.beam.model_handler import TokenClassificationModelHandler

@@ -5,9 +5,9 @@ from __future__ import annotations
 import apache_beam as beam
 
 from pipeline.config import NerConfig
-from pipeline.ends import read_documents, write_failures, write_results
-from pipeline.sinks import Written
-from pipeline.sources.acknowledge import Acknowledge
+from pipeline.connectors import read_documents, write_failures, write_results
+from pipeline.io.outcomes import Written
+from pipeline.io.pubsub.acknowledge import Acknowledge
 from transforms import ClassifyTokens, GroupEntities
 
 

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pipeline.beam_internals import add_flags
 from pipeline.command_line import PROGRAM, beam_parser
 from pipeline.options import NerOptions, boolean
 from pipeline.run import main
@@ -67,7 +68,7 @@ def command_line(arguments: Sequence[str]) -> list[str]:
 
 def _actions() -> dict[str, argparse.Action]:
     parser = beam_parser()
-    NerOptions._add_argparse_args(parser)
+    add_flags(NerOptions, parser)
     return parser._option_string_actions
 
 

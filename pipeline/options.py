@@ -9,7 +9,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.sinks.csv import FORMULAS
+from pipeline.io.files.formats.csv import FORMULAS
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.settings import WINDOW_JOINS, HandlerSettings
 

@@ -92,7 +92,10 @@ def place_of(path: str) -> Place:
     (Files(path='gs://bucket/x-*.jsonl'), 'my-project:ner.entities')
     >>> place_of("projects/my-project/subscriptions/tickets")
     Subscription(project='my-project', name='tickets')
+    >>> place_of("file:///tmp/x.jsonl")
+    Files(path='/tmp/x.jsonl')
     """
+    path = re.sub(r"^file://(localhost)?(?=/)", "", path)  # Beam would make a folder named `file:`
     if found := _PUBSUB.fullmatch(path):
         kind = Subscription if found["kind"] == "subscriptions" else Topic
         return kind(found["project"], found["name"])

@@ -18,16 +18,16 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.command_line import PROGRAM, parse
 from pipeline.config import NerConfig
+from pipeline.io.files.names import written_files
+from pipeline.io.pubsub.direct_pull import runs_direct
+from pipeline.lifecycle.attempt import Attempt
+from pipeline.lifecycle.drain import drained_by_signals
+from pipeline.lifecycle.errors import sentence_of
+from pipeline.lifecycle.waiting import work_awaited
 from pipeline.options import NerOptions
-from pipeline.run_errors import sentence_of
-from pipeline.runners import batch_runner, runs_in_this_process
-from pipeline.sinks import written_files
-from pipeline.sources.direct_pull import runs_direct
-from pipeline.start_signals import clean_up_by, run_begins, run_ended, wait_if_ending
-from pipeline.stopping import Attempt
-from pipeline.streaming import drained_by_signals, streaming_metrics, streaming_runner
-from pipeline.summary import Summary, counters_of
-from pipeline.waiting import work_awaited
+from pipeline.process.signals import clean_up_by, run_begins, run_ended, wait_if_ending
+from pipeline.runners.selection import batch_runner, runs_in_this_process, streaming_runner
+from pipeline.summary import Summary, counters_of, streaming_metrics
 
 _NOISE = (
     "Really starting service at",  # a job server of this run's own, Prism

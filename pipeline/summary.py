@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.metrics import MetricsFilter
+from apache_beam.runners.direct.direct_runner import DirectPipelineResult
+from apache_beam.runners.runner import PipelineResult
 
+from pipeline.io.pubsub.direct_counters import DirectCounters
 from transforms.metrics import NAMESPACE
 
 
@@ -79,3 +82,8 @@ class Summary:
         if self.documents != self.results + self.failures:
             lines.append("documents and results do not add up, which is a defect of this program; please report it")
         return lines
+
+
+def streaming_metrics(result: PipelineResult) -> Any:
+    """The metrics of a run that has ended."""
+    return DirectCounters() if isinstance(result, DirectPipelineResult) else result.metrics()

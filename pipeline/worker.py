@@ -17,8 +17,8 @@ import grpc
 from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, endpoints_pb2
 from google.protobuf import json_format, text_format
 
-from pipeline.local_addresses import spare_local_addresses
-from pipeline.standard_error import drop_what_cannot_be_written
+from pipeline.process.local_addresses import spare_local_addresses
+from pipeline.process.standard_error import drop_what_cannot_be_written
 
 _TIMEOUT_SECONDS = 60.0
 

@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.beam_internals import add_flags
 from pipeline.command_line import beam_parser
+from pipeline.io.bigquery.read import READ_METHODS
+from pipeline.io.bigquery.tables import WRITE_DISPOSITIONS
+from pipeline.io.bigquery.write import WRITE_METHODS
+from pipeline.io.files.formats.registry import INPUT_FORMATS
+from pipeline.io.files.write import OUTPUT_FORMATS
+from pipeline.io.pubsub.read import MESSAGE_FORMATS
 from pipeline.options import NerOptions, boolean
 from pipeline.schemas import GRANULARITIES
-from pipeline.sinks import OUTPUT_FORMATS
-from pipeline.sinks.bigquery import WRITE_METHODS
-from pipeline.sinks.bigquery_tables import WRITE_DISPOSITIONS
-from pipeline.sources import INPUT_FORMATS
-from pipeline.sources.bigquery import READ_METHODS
-from pipeline.sources.pubsub import MESSAGE_FORMATS
 from transforms.aggregation.strategies import AggregationStrategy
 
 FOLDER = Path(__file__).parent
@@ -117,7 +118,7 @@ def metadata(template: str) -> dict[str, Any]:
 def own_actions() -> Iterator[tuple[str, argparse.Action]]:
     """The program's flags, each with the title of its group."""
     parser = argparse.ArgumentParser(add_help=False)
-    NerOptions._add_argparse_args(parser)
+    add_flags(NerOptions, parser)
     for group in parser._action_groups:
         for action in group._group_actions:
             yield group.title or "", action

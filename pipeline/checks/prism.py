@@ -15,6 +15,8 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 
+from transforms.errors import first_line
+
 
 def find_prism(options: PipelineOptions) -> None:
     """Finds the program of Prism, and downloads it as Beam would, if the run is to start it.
@@ -41,8 +43,7 @@ def find_prism(options: PipelineOptions) -> None:
         source = PrismJobServer(prism).path_to_binary()
         prism.prism_location = PrismJobServer.local_bin(source, PrismJobServer.BIN_CACHE)
     except (ValueError, RuntimeError, OSError, KeyError) as error:
-        problem = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{flag}: Prism cannot be found ({problem}); expected --prism_location=PATH, for example of one built"
+            f"{flag}: Prism cannot be found ({first_line(error)}); expected --prism_location=PATH, say one built"
             f" by `go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}`"
         ) from error

@@ -8,8 +8,8 @@ from typing import Any
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 
+from pipeline.io.pubsub.clients import publisher, subscriber
 from pipeline.places import Place, Subscription, Topic
-from pipeline.pubsub.clients import publisher, subscriber
 
 _SECONDS = 10.0
 

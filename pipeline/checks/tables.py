@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
+from pipeline.io.bigquery.write import check_granularity, write_method
 from pipeline.options import NerOptions
 from pipeline.places import Place, Table
-from pipeline.sinks.bigquery import check_granularity, write_method
 
 
 @dataclass(frozen=True)

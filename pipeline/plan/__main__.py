@@ -2,9 +2,9 @@
 
 import sys
 
-from pipeline.children import end_children
-from pipeline.standard_error import drop_what_cannot_be_written
-from pipeline.start_signals import OUTCOMES, end_on_signals, run_begins
+from pipeline.process.children import end_children
+from pipeline.process.signals import OUTCOMES, end_on_signals, run_begins
+from pipeline.process.standard_error import drop_what_cannot_be_written
 
 
 def main() -> int:

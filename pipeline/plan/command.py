@@ -18,13 +18,13 @@ from rich.console import Console
 
 from pipeline.command_line import Parser, parse
 from pipeline.config import NerConfig
+from pipeline.io.files.formats.registry import is_coarse, shard_bytes_of
 from pipeline.options import NerOptions
 from pipeline.places import Files
-from pipeline.plan.catalogue import Catalogue, number, read_object, read_rates
 from pipeline.plan.measure import measure, read_sample
 from pipeline.plan.model import Assumptions, Job, Measured, estimate
 from pipeline.plan.report import as_json, as_tables
-from pipeline.sources.formats import is_coarse, shard_bytes_of
+from pipeline.runners.machine_types import Catalogue, number, read_object, read_rates
 from transforms.engines.precisions import shortfall
 
 PROGRAM = "beam-ner-plan"

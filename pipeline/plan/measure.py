@@ -18,15 +18,15 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from pipeline.bigquery import told_by
 from pipeline.config import NerConfig
+from pipeline.io.bigquery.client import told_by
+from pipeline.io.bigquery.read import QUERY_SOURCE, QueryError, open_streams, read_stream
+from pipeline.io.files.formats.jsonl import result_line
+from pipeline.io.files.matching import Shard
+from pipeline.io.files.read import find_shards, read_shard
+from pipeline.io.records import DocumentFields
 from pipeline.places import Files, Query, Replay, Table
 from pipeline.plan.model import Measured
-from pipeline.sinks.jsonl import result_line
-from pipeline.sources.bigquery import QUERY_SOURCE, QueryError, open_streams, read_stream
-from pipeline.sources.files import Shard
-from pipeline.sources.read import find_shards, read_shard
-from pipeline.sources.records import DocumentFields
 from transforms.documents import Document, Failure
 from transforms.machine import peak_mib, usable_cores
 

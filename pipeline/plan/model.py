@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.plan.catalogue import Catalogue, Prices, WorkerType
+from pipeline.runners.machine_types import Catalogue, Prices, WorkerType
 
 _GIB = 1024**3
 _HOUR = 3600.0

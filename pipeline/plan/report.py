@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.plan.catalogue import Prices
 from pipeline.plan.model import Assumptions, Estimate, Job, Measured
+from pipeline.runners.machine_types import Prices
 
 
 def as_json(

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import fastavro
 
-from pipeline.children import descendants
+from pipeline.process.children import descendants
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = REPOSITORY / "samples" / "*.jsonl"

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from table_factory import Answer, make_table, proxy, rows_of, table_in
 
-from pipeline.places import Table
-from pipeline.sinks.bigquery_inserts import (
+from pipeline.io.bigquery.inserts import (
     MAX_REQUEST_BYTES,
     MAX_REQUEST_ROWS,
     Inserter,
@@ -26,6 +25,7 @@ from pipeline.sinks.bigquery_inserts import (
     refusal_said,
     requests_of,
 )
+from pipeline.places import Table
 
 
 def error(status: int, reason: str, message: str = "secret") -> Answer:

@@ -13,14 +13,15 @@ import apache_beam as beam
 import pytest
 from table_factory import collect, make_table, table_in
 
+from pipeline.checks.replay import check_replay_table
+from pipeline.io import replay
+from pipeline.io.bigquery.tables import failure_layout, prepare_table
+from pipeline.io.bigquery.write import WriteFailureTable
+from pipeline.io.files.write import WriteFailures
+from pipeline.io.records import DocumentFields
+from pipeline.io.replay import ReadFailures, check_replay_format, document_of_failure_row
 from pipeline.places import Files, Table
 from pipeline.schemas import failure_json_row, failure_row
-from pipeline.sinks import WriteFailures
-from pipeline.sinks.bigquery import WriteFailureTable
-from pipeline.sinks.bigquery_tables import failure_layout, prepare_table
-from pipeline.sources import replay
-from pipeline.sources.records import DocumentFields
-from pipeline.sources.replay import ReadFailures, check_replay_format, check_replay_table, document_of_failure_row
 from transforms.documents import Document, Failure
 
 FIELDS = DocumentFields()

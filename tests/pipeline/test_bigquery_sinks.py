@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import doctest
-import importlib
 import json
 import math
 import re
@@ -23,14 +21,14 @@ from apache_beam.utils.timestamp import Timestamp
 from google.cloud import bigquery
 from table_factory import a_result, collect, documented_sql, make_table, proxy, rows_of, table_in
 
+from pipeline.io.bigquery import tables as bigquery_tables
+from pipeline.io.bigquery.read import ReadTable
+from pipeline.io.bigquery.storage_write import check_java, failure_of_refused, native_row
+from pipeline.io.bigquery.tables import failure_layout, failure_table_of, prepare_table, result_layout
+from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable, check_granularity, insert_id, write_method
+from pipeline.io.outcomes import Receipt
 from pipeline.places import Table
-from pipeline.pubsub.messages import Receipt
 from pipeline.schemas import FAILURE_FIELDS, failure_row, result_fields, table_fields
-from pipeline.sinks import bigquery_tables
-from pipeline.sinks.bigquery import WriteFailureTable, WriteResultTable, check_granularity, insert_id, write_method
-from pipeline.sinks.bigquery_storage import check_java, failure_of_refused, native_row
-from pipeline.sinks.bigquery_tables import failure_layout, failure_table_of, prepare_table, result_layout
-from pipeline.sources.bigquery import ReadTable
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 
 
@@ -588,8 +586,3 @@ def test_a_row_that_the_storage_api_refuses() -> None:
     failure = failure_of_refused({"failed_row": row, "error_message": "bad value: secret"})
     assert (failure.stage, failure.error, failure.attributes) == ("write", "BigQuery refused the row", {"id": "a"})
     assert json.loads(failure.payload)["entities"] == [{"score": "nan", "word": "w"}]
-
-
-@pytest.mark.parametrize("module", ["bigquery", "bigquery_tables", "bigquery_inserts", "bigquery_stream"])
-def test_examples_in_docstrings(module: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"pipeline.sinks.{module}")).failed == 0

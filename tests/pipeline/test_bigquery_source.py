@@ -12,9 +12,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import bigquery
 from table_factory import collect, keep_results, make_table, sql_name, table_in
 
-import pipeline.bigquery
-from pipeline.places import Table
-from pipeline.sources.bigquery import (
+from pipeline.io.bigquery import client
+from pipeline.io.bigquery.read import (
     QueryError,
     ReadTable,
     check_input_table,
@@ -23,7 +22,8 @@ from pipeline.sources.bigquery import (
     document_of_row,
     open_streams,
 )
-from pipeline.sources.records import DocumentFields
+from pipeline.io.records import DocumentFields
+from pipeline.places import Table
 from transforms.documents import Document, Failure
 
 
@@ -183,7 +183,7 @@ def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytes
         "requirePartitionFilter": True,
     }
     found = bigquery.Table.from_api_repr(answer)
-    monkeypatch.setattr("pipeline.sources.bigquery.find_table", lambda *_: found)
+    monkeypatch.setattr("pipeline.io.bigquery.read.find_table", lambda *_: found)
     table = Table("p", "d", "t")
     with pytest.raises(ValueError, match="only with a filter on its partitions; give a --query"):
         check_input_table(table, "text", "id")
@@ -192,7 +192,7 @@ def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytes
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
-    monkeypatch.setattr(pipeline.bigquery, "CHECK_RETRY", pipeline.bigquery.CHECK_RETRY.with_timeout(1))
+    monkeypatch.setattr(client, "CHECK_RETRY", client.CHECK_RETRY.with_timeout(1))
     with pytest.raises(ValueError, match=r"^--input=.* cannot be looked up: ") as refusal:
         check_input_table(table_in(dataset, "t"), "text", "id")
     assert "\n" not in str(refusal.value)
@@ -269,4 +269,4 @@ def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
 
 
 def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(pipeline.bigquery).failed == 0
+    assert doctest.testmod(client).failed == 0

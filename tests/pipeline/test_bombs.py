@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline.sources import csv as csv_source
-from pipeline.sources import jsonl, lines
-from pipeline.sources.files import Shard
-from pipeline.sources.read import read_shard
-from pipeline.sources.records import DocumentFields
+from pipeline.io import records
+from pipeline.io.files import lines
+from pipeline.io.files.formats import csv as csv_format
+from pipeline.io.files.matching import Shard
+from pipeline.io.files.read import read_shard
+from pipeline.io.records import DocumentFields
 from transforms.documents import Document, Failure
 
 BOUND = 1_000_000
@@ -45,7 +46,7 @@ COMPRESSORS: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture(autouse=True)
 def bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (lines, csv_source):
+    for module in (lines, csv_format):
         monkeypatch.setattr(module, "MAX_RECORD_BYTES", BOUND)
 
 
@@ -125,9 +126,9 @@ def test_a_record_of_csv_that_never_ends(tmp_path: Path, record: bytes) -> None:
 @pytest.mark.parametrize(
     ("input_format", "module", "record", "error"),
     [
-        ("jsonl", jsonl, b'{"text": [' + b"[]," * 200 + b"[]]}\n", "the line's JSON may have more than 100 values"),
-        ("jsonl", jsonl, b'{"text": {' + b'"a":{},' * 200 + b'"b":1}}\n', "the line's JSON may have more than"),
-        ("csv", csv_source, b"a," * 200 + b"a\n", "the record may have more than 100 fields"),
+        ("jsonl", records, b'{"text": [' + b"[]," * 200 + b"[]]}\n", "the line's JSON may have more than 100 values"),
+        ("jsonl", records, b'{"text": {' + b'"a":{},' * 200 + b'"b":1}}\n', "the line's JSON may have more than"),
+        ("csv", csv_format, b"a," * 200 + b"a\n", "the record may have more than 100 fields"),
     ],
 )
 def test_a_record_of_countless_values(
@@ -174,7 +175,7 @@ def avro(fields: list[Any], records: list[Any], codec: str = "null") -> bytes:
 
 @pytest.mark.parametrize("codec", ["deflate", "bzip2", "xz", "zstandard"])
 def test_a_block_of_avro_that_expands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str) -> None:
-    monkeypatch.setattr("pipeline.sources.avro.MAX_RECORD_BYTES", BOUND)
+    monkeypatch.setattr("pipeline.io.files.formats.avro_blocks.MAX_RECORD_BYTES", BOUND)
     text = [{"name": "text", "type": "string"}]
     path = tmp_path / "a.avro"
     path.write_bytes(avro(text, [{"text": "Ann"}], codec))
@@ -251,7 +252,7 @@ def test_other_lists_of_avro_are_read(tmp_path: Path) -> None:
 
 
 def test_a_long_text_of_parquet_that_stands_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.sources.parquet._BATCH_BYTES", BOUND)
+    monkeypatch.setattr("pipeline.io.files.formats.parquet._BATCH_BYTES", BOUND)
     path = tmp_path / "a.parquet"
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 300 + [None, 1], pa.int32()), ["x" * BOUND, "Ann"])
     pq.write_table(pa.table({"text": texts}), path, compression="zstd", store_schema=False)

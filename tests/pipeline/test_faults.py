@@ -259,7 +259,7 @@ def test_an_input_that_goes_away_is_a_failure(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Between the listing and the reading, as files do that another program tidies up."""
-    from pipeline.sources import read
+    from pipeline.io.files import read
 
     (tmp_path / "goes.jsonl").write_bytes(record(MARK))
     listed = read.match_files

@@ -19,12 +19,12 @@ from apache_beam.testing.test_stream import TestStream
 
 from pipeline.config import NerConfig
 from pipeline.graph import build
+from pipeline.io.files.matching import Shard
+from pipeline.io.files.windowed import WriteWindowedFailures, WriteWindowedResults
+from pipeline.io.pubsub.direct_pull import PullOnDirectRunner
 from pipeline.options import NerOptions
 from pipeline.places import Files, Subscription, Table, Topic
 from pipeline.run import main
-from pipeline.sinks import WriteWindowedFailures, WriteWindowedResults
-from pipeline.sources.direct_pull import PullOnDirectRunner
-from pipeline.sources.files import Shard
 from transforms import ClassifyTokens, Document, DocumentEntities, Failure, GroupEntities, PreEntities
 
 TestStream.__test__ = False  # type: ignore[attr-defined]

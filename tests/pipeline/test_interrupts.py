@@ -15,7 +15,7 @@ from services.clients import REPOSITORY, environment_of
 from services.pubsub_broker import Broker
 from streams import RESULTS, SOURCE, SUBSCRIPTION
 
-from pipeline.children import is_running
+from pipeline.process.children import is_running
 
 INTERRUPT = (signal.SIGINT, 130, "interrupted")
 TERMINATION = (signal.SIGTERM, 143, "terminated")
@@ -151,7 +151,7 @@ def test_the_first_process_of_a_container_is_ended(
 
 def test_other_processes_of_the_machine_are_not_taken_for_children() -> None:
     """In a container that sees the machine's /proc, the numbers there are not its own."""
-    code = "import os; from pipeline.children import descendants; print(os.getpid(), *descendants(os.getpid()))"
+    code = "import os; from pipeline.process.children import descendants; print(os.getpid(), *descendants(os.getpid()))"
     command = first_process(sys.executable, "-c", code, proc=False)
     assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60).stdout == "1\n"
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from apache_beam.internal.http_client import get_new_http
 
-from pipeline.local_addresses import spare_local_addresses
+from pipeline.process.local_addresses import spare_local_addresses
 
 LOCAL = "localhost,127.0.0.1,::1"
 NAMES = ("no_proxy", "NO_PROXY", "no_grpc_proxy")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.plan.catalogue import Catalogue, Prices, WorkerType
 from pipeline.plan.model import (
     Assumptions,
     Job,
@@ -20,6 +19,7 @@ from pipeline.plan.model import (
     useful_workers,
     workers_of,
 )
+from pipeline.runners.machine_types import Catalogue, Prices, WorkerType
 
 MEASURED = Measured(
     documents=1000, failures=0, processes=2, documents_per_second=100.0, process_mib=1000.0, load_seconds=3.0,

@@ -24,8 +24,8 @@ from poison import GOOD, MARK
 from services.pubsub_queue import Message
 from streams import Stream
 
-from pipeline.sinks.pubsub import failure_payload
-from pipeline.sources.lines import BOM
+from pipeline.io.pubsub.write import failure_payload
+from pipeline.io.records import BOM
 from transforms.machine import peak_mib
 
 LONG = bool(os.environ.get("BEAM_NER_LONG"))

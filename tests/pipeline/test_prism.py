@@ -15,7 +15,7 @@ from services.job_server import WorkerPool
 from services.prism import PrismServer, prism_program
 from streams import SUBSCRIPTION, Stream, letter, seconds_for
 
-from pipeline.children import is_running
+from pipeline.process.children import is_running
 from pipeline.run import main
 
 WORKER = f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.worker "$@"\n'
@@ -30,9 +30,9 @@ sys.exit(main())
 
 WITHOUT_PATIENCE = """
 import sys
-import pipeline.waiting
+import pipeline.lifecycle.waiting
 from pipeline.__main__ import main
-pipeline.waiting.WAIT_SECONDS = 1.0
+pipeline.lifecycle.waiting.WAIT_SECONDS = 1.0
 sys.exit(main())
 """
 

@@ -326,6 +326,17 @@ def test_a_text_that_is_cut_says_so(source: Path, tmp_path: Path, capsys: pytest
 # Files
 
 
+def test_file_urls_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("Ann Smith\n")
+    assert main([f"--input=file://{tmp_path}/*.txt", f"--output=file://{tmp_path}/out/x.jsonl"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "x-00000-of-00001.jsonl",
+        "x-failures-00000-of-00001.jsonl",
+    ]
+
+
 def test_a_glob_with_an_empty_file_among_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, name in enumerate(TEXTS):
         write_jsonl(tmp_path / f"part-{number:02}.jsonl.gz", {name: TEXTS[name]})

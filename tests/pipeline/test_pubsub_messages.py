@@ -8,20 +8,20 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.pubsub.messages import (
+from pipeline.io.outcomes import Receipt
+from pipeline.io.pubsub.messages import (
     MAX_MESSAGE_BYTES,
     BadTimestampError,
     Message,
-    Receipt,
     attribute_problem,
     fits,
     message_bytes,
     parse_timestamp,
 )
-from pipeline.pubsub.publishing import Outgoing
-from pipeline.sinks.pubsub import failure_payload, message_of_failure, message_of_result, result_attributes
-from pipeline.sources.pubsub import document_of_message
-from pipeline.sources.records import DocumentFields
+from pipeline.io.pubsub.publishing import Outgoing
+from pipeline.io.pubsub.read import document_of_message
+from pipeline.io.pubsub.write import failure_payload, message_of_failure, message_of_result, result_attributes
+from pipeline.io.records import DocumentFields
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 
 FIELDS = DocumentFields()

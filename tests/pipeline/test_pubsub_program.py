@@ -29,8 +29,8 @@ from streams import (
     text,
 )
 
+from pipeline.io.pubsub.write import failure_payload
 from pipeline.run import main
-from pipeline.sinks.pubsub import failure_payload
 from transforms import TokenClassifier
 
 IDLE_SECONDS = 600.0 if LONG else 15.0  # ten minutes, or three empty answers of the broker

@@ -11,12 +11,12 @@ from services.pubsub_broker import Broker
 from services.pubsub_queue import Message as Sent
 from streams import letter, text
 
-from pipeline.pubsub.messages import Message
-from pipeline.pubsub.readers import close_all, drain_all
+from pipeline.io.pubsub.messages import Message
+from pipeline.io.pubsub.readers import close_all, drain_all
+from pipeline.io.pubsub.write import failure_payload, message_of_failure
+from pipeline.io.records import DocumentFields
+from pipeline.io.replay import document_of_failure_message
 from pipeline.run import main
-from pipeline.sinks.pubsub import failure_payload, message_of_failure
-from pipeline.sources.records import DocumentFields
-from pipeline.sources.replay import document_of_failure_message
 from transforms.documents import Document, Failure
 
 P = "projects/beam-ner-tests"

@@ -10,10 +10,10 @@ from google.api_core import exceptions
 from services.pubsub_broker import PATIENCE_SECONDS, Broker
 from services.pubsub_queue import Message as Sent
 
-from pipeline.pubsub.leases import Leases
-from pipeline.pubsub.messages import Receipt
-from pipeline.pubsub.subscription import PulledSubscription, SubscriptionSettings, Taken
-from pipeline.pubsub.watermark import Watermark
+from pipeline.io.outcomes import Receipt
+from pipeline.io.pubsub.leases import Leases
+from pipeline.io.pubsub.subscription import PulledSubscription, SubscriptionSettings, Taken
+from pipeline.io.pubsub.watermark import Watermark
 
 TOPIC = "projects/beam-ner-tests/topics/t"
 SUBSCRIPTION = "projects/beam-ner-tests/subscriptions/s"
@@ -268,7 +268,7 @@ def test_a_subscription_that_is_deleted_is_an_error(
     broker: Broker, open_reader: Callable[..., PulledSubscription]
 ) -> None:
     reader = open_reader()
-    from pipeline.pubsub.clients import subscriber
+    from pipeline.io.pubsub.clients import subscriber
 
     subscriber().delete_subscription(subscription=SUBSCRIPTION)
     with pytest.raises(exceptions.NotFound):

@@ -20,11 +20,11 @@ from google.api_core import exceptions
 from services.pubsub_broker import PATIENCE_SECONDS, Broker
 from services.pubsub_queue import Message as Sent
 
-from pipeline.pubsub import clients, publishing
-from pipeline.pubsub.readers import close_all, drain_all
-from pipeline.sinks.pubsub import WriteFailureMessages, WriteResultMessages, failure_payload
-from pipeline.sources.acknowledge import Acknowledge
-from pipeline.sources.pubsub import ReadMessages
+from pipeline.io.pubsub import clients, publishing
+from pipeline.io.pubsub.acknowledge import Acknowledge
+from pipeline.io.pubsub.read import ReadMessages
+from pipeline.io.pubsub.readers import close_all, drain_all
+from pipeline.io.pubsub.write import WriteFailureMessages, WriteResultMessages, failure_payload
 from transforms.documents import Document, DocumentEntities, Failure
 
 P = "projects/beam-ner-tests"

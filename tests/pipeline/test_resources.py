@@ -9,11 +9,11 @@ import pytest
 from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipeline import resources
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.graph import build
 from pipeline.options import NerOptions
+from pipeline.runners import dataflow as resources
 
 CLOUD = ["--runner=DataflowRunner", "--project=p-test", "--region=r", "--temp_location=gs://bucket/temp"]
 L4 = "type:nvidia-l4;count:1;install-nvidia-driver"

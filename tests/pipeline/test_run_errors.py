@@ -11,8 +11,8 @@ import pytest
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipeline import run_errors
-from pipeline.run_errors import sentence_of
+from pipeline.lifecycle import errors as run_errors
+from pipeline.lifecycle.errors import sentence_of
 
 # As a worker in another process sends it: the stacks shortened, the order and the blank lines kept.
 WORKER = """\

@@ -17,7 +17,7 @@ from services.prism import in_beams_cache
 
 from pipeline.command_line import parse
 from pipeline.run import main
-from pipeline.runners import batch_runner, runs_in_this_process
+from pipeline.runners.selection import batch_runner, runs_in_this_process
 
 
 @pytest.mark.parametrize(

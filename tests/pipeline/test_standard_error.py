@@ -11,7 +11,7 @@ from services.clients import REPOSITORY
 
 WRITES = """
 import logging, sys
-from pipeline.standard_error import drop_what_cannot_be_written
+from pipeline.process.standard_error import drop_what_cannot_be_written
 drop_what_cannot_be_written()
 print("Zoë 🙂 \\udc80", file=sys.stderr)
 sys.stderr.flush()

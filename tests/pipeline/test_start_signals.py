@@ -18,7 +18,7 @@ SAYS = "beam-ner: {}: stopped before anything was read\n"
 
 WAIT = """
 import ctypes, sys
-from pipeline.start_signals import end_on_signals
+from pipeline.process.signals import end_on_signals
 end_on_signals(sys.argv[1:])
 print("ready", flush=True)
 ctypes.CDLL(None).sleep(600)  # as native code does: Python calls no handler before it returns

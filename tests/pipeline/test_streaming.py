@@ -6,8 +6,8 @@ import pytest
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 
 from pipeline.command_line import parse
-from pipeline.pubsub.subscription import SubscriptionSettings
-from pipeline.streaming import streaming_runner
+from pipeline.io.pubsub.subscription import SubscriptionSettings
+from pipeline.runners.selection import streaming_runner
 
 
 @pytest.mark.parametrize(

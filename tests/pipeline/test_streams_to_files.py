@@ -15,7 +15,7 @@ from typing import Any
 from services.pubsub_queue import Message
 from streams import LONG, SUBSCRIPTION, Stream, letter, seconds_for
 
-from pipeline.sinks import window_files
+from pipeline.io.files.window_names import window_files
 
 
 class FileStream(Stream):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.sinks import delete_folder, temporary_folders
+from pipeline.io.files.names import delete_folder, temporary_folders
 
 A, B = "0123456789abcdef" * 2, "f" * 32
 

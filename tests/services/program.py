@@ -19,7 +19,7 @@ from services.clients import REPOSITORY
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload([
-    "pipeline.run", "pipeline.graph", "pipeline.sinks.parquet", "pipeline.sources.pubsub", "pipeline.sinks.pubsub",
+    "pipeline.run", "pipeline.graph", "pipeline.io.files.formats.parquet", "pipeline.io.pubsub.read", "pipeline.io.pubsub.write",
     "google.cloud.bigquery", "openvino", "transformers.models.auto.tokenization_auto",
 ])  # fmt: skip
 

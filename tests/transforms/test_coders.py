@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.sources.coders import ShardCoder
-from pipeline.sources.files import Shard
+from pipeline.io.files.matching import Shard
+from pipeline.io.files.shard_coder import ShardCoder
 from transforms import AggregationStrategy, Document, DocumentEntities, Failure, PreEntities, TokenClassifier
 from transforms.beam.coders import (
     DocumentCoder,

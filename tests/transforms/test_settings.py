@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from transforms import ModelSettings, TokenClassificationModelHandler, TokenClassifier
-from transforms.settings import ArgumentError, HandlerSettings
+from transforms.errors import ArgumentError
+from transforms.settings import HandlerSettings
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

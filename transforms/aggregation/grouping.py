@@ -8,9 +8,9 @@ import numpy as np
 
 from transforms.aggregation.segments import row_of_maximum, segment_means, stops_of
 from transforms.aggregation.strategies import AggregationStrategy
+from transforms.errors import ArgumentError
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities, best_of
-from transforms.settings import ArgumentError
 
 _WORDS_AT_ONCE = 1 << 16  # whose scores are averaged together: of a large document's, there are no copies
 

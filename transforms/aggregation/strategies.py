@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from transforms.settings import ArgumentError, Scores
+from transforms.errors import ArgumentError
+from transforms.settings import Scores
 
 
 class AggregationStrategy(str, Enum):

@@ -16,10 +16,11 @@ from transforms.aggregation.strategies import AggregationStrategy
 from transforms.beam.coders import Outcome
 from transforms.beam.model_handler import TokenClassificationModelHandler, encoded
 from transforms.documents import Document, DocumentEntities, Entity, Failure
+from transforms.errors import ArgumentError
 from transforms.labels import LabelScheme, ignored_labels
 from transforms.metrics import NAMESPACE
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, ArgumentError, check_choice, check_min_score
+from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, check_choice, check_min_score
 from transforms.tokenization.registry import recall
 
 _FAILURES = "failures"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms.checkpoints.files import Checkpoint
-from transforms.settings import ArgumentError
+from transforms.errors import ArgumentError
 
 _LARGEST = 1 << 24  # bytes
 

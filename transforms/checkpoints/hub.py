@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from transforms.checkpoints.files import MANIFEST, TOKENIZER_FILES, Checkpoint
-from transforms.settings import ArgumentError
+from transforms.errors import ArgumentError
 
 _HUB_TIMEOUT = 5.0  # seconds
 

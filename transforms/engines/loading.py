@@ -9,7 +9,8 @@ from dataclasses import replace
 from transforms.checkpoints.files import Checkpoint, check_weights
 from transforms.engines.base import ConversionError, Engine
 from transforms.engines.precisions import shortfall
-from transforms.settings import ArgumentError, ModelSettings
+from transforms.errors import ArgumentError
+from transforms.settings import ModelSettings
 
 _logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ import numpy as np
 from transforms.checkpoints.files import Checkpoint
 from transforms.engines.base import OutOfMemoryError
 from transforms.engines.weights import check_parameters
-from transforms.settings import ArgumentError, ModelSettings
+from transforms.errors import ArgumentError, first_line
+from transforms.settings import ModelSettings
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -36,9 +37,7 @@ def resolve_device(device: str) -> str:
         if kind in ("cuda", "mps"):
             torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ArgumentError(
-            f"device={device!r} is not on this machine: {str(error).splitlines()[0]}; use auto or cpu"
-        ) from None
+        raise ArgumentError(f"device={device!r} is not on this machine: {first_line(error)}; use auto or cpu") from None
     return str(torch.device(device))
 
 
@@ -61,9 +60,8 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
                 output_loading_info=True,
             )
     except Exception as error:
-        sentence = (str(error).splitlines() or [""])[0]
         raise ArgumentError(
-            f"model={checkpoint.name!r} cannot be loaded: {type(error).__name__}: {sentence}"
+            f"model={checkpoint.name!r} cannot be loaded: {type(error).__name__}: {first_line(error)}"
         ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])

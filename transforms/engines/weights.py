@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.settings import ArgumentError
+from transforms.errors import ArgumentError
 
 LARGEST_WEIGHT = 1e5
 """No trained weight is near to it; a few random bytes in a float are likely to be far above."""

@@ -12,8 +12,9 @@ from transforms.checkpoints.config import read_config
 from transforms.checkpoints.files import Checkpoint, check_weights
 from transforms.checkpoints.manifest import check_manifest
 from transforms.checkpoints.resolve import resolve
+from transforms.errors import ArgumentError, first_line
 from transforms.inference.windows import window_length
-from transforms.settings import ArgumentError, ModelSettings
+from transforms.settings import ModelSettings
 from transforms.tokenization.registry import load_tokenization, own_tokenization, tokenizer_folder
 from transforms.tokenization.tokenizer import Tokenization
 
@@ -141,9 +142,8 @@ def _load_config(checkpoint: Checkpoint) -> Any:
     try:
         return AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        sentence = (str(error).splitlines() or [""])[0]
         raise ArgumentError(
-            f"model={checkpoint.name!r} has a configuration that transformers does not understand: {sentence}"
+            f"model={checkpoint.name!r} has a configuration that transformers does not understand: {first_line(error)}"
         ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms.settings import ArgumentError
+from transforms.errors import ArgumentError
 
 # Families whose positions begin behind the padding token's id, so that as many fewer are of use.
 _OFFSET_POSITIONS = frozenset(

@@ -14,7 +14,8 @@ from typing import Any
 
 from transforms.checkpoints.cache import is_pinned, pin_tokenizer, pinned_tokenizer
 from transforms.checkpoints.resolve import resolve
-from transforms.settings import SPECIAL_TOKENS, ArgumentError
+from transforms.errors import ArgumentError
+from transforms.settings import SPECIAL_TOKENS
 from transforms.tokenization.tokenizer import Tokenization
 
 _CAPACITY = 8

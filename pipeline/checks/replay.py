@@ -1,0 +1,27 @@
+"""Dead letters that are read again."""
+
+from __future__ import annotations
+
+from pipeline.io.bigquery.client import find_table
+from pipeline.io.bigquery.read import check_whole
+from pipeline.io.bigquery.tables import schema_problems
+from pipeline.io.replay import _NEEDED
+from pipeline.places import Table
+from pipeline.schemas import FAILURE_FIELDS
+
+
+def check_replay_table(table: Table, flag: str = "--replay") -> None:
+    """Looks before the start whether a table is one of failures.
+
+    Raises:
+        ValueError: If not, in one line.
+    """
+    check_whole(table, flag, "name the table")
+    found = find_table(table, flag)
+    if found is None:
+        raise ValueError(f"{flag}={table}: there is no such table")
+    needed = [field for field in FAILURE_FIELDS if field.name in _NEEDED]
+    columns = [column for column in found.schema if column.name in _NEEDED]
+    problem = next(schema_problems(columns, needed), None)
+    if problem:
+        raise ValueError(f"{flag}={table} is no table of failures: {problem}")

@@ -1,0 +1,1 @@
+"""BigQuery: tables and queries that are read, tables that are written."""

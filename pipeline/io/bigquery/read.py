@@ -1,0 +1,247 @@
+"""A BigQuery table, or what a query gives, to documents."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.gcp.bigquery import ReadFromBigQuery
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud.bigquery import QueryJob, QueryJobConfig
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+
+from pipeline.io.bigquery.client import check_text_column, client_of, find_table, query_columns, standard_name
+from pipeline.io.outcomes import ReadResult, sort_outcomes
+from pipeline.io.records import DocumentFields, document_of, json_payload
+from pipeline.places import Table
+from transforms.documents import Document, Failure
+
+READ_METHODS = ("DIRECT_READ", "EXPORT")
+QUERY_SOURCE = "query"
+"""The `source` attribute of documents that a query gave."""
+
+_NOT_STORED = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL")
+_STREAM_COUNT = 1000  # at most; BigQuery gives fewer for what is small
+
+
+def check_input_table(
+    table: Table, text_field: str, id_field: str, flag: str = "--input", method: str = "DIRECT_READ"
+) -> None:
+    """Looks before the start whether a table is there, with a text in each row, and can be read.
+
+    Raises:
+        ValueError: If not, in one line.
+    """
+    if method == "DIRECT_READ":
+        check_whole(table, flag, "use --read_method=EXPORT, or a --query")
+    found = find_table(table, flag)
+    if found is None:
+        raise ValueError(f"{flag}={table}: there is no such table")
+    if found.table_type in _NOT_STORED:
+        select = f"SELECT {id_field}, {text_field} FROM `{standard_name(table)}`"
+        raise ValueError(f"{flag}={table} is {found.table_type}, which holds no rows to read; give --query='{select}'")
+    if method == "DIRECT_READ" and found.require_partition_filter:
+        raise ValueError(f"{flag}={table} is read only with a filter on its partitions; give a --query with one")
+    check_text_column(found.schema, text_field, id_field, f"{flag}={table}")
+
+
+def check_whole(table: Table, flag: str, instead: str) -> None:
+    """Refuses a partition (`table$20261124`), for which Google's client asks the Storage API for the whole table.
+
+    Args:
+        table: The table.
+        flag: Where it was given.
+        instead: What to do, for the sentence of a refusal.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if table != table.whole:
+        raise ValueError(f"{flag}={table} is a partition, and a table can only be read as a whole; {instead}")
+
+
+def check_query(query: str, project: str | None, text_field: str, id_field: str, flag: str = "--query") -> None:
+    """Looks before the start whether BigQuery understands a query, and whether that gives texts.
+
+    Raises:
+        ValueError: If not, in one line.
+    """
+    check_text_column(query_columns(query, project, flag), text_field, id_field, flag)
+
+
+def check_read_method(method: str, temp_location: str | None, flag: str = "--read_method") -> None:
+    """Refuses a way of reading that is unknown or lacks a place for its files.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if method not in READ_METHODS:
+        raise ValueError(f"{flag}={method} is none of {', '.join(READ_METHODS)}")
+    if method == "EXPORT" and not (temp_location or "").startswith("gs://"):
+        raise ValueError(f"{flag}=EXPORT needs --temp_location=gs://bucket/folder, where BigQuery puts the files")
+
+
+def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str) -> Document | Failure:
+    """Makes a document of a row, or a failure that says what the row lacks.
+
+    A table has no order, so a row without an id is named by a hash of its id and text columns: the same row has the
+    same name in every run, and so have two rows with the same text.
+
+    Args:
+        row: The row's columns; only those of the text and the id are kept.
+        fields: Which these are.
+        source: What the row comes from.
+    """
+    record = {name: row[name] for name in dict.fromkeys((fields.id, fields.text)) if name in row}
+    payload = json_payload(record)
+    return document_of(record, fields, source, f"row-{hashlib.sha256(payload).hexdigest()[:16]}", payload)
+
+
+class QueryError(RuntimeError):
+    """A query that failed while it ran; the message quotes nothing of what it read."""
+
+
+class ReadTable(beam.PTransform):
+    """Reads each row of a table or a query as a document; a row without a text becomes a failure.
+
+    Args:
+        table: The table; either this or `query`.
+        query: A query in standard SQL.
+        text_field: Column with the text.
+        id_field: Column with the id. A row without one is named by a hash of what it holds.
+        method: `DIRECT_READ` reads by the Storage API, of a table only the columns of text and id. `EXPORT` lets
+            BigQuery write files into the pipeline's `--temp_location` and reads those.
+
+    Raises:
+        ValueError: If not one of table and query is given, or the method is unknown.
+    """
+
+    def __init__(
+        self,
+        table: Table | None = None,
+        query: str | None = None,
+        text_field: str = "text",
+        id_field: str = "id",
+        method: str = "DIRECT_READ",
+    ) -> None:
+        super().__init__()
+        if (table is None) == (not query):
+            raise ValueError("ReadTable reads a table or a query: give one of them")
+        if method not in READ_METHODS:
+            raise ValueError(f"method={method!r} is none of {', '.join(READ_METHODS)}")
+        self._table = table
+        self._query = query
+        self._fields = DocumentFields(text_field, id_field)
+        self._method = method
+
+    def expand(self, pbegin: Any) -> ReadResult:
+        source = QUERY_SOURCE if self._table is None else str(self._table)
+        if self._method == "EXPORT":
+            read = partial(_document_of_exported, fields=self._fields, source=source)
+            return _sorted(pbegin | "Export" >> self._export(), read)
+        columns = (self._fields.id, self._fields.text)
+        return read_table(
+            pbegin, self._query or self._table, columns, partial(read_stream, fields=self._fields, source=source)
+        )
+
+    def _export(self) -> ReadFromBigQuery:
+        if self._table is None:
+            return ReadFromBigQuery(method="EXPORT", query=self._query, use_standard_sql=True)
+        return ReadFromBigQuery(method="EXPORT", table=str(self._table))
+
+
+def _document_of_exported(row: dict[str, Any], fields: DocumentFields, source: str) -> Iterator[Document | Failure]:
+    yield document_of_row(row, fields, source)
+
+
+def read_table(
+    pbegin: Any,
+    request: Table | str | None,
+    columns: tuple[str, ...],
+    read: Callable[[str], Iterator[Document | Failure]],
+) -> ReadResult:
+    """The steps from a table or a query to what a function reads from the streams of its rows."""
+    project = pbegin.pipeline.options.view_as(GoogleCloudOptions).project
+    streams = (
+        pbegin
+        | "Request" >> beam.Create([request])
+        | "OpenStreams" >> beam.FlatMap(open_streams, project=project, columns=columns).with_output_types(str)
+        | "Spread" >> beam.Reshuffle()
+    )
+    return _sorted(streams, read)
+
+
+def _sorted(elements: Any, read: Callable[[Any], Iterator[Document | Failure]]) -> ReadResult:
+    outcomes = sort_outcomes(elements, "ReadRows", read)
+    # A small table is one stream. And a session ends after hours, by when a slow model might not have come to it.
+    return ReadResult(outcomes.documents | "Balance" >> beam.Reshuffle(), outcomes.failures)
+
+
+# Beam's own direct read makes a data set for a query's result, and after any read deletes every data set that a
+# listing by label gives it: that is no risk to take with a user's tables for what a few lines of Google's clients do.
+
+
+def open_streams(request: Table | str, project: str | None, columns: tuple[str, ...]) -> list[str]:
+    """Opens a table's snapshot, or runs a query and opens its result.
+
+    A query's result is a temporary table of BigQuery's own, which is gone after a day and needs no data set.
+
+    Args:
+        request: A table, or a query.
+        project: What pays for it; None takes the table's, or the environment's.
+        columns: What to read, as far as the table has it.
+
+    Returns:
+        Names of streams that can be read in parallel.
+    """
+    client = client_of(project or (request.project if isinstance(request, Table) else None))
+    if isinstance(request, Table):
+        table = client.get_table(standard_name(request)).reference
+    else:
+        job = client.query(request, QueryJobConfig(use_legacy_sql=False))
+        _await_query(job)
+        table = job.destination
+    present = {column.name for column in client.get_table(table).schema}
+    selected = [name for name in dict.fromkeys(columns) if name in present]
+    session = types.ReadSession(
+        table=table.to_bqstorage(),
+        data_format=types.DataFormat.ARROW,
+        read_options=types.ReadSession.TableReadOptions(selected_fields=selected),
+    )
+    opened = BigQueryReadClient().create_read_session(
+        parent=f"projects/{client.project}", read_session=session, max_stream_count=_STREAM_COUNT
+    )
+    return [stream.name for stream in opened.streams]
+
+
+def _await_query(job: QueryJob) -> None:
+    try:
+        job.result()
+    except GoogleAPICallError as error:
+        # What it says may quote a row: that a text is no number, say.
+        raise QueryError(f"the query failed with {type(error).__name__}; see BigQuery's job {job.job_id}") from None
+
+
+def read_rows(name: str) -> Iterator[dict[str, Any]]:
+    """Reads the rows of one stream to its end.
+
+    The client goes on after a broken connection. What it cannot mend is raised, for the runner to begin the stream
+    again: a stream that is cut short must not look like a small table.
+    """
+    schema = None
+    for response in BigQueryReadClient().read_rows(name):
+        if schema is None:  # only the first response has it
+            schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
+        batch = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)
+        yield from pa.ipc.read_record_batch(batch, schema).to_pylist()
+
+
+def read_stream(name: str, fields: DocumentFields, source: str) -> Iterator[Document | Failure]:
+    """Reads the rows of one stream as documents."""
+    for row in read_rows(name):
+        yield document_of_row(row, fields, source)

@@ -1,0 +1,98 @@
+"""BigQuery's Storage Write API, which Beam has in Java alone, and reaches across languages."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
+from apache_beam.utils.timestamp import Timestamp
+
+from pipeline.io.bigquery.inserts import refusal_said
+from pipeline.places import Table
+from pipeline.schemas import Field, bigquery_schema
+from transforms.documents import Failure
+from transforms.errors import first_line
+
+
+def check_java() -> None:
+    """Refuses Beam's Storage Write API where there is no Java, in which Beam has it.
+
+    Raises:
+        ValueError: In one line.
+    """
+    home = os.environ.get("JAVA_HOME")
+    if not shutil.which("java") and not (home and shutil.which("java", path=f"{home}/bin")):
+        raise ValueError(
+            "--write_method=STORAGE_WRITE_API needs Java where the pipeline is started: Beam has it in Java alone;"
+            " install a Java runtime, or use --write_method=STREAMING_INSERTS"
+        )
+
+
+class StorageWrite(beam.PTransform):
+    """Appends rows, as JSON has them, at least once; gives those that are refused as PCollection[Failure].
+
+    Args:
+        table: The table.
+        fields: Its columns.
+
+    Raises:
+        ValueError: If there is no Java, or Beam's Java program cannot be fetched.
+    """
+
+    def __init__(self, table: Table, fields: tuple[Field, ...]) -> None:
+        super().__init__()
+        check_java()
+        self._write = WriteToBigQuery(
+            table=str(table),
+            schema=bigquery_schema(fields),
+            method=WriteToBigQuery.Method.STORAGE_WRITE_API,
+            create_disposition=BigQueryDisposition.CREATE_NEVER,
+            use_at_least_once=True,
+        )
+
+    def expand(self, rows: Any) -> Any:
+        native = rows | "NativeTypes" >> beam.Map(native_row)
+        try:
+            written = native | "Append" >> self._write
+        except Exception as error:  # Beam starts a Java program here, after fetching it
+            raise ValueError(
+                "--write_method=STORAGE_WRITE_API: Beam's Java program cannot be fetched or started here"
+                f" ({type(error).__name__}: {first_line(error)}); use --write_method=STREAMING_INSERTS"
+            ) from error
+        return written.failed_rows_with_errors | "Refused" >> beam.Map(failure_of_refused)
+
+
+def native_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of JSON with the types that Beam's Storage Write API wants for times, and with numbers for scores."""
+    made = dict(row)
+    for name in ("event_time", "processed_at"):
+        made[name] = Timestamp.from_rfc3339(row[name]) if row[name] else None
+    if "entities" in row:
+        made["entities"] = [{**entity, "score": float(entity["score"])} for entity in row["entities"]]
+    else:
+        made["score"] = float(row["score"])
+    return made
+
+
+def failure_of_refused(refused: dict[str, Any]) -> Failure:
+    """A row that the Storage Write API refuses, as a failure whose bytes are the row: the record's are gone."""
+    row = refused["failed_row"]
+    payload = json.dumps(_plain(row), ensure_ascii=False).encode("utf-8", "replace")
+    return Failure(payload, refusal_said(refused.get("error_message") or ""), "write", {"id": str(row.get("id"))})
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

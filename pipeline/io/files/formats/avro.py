@@ -1,0 +1,115 @@
+"""Avro object container files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import fastavro
+from apache_beam.io.avroio import WriteToAvro
+
+from pipeline.beam_internals import limit_cleanup_glob
+from pipeline.io.files.formats.avro_blocks import read_records
+from pipeline.io.files.matching import Shard, open_raw
+from pipeline.io.files.result_format import ResultFormat
+from pipeline.io.records import DocumentFields, UnreadableError, document_of, json_payload, require_fields
+from pipeline.schemas import avro_schema, result_fields, result_row, streamed_fields
+from transforms.documents import Document, Failure
+
+_MARKER_BYTES = 16
+
+
+def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
+    """Reads every record of the blocks that begin in a shard; its place is its block's offset and its number there.
+
+    A file that is cut exactly between two blocks cannot be told from a whole one: Avro does not store its length.
+    """
+
+    def check(schema: Any) -> None:
+        require_fields(_names(schema), fields)
+        if _check_sizes(schema, {}):
+            raise UnreadableError("the records take no bytes")
+
+    with open_raw(shard.path) as file:
+        for place, record in read_records(file, shard, check):
+            yield document_of(record, fields, shard.source, place, json_payload(record))
+
+
+def _names(schema: Any) -> list[str]:
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise UnreadableError("the file does not hold records")
+    return [field["name"] for field in schema["fields"]]
+
+
+def columns(path: str) -> list[str]:
+    """The names of the schema's fields."""
+    with open_raw(path) as file:
+        return _names(fastavro.reader(file).writer_schema)
+
+
+def _check_sizes(schema: Any, empty: dict[str, bool]) -> bool:
+    """Whether values of a schema take no bytes; a list of them, whose length is but a number, would fill all memory.
+
+    Args:
+        schema: The schema as it is written in the file.
+        empty: What is known of the named types before it.
+
+    Raises:
+        UnreadableError: If there are such lists in it.
+    """
+    if isinstance(schema, str):
+        return schema == "null" or empty.get(schema, False)
+    if isinstance(schema, list):  # a union: a number says which
+        for branch in schema:
+            _check_sizes(branch, empty)
+        return False
+    kind = schema["type"]
+    if kind in ("array", "map"):
+        if _check_sizes(schema.get("items", "string"), empty):
+            raise UnreadableError("the schema has lists of values that take no bytes")
+        _check_sizes(schema.get("values", "string"), empty)
+        return False
+    if kind in ("record", "error"):
+        sizes = [_check_sizes(field["type"], empty) for field in schema["fields"]]
+        nothing = all(sizes)
+    elif kind == "fixed":
+        nothing = schema["size"] == 0
+    else:
+        return False if kind == "enum" else _check_sizes(kind, empty)
+    # fastavro writes the full name where a type is named.
+    empty[schema["name"]] = nothing
+    return nothing
+
+
+class WriteResultAvro(beam.PTransform):
+    """Writes each result as an Avro record `Result`, in blocks compressed with deflate."""
+
+    def __init__(self, prefix: str, suffix: str, strategy: str, include_text: bool, num_shards: int) -> None:
+        super().__init__()
+        schema = avro_schema("Result", result_fields(strategy, include_text))
+        files = WriteToAvro(prefix, schema, codec="deflate", file_name_suffix=suffix, num_shards=num_shards)
+        self._files = limit_cleanup_glob(files)
+        self._include_text = include_text
+
+    def expand(self, results: Any) -> Any:
+        return results | "Rows" >> beam.Map(result_row, self._include_text) | "Write" >> self._files
+
+
+class AvroResults(ResultFormat):
+    """Avro files of a stream's results."""
+
+    def write(self, prefix: str, num_shards: int) -> WriteResultAvro:
+        """Return the transform that writes a batch's results."""
+        return WriteResultAvro(prefix, self.suffix, self.strategy, self.include_text, num_shards)
+
+    def file(self, records: Sequence[bytes]) -> bytes:
+        """Return the content of a file; its marker comes from the records, so that equal records make equal bytes."""
+        file = io.BytesIO()
+        schema = avro_schema("Result", streamed_fields(self.strategy, self.include_text))
+        marker = hashlib.sha256(b"".join(records)).digest()[:_MARKER_BYTES]
+        fastavro.writer(file, schema, map(json.loads, records), codec="deflate", sync_marker=marker)
+        return file.getvalue()

@@ -1,0 +1,134 @@
+"""JSON Lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.textio import WriteToText
+
+from pipeline.beam_internals import limit_cleanup_glob
+from pipeline.io.files.lines import shard_lines, strip_ending, too_long
+from pipeline.io.files.matching import Shard
+from pipeline.io.files.result_format import ResultFormat, compressed
+from pipeline.io.records import BadRecordError, DocumentFields, UnreadableError, document_of, json_line, parse_object
+from pipeline.schemas import failure_json_row, result_row
+from transforms.documents import Document, DocumentEntities, Failure
+
+_PEEKED_OBJECTS = 100
+
+_PEEKED_LINES = 1000
+
+
+def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
+    """Reads every line that is not blank as a JSON object."""
+    for offset, line in json_lines(shard):
+        if line is None:
+            yield too_long(shard.source, offset)
+        else:
+            yield document_of_line(line, fields, shard.source, offset)
+
+
+def json_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
+    """The lines that are not blank, without their endings; None in place of one that is too long."""
+    for offset, line in shard_lines(shard):
+        if line is None or not line.isspace():
+            yield offset, line if line is None else strip_ending(line)
+
+
+def document_of_line(line: bytes, fields: DocumentFields, source: str, offset: int) -> Document | Failure:
+    """Makes a document of a line, or a failure if the line is no JSON object with a text."""
+    try:
+        record = parse_object(line)
+    except BadRecordError as problem:
+        return Failure(line, f"{source}:{offset}: {problem}", "parse", {"source": source})
+    return document_of(record, fields, source, offset, line)
+
+
+def columns(path: str) -> list[str]:
+    """The keys of the first 100 lines that are objects, in the order of their appearance."""
+    keys: dict[str, None] = {}
+    # What stands before a compressed stream's early end shows its keys all the same.
+    with suppress(UnreadableError):
+        for record in islice(_objects(path), _PEEKED_OBJECTS):
+            keys.update(dict.fromkeys(record))
+    return list(keys)
+
+
+def _objects(path: str) -> Iterator[dict[str, Any]]:
+    for _, line in islice(json_lines(Shard(path)), _PEEKED_LINES):
+        with suppress(BadRecordError):
+            if line is not None:
+                yield parse_object(line)
+
+
+def result_line(result: DocumentEntities, include_text: bool) -> str:
+    """A result as a line of JSON."""
+    return json_line(result_row(result, include_text))
+
+
+def failure_line(failure: Failure) -> str:
+    """A failure as a line of JSON, its time in ISO 8601 and its bytes in base64."""
+    return json_line(failure_json_row(failure))
+
+
+class WriteResultLines(beam.PTransform):
+    """Writes each result as a line of JSON."""
+
+    def __init__(self, prefix: str, suffix: str, include_text: bool, num_shards: int) -> None:
+        super().__init__()
+        self._files = limit_cleanup_glob(WriteToText(prefix, suffix, num_shards=num_shards))
+        self._include_text = include_text
+
+    def expand(self, results: Any) -> Any:
+        return (
+            results
+            | "Lines" >> beam.Map(result_line, self._include_text).with_output_types(str)
+            | "Write" >> self._files
+        )
+
+
+class WriteFailureLines(beam.PTransform):
+    """Writes each failure as a line of JSON."""
+
+    def __init__(self, prefix: str, suffix: str) -> None:
+        super().__init__()
+        self._files = limit_cleanup_glob(WriteToText(prefix, suffix))
+
+    def expand(self, failures: Any) -> Any:
+        return failures | "Lines" >> beam.Map(failure_line).with_output_types(str) | "Write" >> self._files
+
+
+class JsonlResults(ResultFormat):
+    """Files of JSON Lines of results."""
+
+    def write(self, prefix: str, num_shards: int) -> WriteResultLines:
+        """Return the transform that writes a batch's results."""
+        return WriteResultLines(prefix, self.suffix, self.include_text, num_shards)
+
+    def file(self, records: Sequence[bytes]) -> bytes:
+        """Return the content of a file."""
+        return compressed(b"".join(records), self.suffix)
+
+
+@dataclass(frozen=True)
+class FailureLines:
+    """Files of JSON Lines of a stream's failures.
+
+    Attributes:
+        suffix: The files' ending, which includes that of their compression.
+    """
+
+    suffix: str
+
+    def record(self, failure: Failure) -> bytes:
+        """Return one failure as a line of JSON."""
+        return f"{failure_line(failure)}\n".encode()
+
+    def file(self, records: Sequence[bytes]) -> bytes:
+        """Return the content of a file of these records, in their order."""
+        return compressed(b"".join(records), self.suffix)

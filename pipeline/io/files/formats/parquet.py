@@ -1,0 +1,122 @@
+"""Parquet files."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.io.parquetio import WriteToParquet
+
+from pipeline.beam_internals import limit_cleanup_glob
+from pipeline.io.files.matching import Shard, open_raw
+from pipeline.io.files.result_format import ResultFormat
+from pipeline.io.records import DocumentFields, document_of, json_payload, require_fields
+from pipeline.schemas import arrow_schema, result_fields, result_row, streamed_fields
+from transforms.documents import Document, Failure
+
+_BATCH_ROWS = 256
+
+_BATCH_BYTES = 64 * 1024 * 1024  # of strings that are made of a dictionary at a time
+
+
+def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
+    """Reads text and id of every row of the row groups that begin in a shard; a row's place is its number from 0."""
+    with open_raw(shard.path) as file:
+        table = pq.ParquetFile(file)
+        require_fields(table.schema_arrow.names, fields)
+        groups = _row_groups(table, shard)
+        numbers = chain.from_iterable(groups.values())
+        for number, record in zip(numbers, _records(file, table, list(groups), fields), strict=True):
+            yield document_of(record, fields, shard.source, number, json_payload(record))
+
+
+def _row_groups(table: pq.ParquetFile, shard: Shard) -> dict[int, range]:
+    """The row groups that begin in a shard, each with the numbers of its rows in the file."""
+    groups, first = {}, 0
+    for index in range(table.num_row_groups):
+        group = table.metadata.row_group(index)
+        if shard.holds(group.column(0).data_page_offset):
+            groups[index] = range(first, first + group.num_rows)
+        first += group.num_rows
+    return groups
+
+
+def _records(
+    file: BinaryIO, table: pq.ParquetFile, groups: list[int], fields: DocumentFields
+) -> Iterator[dict[str, Any]]:
+    present = table.schema_arrow.names
+    names = [name for name in dict.fromkeys((fields.id, fields.text)) if name in present]
+    # Strings stay in their dictionaries: a long one that stands there once may be that of many rows.
+    table = pq.ParquetFile(file, metadata=table.metadata, read_dictionary=names)
+    for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+        values = [_values(batch.column(name)) for name in names]
+        for row in zip(*values, strict=True):
+            yield dict(zip(names, row, strict=True))
+
+
+def _values(column: pa.Array) -> Iterable[Any]:
+    """A column as Python values, strings as bytes: Arrow would refuse a whole batch for one that is not UTF-8."""
+    if not pa.types.is_dictionary(column.type):
+        return _plain(column).to_pylist()
+    distinct = _plain(column.dictionary)
+    if pa.types.is_large_binary(distinct.type):
+        size = pc.sum(pc.binary_length(distinct).take(column.indices)).as_py() or 0
+        if size > _BATCH_BYTES:
+            return (None if at is None else distinct[at].as_py() for at in column.indices.to_pylist())
+    return distinct.take(column.indices).to_pylist()
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return column.cast(pa.large_binary())
+    return column
+
+
+def columns(path: str) -> list[str]:
+    """The names of the schema's columns."""
+    with open_raw(path) as file:
+        return list(pq.ParquetFile(file).schema_arrow.names)
+
+
+class WriteResultParquet(beam.PTransform):
+    """Writes each result as a Parquet row, in pages compressed with Snappy."""
+
+    def __init__(self, prefix: str, suffix: str, strategy: str, include_text: bool, num_shards: int) -> None:
+        super().__init__()
+        self._files = WriteToParquet(
+            prefix,
+            arrow_schema(result_fields(strategy, include_text)),
+            codec="snappy",
+            use_compliant_nested_type=True,
+            file_name_suffix=suffix,
+            num_shards=num_shards,
+        )
+        limit_cleanup_glob(self._files)
+        self._include_text = include_text
+
+    def expand(self, results: Any) -> Any:
+        return results | "Rows" >> beam.Map(result_row, self._include_text) | "Write" >> self._files
+
+
+class ParquetResults(ResultFormat):
+    """Parquet files of results."""
+
+    def write(self, prefix: str, num_shards: int) -> WriteResultParquet:
+        """Return the transform that writes a batch's results."""
+        return WriteResultParquet(prefix, self.suffix, self.strategy, self.include_text, num_shards)
+
+    def file(self, records: Sequence[bytes]) -> bytes:
+        """Return the content of a file."""
+        file = io.BytesIO()
+        schema = arrow_schema(streamed_fields(self.strategy, self.include_text))
+        rows: list[dict[str, Any]] = [json.loads(record) for record in records]
+        table = pa.Table.from_pylist(rows, schema=schema)
+        pq.write_table(table, file, compression="snappy", use_compliant_nested_type=True)
+        return file.getvalue()

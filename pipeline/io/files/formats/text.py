@@ -1,0 +1,38 @@
+"""Plain text: one document a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.io.files.lines import shard_lines, strip_ending, too_long
+from pipeline.io.files.matching import Shard
+from pipeline.io.records import DocumentFields
+from transforms.documents import Document, Failure
+
+
+def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
+    """Reads every line as a document, an empty one too; the id is `path:offset` of its first byte.
+
+    Args:
+        shard: What to read.
+        fields: Not used: a line has no fields.
+    """
+    for offset, line in shard_lines(shard):
+        if line is None:
+            yield too_long(shard.source, offset)
+        else:
+            yield document_of_line(strip_ending(line), shard.source, offset)
+
+
+def document_of_line(line: bytes, source: str, offset: int) -> Document | Failure:
+    """Makes a document of a line, or a failure if the line is not UTF-8."""
+    name = f"{source}:{offset}"
+    try:
+        return Document(name, line.decode("utf-8"), {"source": source})
+    except UnicodeDecodeError as error:
+        message = f"{name}: byte {error.start} of the line is not UTF-8"
+        return Failure(line, message, "parse", {"source": source, "id": name})
+
+
+def columns(path: str) -> None:
+    """A text file has no columns."""

@@ -1,0 +1,89 @@
+"""Lines of bytes and their places, from blocks of any size."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from pipeline.io.files.matching import Shard, read_blocks
+from pipeline.io.records import BOM, MAX_RECORD_BYTES
+from transforms.documents import Failure
+
+
+def split_lines(blocks: Iterable[bytes], offset: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes | None]]:
+    r"""Splits blocks into lines at LF, in time linear in their size however long a line is.
+
+    >>> list(split_lines([b"one\r\ntw", b"o\nthree"]))
+    [(0, b'one\r\n'), (5, b'two\n'), (9, b'three')]
+
+    Args:
+        blocks: The bytes, from the start of a line on.
+        offset: Where the first block begins in its file. A byte order mark at 0 is dropped from the line,
+            but counts in the offsets.
+        end: No line that begins here or later is yielded.
+
+    Yields:
+        The offset of a line's first byte, and the line with its ending; None in place of a line of more than
+        `MAX_RECORD_BYTES`, which is passed over.
+    """
+    pending: list[bytes] = []
+    size = 0
+    for block in blocks:
+        for piece in io.BytesIO(block):
+            size += len(piece)
+            if size <= MAX_RECORD_BYTES:
+                pending.append(piece)
+            else:
+                pending.clear()
+            if not piece.endswith(b"\n"):
+                continue
+            line = _line(pending, size, offset)
+            pending.clear()
+            yield offset, line
+            offset, size = offset + size, 0
+            if end is not None and offset >= end:
+                return
+    if (last := _line(pending, size, offset)) != b"":
+        yield offset, last
+
+
+def _line(pieces: list[bytes], size: int, offset: int) -> bytes | None:
+    if size > MAX_RECORD_BYTES:
+        return None
+    line = b"".join(pieces)
+    return line if offset else line.removeprefix(BOM)
+
+
+def too_long(source: str, offset: int) -> Failure:
+    """The failure of a line that is too long to be held, and so is not in it."""
+    problem = f"the line has more than {MAX_RECORD_BYTES} bytes, which are not read"
+    return Failure(b"", f"{source}:{offset}: {problem}", "read", {"source": source})
+
+
+def shard_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
+    """The lines whose first byte lies in a shard, as `split_lines` gives them."""
+    if shard.start == 0:
+        yield from split_lines(read_blocks(shard.path), 0, shard.end)
+        return
+    # From one byte before: a line begins at the shard's first byte if a line ends there.
+    offset = shard.start - 1
+    blocks = read_blocks(shard.path, offset)
+    for block in blocks:
+        line_end = block.find(b"\n")
+        offset += len(block) if line_end < 0 else line_end + 1
+        # A line may be longer than many shards: those within it must not read on to its end.
+        if shard.end is not None and offset >= shard.end:
+            return
+        if line_end >= 0:
+            yield from split_lines(chain([block[line_end + 1 :]], blocks), offset, shard.end)
+            return
+
+
+def strip_ending(line: bytes) -> bytes:
+    r"""The line without its LF or CRLF; a lone CR is part of the line.
+
+    >>> strip_ending(b"a\r\n"), strip_ending(b"a\r")
+    (b'a', b'a\r')
+    """
+    return line[:-1].removesuffix(b"\r") if line.endswith(b"\n") else line

@@ -1,0 +1,151 @@
+"""Files that match a pattern, their shards, and their bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.io.files.compression import COMPRESSION_ENDINGS, compression_ending, decompress
+from pipeline.io.records import UnreadableError
+
+_BLOCK_BYTES = 1024 * 1024
+
+_COMPRESSED_BLOCK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part of a file, or all of it.
+
+    Attributes:
+        path: The file, as it was matched.
+        start: First byte; a line, or whatever else a file consists of, belongs to the shard in which its own first
+            byte lies.
+        end: Byte after the last; None is the file's end, wherever that is by then.
+    """
+
+    path: str
+    start: int = 0
+    end: int | None = None
+
+    def holds(self, offset: int) -> bool:
+        """Whether what begins at a byte belongs to this shard."""
+        return self.start <= offset and (self.end is None or offset < self.end)
+
+    @property
+    def source(self) -> str:
+        """The path as text: what of a file's name is not UTF-8 is escaped."""
+        return self.path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+    def __str__(self) -> str:
+        """The path, and the bytes if they are not the whole file."""
+        if self.start == 0 and self.end is None:
+            return self.source
+        return f"{self.source} (bytes {self.start} to {'the end' if self.end is None else self.end})"
+
+
+def match_files(pattern: str) -> list[FileMetadata]:
+    """The files that a pattern means, in the order of their paths.
+
+    Args:
+        pattern: A path or a glob of any file system that Beam knows. `*` stays within a folder, `**` does not.
+
+    Returns:
+        Paths with their sizes; none if nothing matches.
+    """
+    found = FileSystems.match([rooted(pattern) if is_glob(pattern) else pattern])[0]
+    files = sorted(found.metadata_list, key=_path)
+    if not files and FileSystems.exists(pattern):
+        # A name such as `report[1].csv` is a glob that does not match itself.
+        files = [FileSystems.get_filesystem(pattern).metadata(pattern)]
+    return files
+
+
+def left_out(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What a local glob matches and Beam passes over in silence, with what is wrong with it.
+
+    Args:
+        pattern: As for `match_files`.
+        endings: How names of files end, lower case; a folder of such a name stands where a file should be, unless
+            `**` goes into it.
+    """
+    if not is_glob(pattern) or not is_local(pattern):
+        return
+    full = rooted(pattern)
+    matches = re.compile(FileSystem.translate_pattern(full)).match
+    first, _ = os.path.split(re.split(r"[*?[]", full, maxsplit=1)[0])
+    for folder, folders, names in os.walk(first):
+        for path in (f"{folder.rstrip('/')}/{name}" for name in names):
+            if matches(path) and Path(path).is_symlink() and not Path(path).exists():
+                yield path, "the link leads nowhere"
+        for path in (f"{folder.rstrip('/')}/{name}" for name in folders if "**" not in pattern):
+            if path.lower().removesuffix(compression_ending(path)).endswith(tuple(endings)) and matches(path):
+                yield path, "this is a folder; name the files in it"
+
+
+def is_glob(pattern: str) -> bool:
+    """Return whether a path is a pattern."""
+    return any(wildcard in pattern for wildcard in "*?[")
+
+
+def rooted(pattern: str) -> str:
+    """Beam lists the folder before the first wildcard, and finds nothing in a folder without a name."""
+    return pattern if "/" in pattern or "\\" in pattern else f"./{pattern}"
+
+
+def is_local(path: str) -> bool:
+    """Return whether a path is on this machine."""
+    return FileSystems.get_scheme(path) is None
+
+
+def _path(file: FileMetadata) -> str:
+    return file.path
+
+
+def split_file(path: str, size: int, shard_bytes: int) -> list[Shard]:
+    """Cuts a file into shards. The last is open-ended, so that a file that grew is still read to its end.
+
+    >>> [(shard.start, shard.end) for shard in split_file("a.txt", 150, 64)]
+    [(0, 64), (64, 128), (128, None)]
+    """
+    starts = list(range(0, max(size, 1), shard_bytes))
+    return [Shard(path, start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def open_raw(path: str) -> BinaryIO:
+    """Opens a file's bytes as they are stored. Beam's own decompression takes a stream cut short for a whole one.
+
+    Raises:
+        UnreadableError: If it is a local pipe, socket or device, which might keep its reader waiting for ever.
+    """
+    if is_local(path) and (file := Path(path)).exists() and not (file.is_file() or file.is_dir()):
+        raise UnreadableError("this is a pipe or a device, not a file")
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def read_blocks(path: str, start: int = 0) -> Iterator[bytes]:
+    """A file's bytes in blocks, decompressed as its ending says.
+
+    Args:
+        path: The file.
+        start: Byte to begin at; only for files that are not compressed.
+
+    Raises:
+        UnreadableError: If a compressed stream is corrupt or ends early.
+    """
+    ending = compression_ending(path)
+    with open_raw(path) as file:
+        if ending:
+            blocks = iter(partial(file.read, _COMPRESSED_BLOCK_BYTES), b"")
+            yield from decompress(blocks, COMPRESSION_ENDINGS[ending])
+        else:
+            file.seek(start)
+            yield from iter(partial(file.read, _BLOCK_BYTES), b"")

@@ -1,0 +1,115 @@
+"""The names of output files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.io.files.compression import compression_ending
+from pipeline.io.files.formats.registry import FORMATS
+from pipeline.io.files.matching import is_glob, is_local, rooted
+
+ENDINGS: dict[str, tuple[str, ...]] = {name: kind.endings for name, kind in FORMATS.items() if kind.results}
+"""The endings of each output format; its first one is given to a prefix that has none."""
+
+
+def guess_output_format(path: str) -> str:
+    """The format that a path names by its ending, `jsonl` if it names none.
+
+    >>> guess_output_format("out/entities"), guess_output_format("gs://b/x.csv.gz")
+    ('jsonl', 'csv')
+    """
+    stem = path.lower().removesuffix(compression_ending(path))
+    return next((name for name, endings in ENDINGS.items() if stem.endswith(endings)), "jsonl")
+
+
+def output_files(output: str, output_format: str, flag: str = "--output") -> tuple[str, str]:
+    """The prefix and the suffix of the files `prefix-00000-of-00001suffix`.
+
+    >>> output_files("out/entities", "jsonl"), output_files("out/x.jsonl.gz", "jsonl")
+    (('out/entities', '.jsonl'), ('out/x', '.jsonl.gz'))
+
+    Args:
+        output: A prefix, or a file's name whose ending is the format's.
+        output_format: One of the keys of `ENDINGS`.
+        flag: Where `output` was given, for the sentence of a refusal.
+
+    Raises:
+        ValueError: If Beam cannot write files of such names.
+    """
+    if is_glob(output):
+        # Beam finds the files it has written with a glob made of the name.
+        raise ValueError(f"{flag}={output} must not hold any of * ? [")
+    compression = compression_ending(output)
+    stem = output[: len(output) - len(compression)]
+    ending = next((ending for ending in ENDINGS[output_format] if stem.lower().endswith(ending)), "")
+    if ending and compression and not FORMATS[output_format].compresses:
+        raise ValueError(f"{flag}={output}: {output_format} files are compressed within; leave out {compression}")
+    prefix = stem[: len(stem) - len(ending)] if ending else output
+    if not prefix or prefix.endswith(("/", "\\")):
+        raise ValueError(f"{flag}={output} must end in a file's name, as in out/entities")
+    return prefix, output[len(prefix) :] or ENDINGS[output_format][0]
+
+
+def written_files(prefix: str, suffix: str) -> list[str]:
+    """The shards `prefix-NNNNN-of-NNNNNsuffix` that there are.
+
+    Args:
+        prefix: As given by `output_files`.
+        suffix: As given by `output_files`.
+
+    Returns:
+        Their paths, sorted.
+    """
+    return [path for path in numbered_files(prefix, suffix) if is_shard(path, prefix, suffix)]
+
+
+def numbered_files(prefix: str, suffix: str) -> list[str]:
+    """The files `prefix-…-of-…suffix` that there are, sorted; some may be of another, longer prefix."""
+    return sorted(file.path for file in FileSystems.match([f"{rooted(prefix)}-*-of-*{suffix}"])[0].metadata_list)
+
+
+def is_shard(path: str, prefix: str, suffix: str) -> bool:
+    """Return whether a file of the prefix's folder is one of the shards of this name.
+
+    >>> is_shard("out/x-00000-of-00001.csv", "out/x", ".csv"), is_shard("out/x-y-00000-of-00001.csv", "out/x", ".csv")
+    (True, False)
+    """
+    name = re.escape(re.split(r"[/\\]", prefix)[-1]) + r"-\d{5,}-of-\d{5,}" + re.escape(suffix)
+    return re.fullmatch(name, re.split(r"[/\\]", path)[-1]) is not None
+
+
+def temporary_folders(prefix: str) -> list[str]:
+    """The folders in which Beam's sinks gather files of a prefix before they get their names.
+
+    Args:
+        prefix: As given by `output_files`.
+
+    Returns:
+        The paths of those that there are, sorted; on a remote file system of those that hold a file.
+    """
+    folder, name = FileSystems.split(prefix)
+    if is_local(prefix):
+        found = {str(path) for path in Path(folder or ".").glob(f"beam-temp-{name}-*")}
+    else:
+        files = FileSystems.match([FileSystems.join(folder, f"beam-temp-{name}-*", "*")])[0].metadata_list
+        found = {FileSystems.split(file.path)[0] for file in files}
+    # Behind the name stands a UUID; anything else belongs to a longer prefix.
+    return sorted(path for path in found if re.search(rf"beam-temp-{re.escape(name)}-[0-9a-f]{{32}}$", path))
+
+
+def delete_folder(folder: str) -> None:
+    """Deletes a folder with its files, as far as that is possible."""
+    if is_local(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with suppress(BeamIOError):
+        files = FileSystems.match([FileSystems.join(folder, "*")])[0].metadata_list
+        FileSystems.delete([file.path for file in files])
+    with suppress(BeamIOError):  # where folders are more than a part of names
+        FileSystems.delete([folder])

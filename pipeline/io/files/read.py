@@ -1,0 +1,148 @@
+"""Files to documents, as a transform."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from pipeline.io.files import shard_coder  # noqa: F401, which registers the coder
+from pipeline.io.files.formats.registry import FORMATS, INPUT_FORMATS, shard_bytes_of
+from pipeline.io.files.matching import Shard, left_out, match_files, split_file
+from pipeline.io.outcomes import FAILURES, ReadResult, sort_outcomes
+from pipeline.io.records import DocumentFields, UnreadableError
+from transforms.documents import Document, Failure
+from transforms.metrics import NAMESPACE
+
+
+def find_shards(pattern: str, input_format: str, shard_bytes: int | None = None) -> Iterator[Shard | Failure]:
+    """The shards of all files that match a pattern; a failure for what only looks like one, or if none does.
+
+    Args:
+        pattern: A path or a glob.
+        input_format: One of `INPUT_FORMATS`.
+        shard_bytes: Bytes of a shard of a file that can be split; None is what its format has.
+    """
+    files = match_files(pattern)
+    passed_over = list(left_out(pattern, FORMATS[input_format].endings))
+    if not files and not passed_over:
+        yield Failure(b"", f"{pattern}: no file matches", "read", {"source": pattern})
+    for path, problem in passed_over:
+        source = Shard(path).source
+        yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
+    for file in files:
+        if usual := shard_bytes_of(file.path, input_format):
+            yield from split_file(file.path, file.size_in_bytes, shard_bytes or usual)
+        else:
+            yield Shard(file.path)
+
+
+def read_shard(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
+    """Reads a shard as far as that goes; what stops it becomes the last failure, never an exception."""
+    return guarded(shard, FORMATS[input_format].read(shard, fields))
+
+
+def guarded(shard: Shard, outcomes: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
+    """What a shard's reader gives; what stops it becomes the last failure, never an exception."""
+    count = 0
+    try:
+        for outcome in outcomes:
+            yield outcome
+            count += 1
+    except Exception as error:
+        # An exception's own message could quote the file.
+        problem = str(error) if isinstance(error, UnreadableError) else type(error).__name__
+        yield Failure(
+            b"",
+            f"{shard}: reading stopped after {count} records: {problem}",
+            "read",
+            {"source": shard.source},
+            "".join(traceback.format_tb(error.__traceback__)),
+        )
+
+
+class _FindShardsFn(beam.DoFn):
+    """Tags the failures of `find_shards`, and counts them."""
+
+    def __init__(self, input_format: str, shard_bytes: int | None) -> None:
+        self._input_format = input_format
+        self._shard_bytes = shard_bytes
+        self._failures = Metrics.counter(NAMESPACE, "read_failures")
+
+    def process(self, pattern: str) -> Iterator[Any]:
+        for found in find_shards(pattern, self._input_format, self._shard_bytes):
+            if isinstance(found, Failure):
+                self._failures.inc()
+                yield TaggedOutput(FAILURES, found)
+            else:
+                yield found
+
+
+class ReadDocuments(beam.PTransform):
+    """Reads every file that matches a pattern into documents; what cannot be read becomes failures.
+
+    Args:
+        pattern: A path or a glob of any file system that Beam knows.
+        input_format: One of `INPUT_FORMATS`. Files of text, jsonl and csv are decompressed as their ending says
+            (.gz, .bz2, .xz, .zst).
+        text_field: Field or column with the text; not used for text files.
+        id_field: Field or column with the id. A record without one is named `path:position`.
+        shard_bytes: Bytes that one worker reads at a time of files that can be split; None is what the format has.
+        balance: Whether documents are dealt out to all workers once they are read. It costs a shuffle of the documents,
+            but else the worker that reads a file classifies all of it.
+
+    Raises:
+        ValueError: If the format is unknown.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        input_format: str,
+        text_field: str = "text",
+        id_field: str = "id",
+        *,
+        shard_bytes: int | None = None,
+        balance: bool = False,
+    ) -> None:
+        super().__init__()
+        if input_format not in FORMATS:
+            raise ValueError(f"--input_format={input_format} is none of {', '.join(INPUT_FORMATS)}")
+        self._pattern = pattern
+        self._input_format = input_format
+        self._fields = DocumentFields(text_field, id_field)
+        self._shard_bytes = shard_bytes
+        self._balance = balance
+
+    def expand(self, pbegin: Any) -> ReadResult:
+        read = partial(read_shard, input_format=self._input_format, fields=self._fields)
+        result = read_files(pbegin, self._pattern, self._input_format, read, self._shard_bytes)
+        if not self._balance:
+            return result
+        return ReadResult(result.documents | "Balance" >> beam.Reshuffle(), result.failures)
+
+
+def read_files(
+    pbegin: Any,
+    pattern: str,
+    input_format: str,
+    read: Callable[[Shard], Iterator[Document | Failure]],
+    shard_bytes: int | None = None,
+) -> ReadResult:
+    """The steps from a pattern to what a function reads from the shards of its files."""
+    found = (
+        pbegin
+        | "Pattern" >> beam.Create([pattern])
+        | "FindShards"
+        >> beam.ParDo(_FindShardsFn(input_format, shard_bytes))
+        .with_output_types(Shard, failures=Failure)
+        .with_outputs(FAILURES, main="shards")
+    )
+    read_shards = sort_outcomes(found["shards"] | "Spread" >> beam.Reshuffle(), "ReadShards", read)
+    failures = (found[FAILURES], read_shards.failures) | "Failures" >> beam.Flatten()
+    return ReadResult(read_shards.documents, failures)

@@ -1,0 +1,84 @@
+"""Results and failures to files, as transforms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.io.files.formats.jsonl import WriteFailureLines
+from pipeline.io.files.formats.registry import FORMATS
+from pipeline.io.files.names import ENDINGS, output_files
+from pipeline.io.files.result_format import ResultFormat
+from transforms.errors import ArgumentError
+
+OUTPUT_FORMATS = tuple(ENDINGS)
+
+
+class WriteResults(beam.PTransform):
+    """Writes PCollection[DocumentEntities] to files `output-00000-of-00001.jsonl` and so on.
+
+    Args:
+        output: The files' prefix, or a name whose ending is the format's (`out/x.jsonl.gz`).
+        output_format: One of `OUTPUT_FORMATS`. csv has one row an entity, and so none for a document without any.
+        strategy: The aggregation strategy that made the entities; the columns depend on it.
+        include_text: Whether to write the document's text.
+        num_shards: How many files; 0 leaves it to the runner.
+        escape_formulas: For csv, whether to keep spreadsheets from running a text that begins as a formula does.
+
+    Raises:
+        ValueError: If the format is unknown or has no place for the text, or Beam cannot write files of this name.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        output_format: str,
+        strategy: str,
+        include_text: bool,
+        num_shards: int = 0,
+        *,
+        escape_formulas: bool = True,
+    ) -> None:
+        super().__init__()
+        check_result_format(output_format, include_text)
+        prefix, suffix = output_files(output, output_format)
+        results = result_format(output_format)(suffix, strategy, include_text, escape_formulas)
+        self._write = results.write(prefix, num_shards)
+
+    def expand(self, results: Any) -> Any:
+        return results | "Files" >> self._write
+
+
+def result_format(name: str) -> type[ResultFormat]:
+    """Return the class of a format of results, one of `OUTPUT_FORMATS`."""
+    results = FORMATS[name].results
+    if results is None:
+        raise ArgumentError(f"output_format={name} is none of {', '.join(OUTPUT_FORMATS)}")
+    return results
+
+
+def check_result_format(output_format: str, include_text: bool) -> None:
+    """Raises ValueError if the format is unknown or has no place for the text."""
+    if output_format not in OUTPUT_FORMATS:
+        raise ValueError(f"--output_format={output_format} is none of {', '.join(OUTPUT_FORMATS)}")
+    if output_format == "csv" and include_text:
+        raise ValueError("--include_text needs --output_format jsonl, avro or parquet: a csv row is one entity")
+
+
+class WriteFailures(beam.PTransform):
+    """Writes PCollection[Failure] to files of JSON Lines.
+
+    Args:
+        output: The files' prefix, or a name that ends in .jsonl (and .gz, for example).
+
+    Raises:
+        ValueError: If Beam cannot write files of this name.
+    """
+
+    def __init__(self, output: str) -> None:
+        super().__init__()
+        self._write = WriteFailureLines(*output_files(output, "jsonl", "--dead_letter"))
+
+    def expand(self, failures: Any) -> Any:
+        return failures | "Files" >> self._write

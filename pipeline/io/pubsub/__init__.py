@@ -1,0 +1,1 @@
+"""Pub/Sub: subscriptions that are read, topics that are written, and acknowledgement."""

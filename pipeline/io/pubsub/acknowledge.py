@@ -1,0 +1,71 @@
+"""The last step: telling the source which documents are done."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import apache_beam as beam
+import tenacity
+from apache_beam.metrics import Metrics
+
+from pipeline.io.outcomes import Receipt
+from pipeline.io.pubsub.clients import TRANSIENT, subscriber
+from pipeline.io.pubsub.leases import chunks
+from pipeline.io.pubsub.readers import opened_subscription
+from transforms.metrics import NAMESPACE
+
+_CALL_SECONDS = 5.0
+_PATIENCE_SECONDS = 60.0
+
+
+class Acknowledge(beam.PTransform):
+    """Acknowledges the messages of a PCollection[str] of receipts; gives nothing.
+
+    A message that cannot be acknowledged is delivered again, which is all that can be done about it.
+    """
+
+    def expand(self, receipts: Any) -> Any:
+        return receipts | "Acknowledge" >> beam.ParDo(_AcknowledgeFn())
+
+
+class _AcknowledgeFn(beam.DoFn):
+    """Acknowledges a bundle's messages when it ends."""
+
+    def __init__(self) -> None:
+        self._acknowledged = Metrics.counter(NAMESPACE, "acknowledged")
+        self._receipts: list[Receipt] = []
+
+    def start_bundle(self) -> None:
+        self._receipts = []
+
+    def process(self, receipt: str) -> None:
+        self._receipts.append(Receipt.parse(receipt))
+
+    def finish_bundle(self) -> None:
+        acknowledge(self._receipts)
+        self._acknowledged.inc(len(self._receipts))
+        self._receipts = []
+
+
+def acknowledge(receipts: list[Receipt]) -> None:
+    """Acknowledges through this process's reader, which holds the leases; without one, by a call of its own."""
+    by_subscription: defaultdict[str, list[Receipt]] = defaultdict(list)
+    for receipt in receipts:
+        by_subscription[receipt.subscription].append(receipt)
+    for subscription, some in by_subscription.items():
+        if reader := opened_subscription(subscription):
+            reader.done(some)
+        else:
+            _acknowledge_from_afar(subscription, [receipt.ack_id for receipt in some])
+
+
+def _acknowledge_from_afar(subscription: str, ack_ids: list[str]) -> None:
+    call = tenacity.retry(
+        retry=tenacity.retry_if_exception_type(TRANSIENT),
+        wait=tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1),
+        stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
+        reraise=True,
+    )(subscriber().acknowledge)
+    for some in chunks(ack_ids):
+        call(request={"subscription": subscription, "ack_ids": some}, timeout=_CALL_SECONDS, retry=None)

@@ -1,0 +1,146 @@
+"""Publishing messages and waiting until the service has them."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import tenacity
+from google.api_core import exceptions
+from google.pubsub_v1 import types
+
+from pipeline.io.pubsub.clients import TRANSIENT, publisher
+from pipeline.io.pubsub.messages import message_bytes
+from transforms.metrics import Counts
+
+_REQUEST_MESSAGES = 1000
+_REQUEST_BYTES = 4_000_000  # a larger single message goes alone
+_REQUESTS_AT_ONCE = 16
+_CALL_SECONDS = 30.0
+_PATIENCE_SECONDS = 300.0
+
+# What a message's own content can cause; any other error is not the message's fault.
+_REFUSALS = (exceptions.InvalidArgument, exceptions.OutOfRange)
+
+_counts = Counts()
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message to publish.
+
+    Attributes:
+        data: Its bytes.
+        attributes: Its attributes.
+        ordering_key: Messages of one key are delivered in the order of their publishing; empty is none.
+        tag: Whatever the caller wants to know it by.
+    """
+
+    data: bytes
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    ordering_key: str = ""
+    tag: Any = None
+
+
+def publish(topic: str, messages: Sequence[Outgoing]) -> Iterator[tuple[Outgoing, str]]:
+    """Publishes messages, and waits until the service has confirmed them.
+
+    Not with the client library's own batching: it takes attributes as keyword arguments, and so refuses those named
+    `data` or `topic`.
+
+    Args:
+        topic: `projects/P/topics/T`.
+        messages: Any number of them.
+
+    Yields:
+        Each message with an empty string if it is confirmed, otherwise with the sentence of its refusal.
+
+    Raises:
+        GoogleAPICallError: If the service cannot be reached for minutes, or refuses whatever it is given.
+    """
+    lanes = list(_lanes(messages))
+    if len(lanes) == 1:
+        yield from _publish_lane(topic, lanes[0])
+        return
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "publish") as pool:
+        for outcomes in pool.map(lambda lane: _publish_lane(topic, lane), lanes):
+            yield from outcomes
+
+
+def _lanes(messages: Sequence[Outgoing]) -> Iterator[list[list[Outgoing]]]:
+    """Requests that go one after another, in lists that need not wait for each other.
+
+    The service refuses a request with messages of several ordering keys, and of one key the later must not overtake.
+    """
+    by_key: defaultdict[str, list[Outgoing]] = defaultdict(list)
+    for message in messages:
+        by_key[message.ordering_key].append(message)
+    for key, some in by_key.items():
+        requests = list(_requests(some))
+        if key:
+            yield requests
+        else:
+            yield from ([request] for request in requests)
+
+
+def _requests(messages: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+    """Divides messages into requests that the service takes, in their order."""
+    request: list[Outgoing] = []
+    size = 0
+    for message in messages:
+        own = message_bytes(message.data, message.attributes, message.ordering_key)
+        if request and (len(request) == _REQUEST_MESSAGES or size + own > _REQUEST_BYTES):
+            yield request
+            request, size = [], 0
+        request.append(message)
+        size += own
+    if request:
+        yield request
+
+
+def _publish_lane(topic: str, requests: Sequence[list[Outgoing]]) -> list[tuple[Outgoing, str]]:
+    return [outcome for request in requests for outcome in _publish_request(topic, request)]
+
+
+def _publish_request(topic: str, messages: list[Outgoing]) -> list[tuple[Outgoing, str]]:
+    try:
+        _call(topic, messages)
+    except _REFUSALS as error:
+        if len(messages) == 1:
+            return [(messages[0], f"Pub/Sub refuses the message: {type(error).__name__}")]
+        # One of them spoils the request; halves find it and leave the others in order.
+        half = len(messages) // 2
+        return [*_publish_request(topic, messages[:half]), *_publish_request(topic, messages[half:])]
+    return [(message, "") for message in messages]
+
+
+def _call(topic: str, messages: list[Outgoing]) -> None:
+    make = types.PubsubMessage.pb()
+    request = types.PublishRequest.pb()(
+        topic=topic,
+        messages=[make(data=m.data, attributes=m.attributes, ordering_key=m.ordering_key) for m in messages],
+    )
+    tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TRANSIENT),
+        wait=tenacity.wait_exponential_jitter(initial=0.1, max=10.0, jitter=0.2),
+        stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
+        before_sleep=_tell_of_trouble,
+        reraise=True,
+    )(publisher().publish, request=types.PublishRequest.wrap(request), timeout=_CALL_SECONDS, retry=None)
+
+
+def take_counts() -> dict[str, int]:
+    """What happened in this process since the last call, ``publish_retries``: it may have on any thread."""
+    return _counts.take()
+
+
+def _tell_of_trouble(state: tenacity.RetryCallState) -> None:
+    _counts.add("publish_retries")
+    if state.attempt_number == 3 and state.outcome is not None:
+        error = state.outcome.exception()
+        _logger.warning("nothing can be published for now: %s", type(error).__name__)

@@ -1,0 +1,256 @@
+"""A dead letter as input: what failed once is read again, from its original bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.io.bigquery.read import QUERY_SOURCE, read_rows, read_table
+from pipeline.io.files.formats.jsonl import json_lines
+from pipeline.io.files.formats.registry import guess_input_format
+from pipeline.io.files.lines import too_long
+from pipeline.io.files.matching import Shard
+from pipeline.io.files.read import guarded, read_files
+from pipeline.io.outcomes import ReadResult
+from pipeline.io.pubsub.messages import Message
+from pipeline.io.pubsub.read import read_messages
+from pipeline.io.pubsub.write import failure_row_of, has_payload_as_data
+from pipeline.io.records import BadRecordError, DocumentFields, document_of, parse_object
+from pipeline.places import Files, Subscription, Table, Topic, place_of
+from transforms.documents import Document, Failure
+
+REPLAY_FORMATS = ("auto", "text", "jsonl", "avro", "parquet", "bigquery")
+"""What the records of a dead letter can be. Those of Avro, Parquet and BigQuery are in it as JSON. A record of CSV
+cannot be read again: its header is not with it."""
+
+_NEEDED = ("payloadBytes", "attributes")
+
+_COLUMNS = (*_NEEDED, "stage")
+
+
+def document_of_failure_row(
+    row: Mapping[str, Any], input_format: str, fields: DocumentFields, place: str = "dead letter"
+) -> Document | Failure:
+    """Makes a document of a failure's row, as its record would have been read in the first place.
+
+    The document keeps the attributes, and the id that the record had unless that was only its place in a file and
+    the record has one of its own. A row that holds no record, or one that fails again, is a failure with the same
+    bytes and attributes.
+
+    Args:
+        row: A row with the columns `payloadBytes` (bytes, or base64 as in JSON), `attributes` and `stage`.
+        input_format: One of `REPLAY_FORMATS`; `auto` goes by each record's `source`. What came from Pub/Sub names
+            none, and needs its format given.
+        fields: Where a JSON record has its text and its id.
+        place: Where the row was read: the source of a record that names none, and for sentences.
+    """
+    payload, attributes = b"", {"source": place}
+    try:
+        payload = _payload(row)
+        own = _attributes(row)
+        attributes |= own
+        _check_whole(payload, own)
+        record = _record(payload, row.get("stage"), input_format, fields, own)
+    except BadRecordError as problem:
+        return Failure(payload, f"{place}: {problem}", "parse", attributes)
+    name = f"replay-{hashlib.sha256(payload).hexdigest()[:16]}"
+    outcome = document_of(record, fields, attributes["source"], name, payload)
+    if isinstance(outcome, Failure):
+        return Failure(payload, outcome.error, outcome.stage, {**outcome.attributes, **attributes})
+    kept = {key: value for key, value in attributes.items() if key != "id"}
+    return Document(outcome.id, outcome.text, kept, payload=payload)
+
+
+def _payload(row: Mapping[str, Any]) -> bytes:
+    value = row.get("payloadBytes")
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)  # type: ignore[arg-type]  # what is no string is told below
+    except (TypeError, ValueError, binascii.Error):
+        raise BadRecordError("'payloadBytes' is not base64, so this is no row of a dead letter") from None
+
+
+def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        return {str(pair["key"]): str(pair["value"]) for pair in row.get("attributes") or ()}
+    except (TypeError, KeyError):
+        raise BadRecordError("'attributes' is no list of keys and values, so this is no row of a dead letter") from None
+
+
+def _check_whole(payload: bytes, attributes: Mapping[str, str]) -> None:
+    """Refuses a record of which a topic had no room for all bytes, and kept only the first."""
+    whole = attributes.get("payload_bytes", "")
+    if re.fullmatch(r"[0-9]{1,18}", whole) and int(whole) > len(payload):
+        raise BadRecordError(f"only {len(payload)} of the record's {whole} bytes are here; read it from its source")
+
+
+def _record(
+    payload: bytes, stage: Any, input_format: str, fields: DocumentFields, attributes: Mapping[str, str]
+) -> dict[str, Any]:
+    """The record with the fields that a document is made of."""
+    source = attributes.get("source", "")  # not that of the dead letter, which says nothing of the record
+    if not payload and stage == "read":
+        raise BadRecordError("the failure is that of a whole file or stream, not of a record; read that again")
+    kind = format_of(source) if input_format == "auto" else input_format
+    if kind not in REPLAY_FORMATS:
+        raise BadRecordError(f"a record of {kind} cannot be read again without the rest of its file")
+    record: dict[str, Any] = {fields.text: payload} if kind == "text" else parse_object(payload)
+    known = attributes.get("id")
+    own = record.get(fields.id)
+    if known and (own is None or not known.startswith(f"{source}:")):
+        record = {**record, fields.id: known}
+    return record
+
+
+def format_of(source: str) -> str:
+    """The format of the records that a source gave.
+
+    >>> format_of("gs://bucket/tickets-7.jsonl.gz"), format_of("my-project:ner.tickets")
+    ('jsonl', 'bigquery')
+
+    Raises:
+        BadRecordError: If its name does not tell.
+    """
+    place = place_of(source)
+    if isinstance(place, Table) or source == QUERY_SOURCE:
+        return "bigquery"
+    if isinstance(place, Subscription | Topic):
+        return "text"
+    try:
+        return guess_input_format(source)
+    except ValueError:
+        raise BadRecordError("the name of the record's source tells no format; give --input_format") from None
+
+
+def read_failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
+    """Reads a shard of JSON Lines, as the dead letter's files are."""
+    return guarded(shard, _failure_lines(shard, input_format, fields))
+
+
+def _failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
+    for offset, line in json_lines(shard):
+        if line is None:
+            yield too_long(shard.source, offset)
+            continue
+        place = f"{shard.source}:{offset}"
+        try:
+            row = parse_object(line)
+        except BadRecordError as problem:
+            yield Failure(line, f"{place}: {problem}", "parse", {"source": shard.source})
+            continue
+        outcome = document_of_failure_row(row, input_format, fields, place)
+        if isinstance(outcome, Failure) and _is_no_row(outcome, row):
+            outcome = replace(outcome, payload=line)
+        yield outcome
+
+
+def read_failure_stream(
+    name: str, input_format: str, fields: DocumentFields, source: str
+) -> Iterator[Document | Failure]:
+    """Reads a stream of a table of failures."""
+    for row in read_rows(name):
+        yield document_of_failure_row(row, input_format, fields, source)
+
+
+def document_of_failure_message(
+    message: Message, input_format: str, fields: DocumentFields, source: str
+) -> Document | Failure:
+    """Makes a document of a message of a dead letter's topic, as `document_of_failure_row` does of a row.
+
+    The message may have either of the forms that `pipeline.io.pubsub.write.message_of_failure` gives it. What comes out
+    has the record's attributes, not the message's, and the message's receipt.
+
+    Args:
+        message: The message.
+        input_format: One of `REPLAY_FORMATS`.
+        fields: Where a JSON record has its text and its id.
+        source: The subscription, for sentences.
+    """
+    place = f"{source}:{message.message_id}"
+    attributes = {"id": message.message_id, **message.attributes}
+    try:
+        as_data = has_payload_as_data(message.attributes)
+        row = failure_row_of(message.data, message.attributes) if as_data else parse_object(message.data, "message")
+    except BadRecordError as problem:
+        return Failure(message.data, f"{place}: {problem}", "parse", attributes, receipt=message.receipt)
+    outcome = document_of_failure_row(row, input_format, fields, place)
+    own = {key: value for key, value in outcome.attributes.items() if (key, value) != ("source", place)}
+    if isinstance(outcome, Document):
+        return replace(outcome, attributes=own, timestamp=message.publish_time, receipt=message.receipt)
+    if _is_no_row(outcome, row):
+        return replace(outcome, payload=message.data, attributes=attributes, receipt=message.receipt)
+    return replace(outcome, attributes=own, receipt=message.receipt)
+
+
+def _is_no_row(failure: Failure, row: Mapping[str, Any]) -> bool:
+    """Whether a failure is that of a row of something else than a dead letter, which leaves no bytes to look at."""
+    return not failure.payload and row.get("stage") != "read"
+
+
+def read_failure_message(
+    message: Message, input_format: str, fields: DocumentFields, source: str
+) -> Iterator[Document | Failure]:
+    """Gives the one outcome of `document_of_failure_message`."""
+    yield document_of_failure_message(message, input_format, fields, source)
+
+
+def check_replay_format(input_format: str) -> None:
+    """Refuses a format whose records cannot be read again.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if input_format == "csv":
+        raise ValueError("--input_format=csv does not go with --replay: a dead letter has records without their header")
+    if input_format not in REPLAY_FORMATS:
+        raise ValueError(f"--input_format={input_format} is none of {', '.join(REPLAY_FORMATS)}, which --replay reads")
+
+
+class ReadFailures(beam.PTransform):
+    """Reads a dead letter's records again as documents; those that cannot be are failures again.
+
+    Args:
+        place: Files of JSON Lines (a glob), a table, or a subscription of a topic, whose messages are acknowledged as
+            those of `ReadMessages` are.
+        input_format: One of `REPLAY_FORMATS`: what the records are, not the dead letter.
+        text_field: Field of a JSON record with the text.
+        id_field: Field of a JSON record with the id.
+        hold_seconds: As for `ReadMessages`.
+
+    Raises:
+        ValueError: If records of the format cannot be read again, or the place is none of these.
+    """
+
+    def __init__(
+        self,
+        place: Files | Table | Subscription,
+        input_format: str = "auto",
+        text_field: str = "text",
+        id_field: str = "id",
+        hold_seconds: float = 0,
+    ) -> None:
+        super().__init__()
+        check_replay_format(input_format)
+        if not isinstance(place, Files | Table | Subscription):
+            raise ValueError(f"{place} is neither files nor a table nor a subscription")
+        self._place = place
+        self._hold_seconds = hold_seconds
+        self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}
+
+    def expand(self, pbegin: Any) -> ReadResult:
+        if isinstance(self._place, Files):
+            return read_files(pbegin, str(self._place), "jsonl", partial(read_failure_lines, **self._settings))
+        if isinstance(self._place, Subscription):
+            read = partial(read_failure_message, source=str(self._place), **self._settings)
+            return read_messages(pbegin, str(self._place), read, hold_seconds=self._hold_seconds)
+        read = partial(read_failure_stream, source=str(self._place), **self._settings)
+        return read_table(pbegin, self._place, _COLUMNS, read)

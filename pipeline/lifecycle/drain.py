@@ -1,0 +1,57 @@
+"""The end of a stream by a signal: reading stops, and what is in work is finished."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pipeline.command_line import PROGRAM
+from pipeline.io.pubsub.readers import close_all, drain_all
+from pipeline.process.signals import end_at_once
+
+DRAIN_SECONDS = 25.0
+"""After so long what is still in work is given back; orchestrators kill a process after 30 seconds or so."""
+
+_ACK_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def drained_by_signals() -> Iterator[None]:
+    """Within it, SIGTERM and SIGINT stop the reading, and what is in work is finished; a second signal ends at once."""
+    before = {number: signal.signal(number, _drain) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        given_back = close_all(_ACK_SECONDS)
+        if given_back:
+            _logger.warning("%d messages in work were given back to their subscription", given_back)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _drain(number: int, frame: FrameType | None) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, end_at_once)
+    drain_all()
+    name = signal.Signals(number).name
+    print(f"{PROGRAM}: {name}: no more messages are read; finishing those in work", file=sys.stderr, flush=True)
+    timer = threading.Timer(DRAIN_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_up() -> None:
+    """Ends the process though steps are still at work: their messages will be delivered again."""
+    given_back = close_all(timeout_seconds=1.0)
+    _logger.warning("after %.0f s %d messages in work were given back to their subscription", DRAIN_SECONDS, given_back)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

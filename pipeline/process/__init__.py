@@ -1,0 +1,1 @@
+"""This process: its signals, children, standard error and proxies; imports no Beam."""

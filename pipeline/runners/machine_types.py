@@ -1,0 +1,212 @@
+"""Worker types and prices, as data with a date: what the package brings, and what a user's file puts in its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+OWN_FILE = Path(__file__).with_name("machine_types.json")
+
+
+@dataclass(frozen=True)
+class WorkerType:
+    """A kind of virtual machine.
+
+    Attributes:
+        name: As `--worker_machine_type` has it.
+        vcpus: Virtual CPUs, which are threads of cores on most types.
+        memory_gib: Memory in GiB.
+        bf16: Whether its processors multiply bf16 matrices (AMX); None where that is not known.
+        accelerator: Kind of the one GPU it has, if it has one.
+    """
+
+    name: str
+    vcpus: int
+    memory_gib: float
+    bf16: bool | None = None
+    accelerator: str | None = None
+
+    @property
+    def family(self) -> str:
+        """The machine family.
+
+        >>> WorkerType("c3-standard-8", 8, 32).family
+        'c3'
+        """
+        return self.name.partition("-")[0]
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What Dataflow asks for, in dollars.
+
+    Attributes:
+        vcpu_hour: A virtual CPU for an hour.
+        memory_gib_hour: A GiB of memory for an hour.
+        disk_gib_hour: A GiB of disk for an hour.
+        shuffle_gib: A GiB that goes through Dataflow Shuffle.
+        accelerator_hour: A GPU for an hour, by its kind.
+        date: When the prices were looked up.
+        source: Where.
+    """
+
+    vcpu_hour: float
+    memory_gib_hour: float
+    disk_gib_hour: float
+    shuffle_gib: float
+    accelerator_hour: Mapping[str, float]
+    date: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All worker types by name, their prices, and how many of them a job may have."""
+
+    workers: Mapping[str, WorkerType]
+    prices: Prices
+    workers_a_job: int
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Catalogue:
+        """The package's own catalogue, with what a file has in place of its entries.
+
+        Args:
+            path: A JSON file with `prices` (some or all of `Prices`, with a `date` and a `source`) and `workers` (by
+                name, each with all that a `WorkerType` needs).
+
+        Raises:
+            ValueError: if the file is not like that, in one sentence with the flag `--prices`.
+        """
+        own = json.loads(OWN_FILE.read_text(encoding="utf-8"))
+        catalogue = cls(_workers(own["workers"]), Prices(**own["prices"]), own["limits"]["workers_a_job"])
+        if path is None:
+            return catalogue
+        try:
+            return catalogue._with(read_object(path))
+        except ValueError as error:
+            raise ValueError(f"--prices={path}: {error}") from None
+
+    def _with(self, given: dict[str, Any]) -> Catalogue:
+        unknown = set(given) - {"prices", "workers"}
+        if unknown:
+            raise ValueError(f"{min(unknown)!r} is unknown; there are prices and workers")
+        prices = _object(given.get("prices", {}), "prices")
+        if prices and not {"date", "source"} <= set(prices):
+            raise ValueError("prices need a date and a source beside them")
+        workers = {**self.workers, **_workers(_object(given.get("workers", {}), "workers"))}
+        return Catalogue(workers, _prices(self.prices, prices), self.workers_a_job)
+
+    def types(self, names: str) -> list[WorkerType]:
+        """The worker types of a list of names with commas between them.
+
+        Raises:
+            ValueError: if one is unknown.
+        """
+        wanted = [name.strip() for name in names.split(",") if name.strip()]
+        for name in wanted:
+            if name not in self.workers:
+                known = ", ".join(self.workers)
+                raise ValueError(f"--worker_types: {name!r} is not known; there are {known}; --prices can add others")
+        if not wanted:
+            raise ValueError(f"--worker_types={names!r} names none; there are {', '.join(self.workers)}")
+        return [self.workers[name] for name in wanted]
+
+    def like(self, name: str) -> WorkerType | None:
+        """A worker type by its name, or by that of another size of its kind; None if none is of its kind.
+
+        >>> Catalogue.load().like("n2-standard-16")
+        WorkerType(name='n2-standard-16', vcpus=16, memory_gib=64.0, bf16=False, accelerator=None)
+        """
+        if name in self.workers:
+            return self.workers[name]
+        kind, _, cores = name.rpartition("-")
+        same = (worker for worker in self.workers.values() if worker.name.rpartition("-")[0] == kind)
+        known = next(same, None)
+        if known is None or not cores.isdecimal() or not int(cores):
+            return None
+        share = known.memory_gib / known.vcpus
+        return WorkerType(name, int(cores), int(cores) * share, known.bf16)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Raises:
+        ValueError: if there is none; the message does not name the file.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ValueError("the file is not JSON") from None
+    return _object(value, "the file")
+
+
+def number(value: Any, what: str, *, above: float = 0.0) -> float:
+    """A finite number above a bound.
+
+    Raises:
+        ValueError: if the value is none, with what it was to be.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < float("inf"):
+        raise ValueError(f"{what} must be a number above {above:g}")
+    return float(value)
+
+
+def read_rates(path: Path) -> dict[str, float]:
+    """Documents a second of whole workers, by worker type.
+
+    Args:
+        path: A JSON file: `{"g2-standard-4": 1200}`.
+
+    Raises:
+        ValueError: if it is not like that, in one sentence with the flag `--rates`.
+    """
+    try:
+        return {name: number(rate, f"the rate of {name!r}") for name, rate in read_object(path).items()}
+    except ValueError as error:
+        raise ValueError(
+            f'--rates={path}: {error}; it is JSON like {{"g2-standard-4": 1200}}, documents a second'
+        ) from None
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must hold a JSON object")
+    return value
+
+
+def _workers(given: dict[str, Any]) -> dict[str, WorkerType]:
+    return {name: _worker(name, _object(values, f"the worker {name!r}")) for name, values in given.items()}
+
+
+def _worker(name: str, values: dict[str, Any]) -> WorkerType:
+    known = {field.name for field in fields(WorkerType)} - {"name"}
+    if unknown := set(values) - known:
+        raise ValueError(f"the worker {name!r} has an unknown {min(unknown)!r}; there are {', '.join(sorted(known))}")
+    vcpus = number(values.get("vcpus"), f"vcpus of {name!r}")
+    memory = number(values.get("memory_gib"), f"memory_gib of {name!r}")
+    if vcpus != int(vcpus):
+        raise ValueError(f"vcpus of {name!r} must be a whole number")
+    return WorkerType(name, int(vcpus), memory, values.get("bf16"), values.get("accelerator"))
+
+
+def _prices(own: Prices, given: dict[str, Any]) -> Prices:
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in ("date", "source"):
+            changes[name] = str(value)
+        elif name == "accelerator_hour":
+            kinds = {kind: number(price, f"the price of {kind!r}") for kind, price in _object(value, name).items()}
+            changes[name] = {**own.accelerator_hour, **kinds}
+        elif name in {field.name for field in fields(Prices)}:
+            changes[name] = number(value, name, above=-1e-12)
+        else:
+            known = ", ".join(field.name for field in fields(Prices))
+            raise ValueError(f"the price {name!r} is unknown; there are {known}")
+    return replace(own, **changes)

@@ -1,0 +1,84 @@
+"""The choice of the runner, and the share of a machine that its workers have."""
+
+from __future__ import annotations
+
+import sys
+
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.runner import PipelineRunner
+
+from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, STREAMING_RUNNERS
+from pipeline.options import NerOptions
+
+_DIRECT = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
+
+
+def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
+    """Returns the runner of a run that ends, where its name alone would not choose it.
+
+    Behind the name DirectRunner Beam tries Prism first. It downloads it, knows nothing of `--direct_running_mode`, and
+    takes about twice the time for this program's jobs. So the name means Beam's in-process FnApiRunner here, on every
+    machine; whoever wants Prism says so.
+    """
+    if options.view_as(StandardOptions).runner not in _DIRECT:
+        return None
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo
+    from apache_beam.runners.portability.portable_runner import JobServiceHandle
+
+    from pipeline.runners.in_process import InProcessRunner
+
+    # The workers need none of the program's own flags, and would complain that they do not know them.
+    own = options.view_as(NerOptions).get_all_options(current_only=True)
+    given = options.get_all_options(drop_default=True)
+    encoded = JobServiceHandle.encode_pipeline_options({name: given[name] for name in given if name not in own})
+    info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+    return InProcessRunner(provision_info=ExtendedProvisionInfo(info))
+
+
+def runs_in_this_process(options: PipelineOptions) -> bool:
+    """Return whether the steps run in this process, so that a model loaded here is theirs too."""
+    mode = options.view_as(DirectOptions).direct_running_mode
+    return options.view_as(StandardOptions).runner in LOCAL_RUNNERS and mode != "multi_processing"
+
+
+def processes_of_a_machine(options: PipelineOptions) -> int:
+    """Return the number of worker processes that share a machine's cores; 0 is one for each core."""
+    runner = options.view_as(StandardOptions).runner
+    if runner == "DataflowRunner":
+        # A process for each core of a worker, unless it is told not to.
+        return 1 if options.view_as(DebugOptions).lookup_experiment("no_use_multiple_sdk_containers") else 0
+    if runner not in LOCAL_RUNNERS:
+        # Where 0 leaves the number to the runner, it is near to that of the cores (Flink: all but one).
+        return int(options.view_as(PortableOptions).sdk_worker_parallelism)
+    direct = options.view_as(DirectOptions)
+    return direct.direct_num_workers if direct.direct_running_mode == "multi_processing" else 1
+
+
+def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
+    """Switches the options to streaming, and gives the runner, where its name alone would not choose it.
+
+    Raises:
+        ValueError: if the runner is known not to run splittable steps without an end (Beam's capability matrix).
+    """
+    standard = options.view_as(StandardOptions)
+    if standard.runner == "SparkRunner":
+        raise ValueError("--runner=SparkRunner runs no steps without an end, which reading from Pub/Sub is")
+    standard.streaming = True
+    if standard.runner in STREAMING_RUNNERS:
+        return BundleBasedDirectRunner()
+    if standard.runner not in ("DataflowRunner", "PrismRunner"):
+        print(
+            f"{PROGRAM}: {standard.runner}: each message is acknowledged after its result is written, but losing"
+            " nothing was shown only on the DirectRunner and on Prism (and Beam's own job server in Python never comes"
+            " to acknowledging); an end by SIGTERM is up to the runner",
+            file=sys.stderr,
+        )
+    return None
