@@ -79,8 +79,9 @@ trials: setup  ## Measures batch sizes, streams and sorting against each other; 
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.trials
 
-templates: setup  ## Renews the metadata of the Flex Templates from the program's flags.
+templates: setup  ## Writes the metadata of the Flex Templates and docs/flags.md from the program's flags.
 	$(BIN)/python -m templates.metadata
+	$(BIN)/python -m templates.flags
 
 clean:
 	rm -rf $(VENV) .venv-spacy .venv-sbom out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,1 +1,1 @@
-"""What the README's figures come from; `make bench` runs it."""
+"""The benchmarks behind the README's figures; `make bench` runs them."""

@@ -1,4 +1,4 @@
-"""The cost of a document between two steps: encoded and decoded again, by its contents.
+"""Measures the cost of encoding and decoding a document between two steps.
 
 ``python -m benchmarks.coders`` takes some seconds, and writes coders.md in results/; `make bench-overhead` runs it too.
 """

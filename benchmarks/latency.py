@@ -1,10 +1,10 @@
-"""Measures how long a message takes from a subscription through the model to a topic: ``make bench-latency``.
+"""Measures the latency of a message from a subscription through the model to a topic: ``make bench-latency``.
 
-A broker (`tests/services`), the program and this measuring process share the machine: three processes, as they would
-not in earnest. A message's latency is from before it is published until its result is in the other topic, both by this
-machine's clock. The highest rates are parts of what the program does with a backlog of messages, which it reads in
-larger batches than those of a steady stream: where the results fall behind, the program is at its limit. A last message
-comes after silence, ``--idle 600`` for ten minutes of it.
+A broker (`tests/services`), the program and this measuring process share the machine, unlike in production. A
+message's latency starts before it is published, and ends when its result is in the other topic, by this machine's
+clock. The highest rates are shares of the rate that the program reaches on a backlog, which it reads in larger batches
+than a steady stream. If the results fall behind, the program is at its limit. A last message is published after a
+pause; ``--idle 600`` makes the pause ten minutes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def measure(collector: Collector, seconds: float, backlog: int) -> dict[str, Any]:
-    """The capacity, and for each rate what was reached and the latencies."""
+    """Return the capacity, and for each rate the rate of results and the latencies."""
     publish(["My name is Ann Smith."])
     collector.take(1, START_SECONDS)
     texts = documents(200)
@@ -123,7 +123,7 @@ class Collector:
         self._thread = threading.Thread(target=self._pull, daemon=True)
 
     def take(self, count: int, timeout: float) -> list[tuple[float, float]]:
-        """Waits for so many results; when the message of each was published, and when the result was."""
+        """Waits for so many results; returns the times at which each message and its result were published."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._taken) >= count, timeout):
                 raise RuntimeError(f"{len(self._taken)} of {count} results came in {timeout:g} s")
@@ -133,7 +133,7 @@ class Collector:
         return taken
 
     def rate_of_backlog(self, texts: list[str]) -> float:
-        """Messages/s where all are there from the beginning."""
+        """Return the messages a second if all of them are published at the start."""
         publish(texts)
         taken = self.take(len(texts), START_SECONDS)
         return len(texts) / (max(arrived for _, arrived in taken) - min(published for published, _ in taken))

@@ -1,4 +1,4 @@
-"""The machine that measures: what it is, and what it could do at most."""
+"""The machine that measures: its kind, and its peak speed."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""The cost of a document beside the model: the whole graph, from file to file, with stubs in the model's place.
+"""Measures the cost of a document without the model: the whole graph, from file to file, with a stub for the model.
 
-Subjects, each in a process of its own:
+Each subject runs in its own process:
 
-- `beam`: the model handler answers that there are no tokens. What is left is Beam, reading and parsing the record,
-  batching, the coders, counting, and the result as a line of a file.
-- `all but the model`: the real tokenizer, windows, batches and grouping, and an engine that computes nothing: every
-  batch gets the same logits, with an entity in every ten tokens or so.
-- `beam, dealt out`: as `beam`, and documents are dealt out after reading (`ReadDocuments/Balance`), as the program does
-  where workers are elsewhere and one of them has to read a file. The DirectRunner holds all of them in memory for
-  that, so it is for fewer documents: `--subjects beam 'beam, dealt out' --documents 10000 50000`.
+- `beam`: the model handler returns no tokens. The cost is that of Beam, reading and parsing the record, batching, the
+  coders, counting, and writing the result as a line of a file.
+- `all but the model`: the real tokenizer, windows, batches and grouping, and an engine that computes nothing. Every
+  batch gets the same logits, with an entity in about every ten tokens.
+- `beam, dealt out`: as `beam`, but documents are redistributed after reading (`ReadDocuments/Balance`). The program
+  does this if there are other workers and one of them has to read a whole file. The DirectRunner holds all documents
+  in memory for it, so use fewer: `--subjects beam 'beam, dealt out' --documents 10000 50000`.
 
 ``make bench-overhead`` runs the first two over 10^5 and 10^6 documents, and writes overhead.{json,md} in results/.
 """
@@ -67,7 +67,7 @@ class NoModel:
         return [PreEntities(**self._columns, document=text) for text in texts]
 
     def take_counts(self) -> dict[str, int]:
-        """Nothing happens to batches that there are not."""
+        """Return no counts, since there are no batches."""
         return {}
 
 
@@ -82,7 +82,7 @@ class NoArithmetic:
         self._logits[::_LABEL_EVERY, 1] = 9
 
     def logits(self, input_ids: np.ndarray, attention_mask: np.ndarray, token_type_ids: Any) -> np.ndarray:
-        """The same for each row: float32[batch, tokens, labels]."""
+        """Return the same logits for each row: float32[batch, tokens, labels]."""
         rows, tokens = input_ids.shape
         return np.broadcast_to(self._logits[:tokens], (rows, tokens, self._logits.shape[1]))
 
@@ -116,7 +116,7 @@ class StubConfig(NerConfig):
 
     def handler(self) -> StubHandler:
         """The stub's handler."""
-        return StubHandler(self.subject, self.model["scores"])
+        return StubHandler(self.subject, self.model.scores)
 
 
 def records(count: int) -> Iterator[str]:
@@ -127,7 +127,7 @@ def records(count: int) -> Iterator[str]:
 
 
 def run(subject: str, source: Path, output: Path) -> tuple[Summary, float]:
-    """The whole graph over a file on the DirectRunner.
+    """Runs the whole graph over a file on the DirectRunner.
 
     Args:
         subject: One of `SUBJECTS`.
@@ -135,7 +135,7 @@ def run(subject: str, source: Path, output: Path) -> tuple[Summary, float]:
         output: Prefix of the results.
 
     Returns:
-        The run's counts, with the seconds of the pipeline alone, and the processor's seconds, of all threads.
+        The run's counts, with the seconds of the pipeline alone, and the processor's seconds in all threads.
     """
     options = parse([f"--input={source}", f"--output={output}", "--aggregation_strategy=first"])
     settings = vars(NerConfig.from_options(options.view_as(NerOptions)))
@@ -151,7 +151,7 @@ def run(subject: str, source: Path, output: Path) -> tuple[Summary, float]:
 
 
 def shuffled_bytes(source: Path) -> int:
-    """Bytes of a file's documents as they go through a shuffle, without the keys by which they are dealt out."""
+    """Return the bytes of a file's documents in a shuffle, without the keys that distribute them."""
     outcomes = read_shard(Shard(str(source)), "jsonl", DocumentFields())
     return sum(len(DocumentCoder().encode(document)) for document in outcomes if isinstance(document, Document))
 
@@ -187,7 +187,7 @@ def main() -> int:
 
 
 def _earlier(folder: Path) -> dict[str, Any]:
-    """The runs that were measured before, of which some may be measured anew."""
+    """Return the runs of earlier measurements; runs that are measured again replace them."""
     path = folder / "overhead.json"
     return json.loads(path.read_text())["runs"] if path.exists() else {}
 
@@ -233,7 +233,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def further_us(few: dict[str, Any], many: dict[str, Any]) -> float:
-    """The processor's microseconds a document, what every run takes at its start left out."""
+    """Return the processor's microseconds for each further document, without the start of a run."""
     return 1e6 * (many["cpu_seconds"] - few["cpu_seconds"]) / (many["documents"] - few["documents"])
 
 

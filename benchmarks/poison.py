@@ -1,7 +1,8 @@
-"""Measures what 1 % of poison costs: ``make bench-poison``. With ``--large`` one document of 20 MB is among the others.
+"""Measures the cost of 1 % of invalid ("poison") lines: ``make bench-poison``; ``--large`` adds a document of 20 MB.
 
-The program reads the same number of lines twice, clean ones and such of which every hundredth is poison, turn about.
-What counts are the good documents a second. Every poisoned line must become a failure, and no other.
+The program alternately reads two files with the same number of lines: a clean one, and one in which every hundredth
+line is poison. The figure is the number of good documents a second. Every poison line must become a failure, and no
+other line.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ _LARGE_CHARS = 20_000_000  # hardly more bytes: the texts are nearly all ASCII
 def write_lines(
     path: Path, count: int, *, poisoned: bool, large: bool = False, words: int | None = None, seed: int = 0
 ) -> int:
-    """Writes so many lines of JSON, and gives how many of them are poison.
+    """Writes lines of JSON, and returns the number of poison lines.
 
     Args:
         path: The file.
-        count: How many lines.
-        poisoned: Whether a line in each hundred, at a random place, is one of `POISON`.
-        large: Whether one text in the midst has 20 MB.
-        words: How many words of each text to keep; None keeps all.
-        seed: Of the texts and the places.
+        count: Number of lines.
+        poisoned: Whether to put one of `POISON` in place of a random line of each hundred.
+        large: Whether to insert a text of 20 MB in the middle.
+        words: Number of words of each text to keep; None keeps all.
+        seed: Seed of the texts and the places.
     """
     chance = random.Random(seed)
     texts = [" ".join(text.split(" ")[:words]) for text in documents(count, seed)]
@@ -64,7 +65,7 @@ def write_lines(
 
 
 def run(source: Path, precision: str) -> dict[str, float]:
-    """One run of the program as a process: what it counted, its seconds and its most memory."""
+    """Runs the program as a process; returns its counts, its seconds and its peak memory."""
     printed, seconds, peak = run_program(source, precision, f"--max_document_chars={_LARGE_CHARS}")
     counts = dict(re.findall(r"^ *([\d,]+) (documents|results|failures)\b", printed, re.MULTILINE))
     counted = {name: float(count.replace(",", "")) for count, name in counts.items()}

@@ -1,4 +1,4 @@
-"""The program as a process of its own, with what it took."""
+"""Runs the program as its own process, and measures its time and memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def run_program(source: Path, precision: str, *flags: str) -> tuple[str, float, 
 
     Args:
         source: The file.
-        precision: Of the model.
+        precision: Precision of the model.
         *flags: Further flags.
 
     Returns:
-        What it printed, its seconds from start to end, and its most memory in MiB.
+        The printed text, the seconds from start to end, and the peak memory in MiB.
 
     Raises:
         RuntimeError: If it fails.

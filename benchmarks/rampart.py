@@ -1,4 +1,4 @@
-"""The embedded model as a PyTorch checkpoint, for whatever cannot read its ONNX file."""
+"""The embedded model as a PyTorch checkpoint, for programs that cannot read its ONNX file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def rampart_torch(folder: Path) -> Path:
     """Writes the embedded model as a checkpoint for PyTorch, its int4 blocks unpacked into float32.
 
     Args:
-        folder: Where to; made if need be.
+        folder: The folder to write to; created if it is missing.
 
     Returns:
         The folder.
 
     Raises:
-        RuntimeError: if the ONNX file does not hold what the model wants.
+        RuntimeError: if the ONNX file does not contain the model's weights.
     """
     source = resolve("rampart").folder
     folder.mkdir(parents=True, exist_ok=True)

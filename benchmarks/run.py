@@ -1,7 +1,7 @@
-"""Measures transformers, this library and this program on the same documents, turn about: ``make bench``.
+"""Measures transformers, this library and this program on the same documents, in turns: ``make bench``.
 
-Every subject lives in a process of its own, loads once and then reads the same documents whenever its turn comes
-(A B C A B C …); the figure is the median of its turns. Absolute figures are the machine's; what counts are the ratios.
+Every subject runs in its own process, loads once, and then reads the same documents in each of its turns
+(A B C A B C …). The figure is the median of its turns. Absolute figures depend on the machine, so compare the ratios.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 GROWTH = (1_000, 10_000)
 FULL_GROWTH = (*GROWTH, 100_000)
 PROGRAM = [f"{what}, openvino {precision}" for precision in ("fp32", "bf16") for what in ("TokenClassifier", "program")]
-"""Subjects of which the second and the fourth do what the first and the third do, from file to file."""
+"""Pairs of subjects: the program does the work of the `TokenClassifier` before it, from file to file."""
 DEBIAN = ["transformers, its defaults", "TokenClassifier, openvino fp32", "TokenClassifier, openvino bf16"]
 """Subjects that read Debian's texts too."""
 
@@ -71,9 +71,9 @@ def main() -> int:
 
 
 def turn_about(names: list[str], checkpoint: str, texts: list[str], rounds: int) -> dict[str, dict[str, Any]]:
-    """Seconds of each subject's turns, its seconds to the first result and its peak memory in MiB.
+    """Return the seconds of each subject's turns, its seconds to the first result and its peak memory in MiB.
 
-    Subjects whose precision this machine has not are left out.
+    Subjects with a precision that this machine does not support are left out.
     """
     from benchmarks.subjects import runs_here
 
@@ -132,12 +132,12 @@ def agreement(checkpoint: str, texts: list[str]) -> dict[str, float]:
 
 
 def against_itself(checkpoint: str, count: int, rounds: int) -> dict[str, Any]:
-    """The whole program beside what it does in process, on more documents: its start is half a second."""
+    """Compares the program with the `TokenClassifier`, on more documents, since its start takes half a second."""
     return {"documents": count, "subjects": turn_about(PROGRAM, checkpoint, documents(count), rounds)}
 
 
 def debian(checkpoint: str, count: int, rounds: int) -> dict[str, Any] | None:
-    """The same for texts of Debian's packages; None where there are none."""
+    """Compares `DEBIAN` on texts of Debian's packages; None if there are too few texts."""
     texts = debian_documents(count)
     if len(texts) < count:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.machine import precisions
 
 SPACY_PYTHON = Path(".venv-spacy/bin/python")
-"""Python of an environment with spaCy and its model, made by ``make bench-spacy``; without it there is no such row."""
+"""The Python of an environment with spaCy and its model, from ``make bench-spacy``; without it spaCy is left out."""
 
 Reader = Callable[[Sequence[str]], Any]
 
@@ -38,6 +38,7 @@ def hugging_face_in_beam(checkpoint: str) -> Reader:
 
     class Handler(ModelHandler[str, Any, Any]):
         def load_model(self) -> Any:
+            """Return the pipeline."""
             import transformers
 
             return transformers.pipeline(
@@ -45,6 +46,7 @@ def hugging_face_in_beam(checkpoint: str) -> Reader:
             )
 
         def run_inference(self, batch: Sequence[str], model: Any, inference_args: Any = None) -> Iterable[Any]:
+            """Return the pipeline's results for a batch."""
             return model(list(batch))
 
     def read(texts: Sequence[str]) -> None:
@@ -62,7 +64,7 @@ def classifier(model: str, engine: str, precision: str) -> Reader:
 
 
 def program(model: str, engine: str, precision: str, *flags: str) -> Reader:
-    """The whole program, from a JSONL file to JSONL files, on the DirectRunner: in this process, or as flags say."""
+    """The whole program, from a JSONL file to JSONL files, on the DirectRunner: in this process, or as flags set."""
     from pipeline.run import main
 
     folder = Path(tempfile.mkdtemp())
@@ -89,6 +91,7 @@ class InProcesses:
         self._processes = processes
 
     def __call__(self, texts: Sequence[str]) -> None:
+        """Reads the texts in all processes."""
         parts = [texts[number :: self._processes] for number in range(self._processes)]
         self._pool.map(_classify, list(filter(None, parts)), chunksize=1)
 
@@ -120,6 +123,7 @@ class Spacy:
         )
 
     def __call__(self, texts: Sequence[str]) -> None:
+        """Reads the texts in spaCy's process."""
         if self._child.stdin is None or self._child.stdout is None:
             raise RuntimeError("spaCy's process has no pipes")
         self._child.stdin.write(json.dumps(list(texts)) + "\n")
@@ -139,7 +143,7 @@ def runs_here(name: str) -> bool:
 
 
 def subjects(torch_checkpoint: str) -> dict[str, Callable[[], Reader]]:
-    """All subjects by name; the first is what the others are held against."""
+    """Return all subjects by name; the others are compared with the first."""
     ours = partial(partial, classifier)
     cores = multiprocessing.cpu_count()
     workers = ("--direct_running_mode=multi_processing", f"--direct_num_workers={cores}")

@@ -1,4 +1,4 @@
-"""Documents to measure with: made up from a seed, with lengths as real ones have them."""
+"""Documents to measure with, generated from a seed, with a realistic distribution of lengths."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def _sentence(generator: random.Random) -> str:
 
 
 def debian_documents(count: int, seed: int = 0, folder: Path = Path("/usr/share/doc")) -> list[str]:
-    """So many different paragraphs of what Debian's packages bring to read, or fewer where there are not as many.
+    """Return different paragraphs from the documentation of Debian's packages, or fewer if there are not enough.
 
-    Only such as transformers' pipeline reads to their end.
+    The paragraphs are short enough that transformers' pipeline does not truncate them.
     """
     paragraphs: set[str] = set()
     for path in sorted(folder.glob("*/*")):

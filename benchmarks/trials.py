@@ -1,6 +1,6 @@
-"""Measures the choices that this library has made against those that it has not: ``make trials``.
+"""Measures the choices of this library against the alternatives: ``make trials``.
 
-As in `benchmarks.run`, what is compared runs turn about, and the figures are medians.
+As in `benchmarks.run`, the choices run in turns, and the figures are medians.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _queued(model: Any) -> Callable[[Sequence[Batch]], None]:
 
 
 def planned_batches(checkpoint: str, texts: list[str], budget: int = 2048) -> list[Batch]:
-    """The texts as the batches that the library makes of them, long ones cut off."""
+    """Return the library's batches of the texts; long texts are truncated."""
     from transforms.inference.batching import plan_batches
     from transforms.tokenization.registry import read_tokenization
 
@@ -153,7 +153,7 @@ def planned_batches(checkpoint: str, texts: list[str], budget: int = 2048) -> li
 
 
 def sorted_together(checkpoint: str, texts: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Documents/s, and the share of padding, by how many texts are sorted by length and batched together."""
+    """Return documents/s and the share of padding, by the number of texts that are sorted by length together."""
     from transforms import TokenClassifier
 
     classify = TokenClassifier(
@@ -184,7 +184,7 @@ def sorted_together(checkpoint: str, texts: list[str], rounds: int) -> dict[str,
 
 
 def watched(checkpoint: str, texts: list[str], rounds: int) -> Rates:
-    """Documents/s with a limit on the time of a batch, which a thread of its own then runs, and with none."""
+    """Return documents/s with a time limit for batches, which run in their own thread, and without a limit."""
     from transforms import TokenClassifier
 
     return _rates(
@@ -206,7 +206,7 @@ def _padding(batches: Sequence[Batch]) -> float:
 
 
 def _rates(readers: dict[str, Any], inputs: Any, rounds: int, count: int | None = None) -> Rates:
-    """Documents/s of each reader: the median of its turns, of which the first does not count."""
+    """Return the documents/s of each reader: the median of its turns without the first."""
     seconds: dict[str, list[float]] = {name: [] for name in readers}
     for turn in range(rounds + 1):
         for name, read in readers.items():

@@ -1,1 +1,1 @@
-"""What reads bytes that anyone may have written, with bytes that nobody would write: ``make fuzz``."""
+"""Fuzzes the parsers of untrusted bytes: ``make fuzz``."""

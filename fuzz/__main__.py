@@ -1,6 +1,7 @@
-"""Runs a target under Atheris: ``python -m fuzz TARGET SECONDS``; what it finds lies in ``out/fuzz/TARGET``.
+"""Runs a target under Atheris: ``python -m fuzz TARGET SECONDS``; inputs with errors go to ``out/fuzz/TARGET``.
 
-Atheris follows which lines the bytes reach and changes them to reach more. It needs the extra ``fuzz``.
+Atheris records the lines of code that an input reaches, and changes the input to reach more. It needs the extra
+``fuzz``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fuzz.seeds import SEEDS
 
 
 def main() -> None:
-    """Fuzzes one target for so many seconds."""
+    """Fuzzes one target for the given number of seconds."""
     if len(sys.argv) != 3 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: python -m fuzz {'|'.join(TARGETS)} SECONDS")
     name, seconds = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Where the fuzzer begins: bytes that are nearly right, a few a target."""
+"""The seeds of the fuzzer: a few nearly valid inputs for each target."""
 
 from __future__ import annotations
 

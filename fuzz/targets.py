@@ -1,7 +1,11 @@
-"""Parsers of input under any bytes, with what must hold of whatever they make of them.
+"""The targets: parsers of arbitrary bytes, and checks of their outcomes.
 
-A target takes bytes and raises where something is wrong: an exception that the parser should have made a failure, a
-record that is lost or there twice, a document that UTF-8 cannot write, a sentence that quotes the record.
+A target parses bytes and raises an error if one of these happens:
+
+- the parser raises an exception, where it should return a failure
+- a record is lost or duplicated
+- UTF-8 cannot encode a document
+- an error message quotes the record
 """
 
 from __future__ import annotations
@@ -23,17 +27,17 @@ from transforms.documents import Document, Failure
 
 FIELDS = DocumentFields()
 _QUOTED = 16
-"""So many characters of a record in a sentence are a quotation: no sentence of ours has as many in common with one."""
+"""The number of characters of a record that count as a quotation, if they are in an error message."""
 
 
 def _blocks(data: bytes) -> list[bytes]:
-    """The bytes in blocks, whose size the first byte tells."""
+    """Split the bytes into blocks; the first byte determines their size."""
     size = 1 + (data[0] if data else 0)
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def check(outcome: Document | Failure, record: bytes) -> None:
-    """What must hold of every outcome of a record."""
+    """Checks one outcome of a record."""
     if isinstance(outcome, Document):
         outcome.text.encode()
         outcome.id.encode()
@@ -90,7 +94,7 @@ def csv_records(data: bytes) -> None:
 
 
 def messages(data: bytes) -> None:
-    """Pub/Sub messages of both formats, with attributes; the first byte says how much of the rest is one."""
+    """Pub/Sub messages of both formats, with attributes; the first byte is the length of an attribute's value."""
     length, rest = (data[0], data[1:]) if data else (0, b"")
     value = rest[:length].decode("utf-8", "replace")
     for input_format in MESSAGE_FORMATS:
@@ -103,7 +107,7 @@ def messages(data: bytes) -> None:
 
 
 def dead_letter_rows(data: bytes) -> None:
-    """Rows of a dead letter, whole ones and such whose payload alone is anything."""
+    """Rows of a dead letter: parsed from the bytes, and with the bytes as their payload."""
     try:
         rows = [jsonl.parse_object(data)]
     except BadRecordError:
@@ -123,7 +127,7 @@ def _row_of(data: bytes) -> dict[str, object]:
 
 
 def compressed(data: bytes) -> None:
-    """Compressed streams: whatever they are, they end in the one error that readers know, or at their end."""
+    """Compressed streams, which must be read to their end or raise `UnreadableError`."""
     for kind in [*COMPRESSION_ENDINGS.values(), "deflate"]:
         try:
             _drain(decompress(_blocks(data), kind))

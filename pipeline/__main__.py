@@ -8,7 +8,7 @@ from pipeline.process.standard_error import drop_what_cannot_be_written
 
 
 def main() -> int:
-    """Runs the program as a process of its own; see `pipeline.run.main`."""
+    """Runs the program in its own process; see `pipeline.run.main`."""
     end_on_signals(sys.argv[1:])
     drop_what_cannot_be_written()
     spare_local_addresses()

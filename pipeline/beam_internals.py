@@ -1,6 +1,6 @@
-"""Every reach into private names of Beam, each with its reason; an upgrade of Beam starts here.
+"""All uses of Beam's private names, each with its reason. Check this module first when Beam is upgraded.
 
-`tests/pipeline/test_beam_internals.py` tests that each name is there and does what is said of it.
+`tests/pipeline/test_beam_internals.py` tests that each name exists and behaves as described here.
 """
 
 from __future__ import annotations
@@ -14,27 +14,30 @@ from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentP
 from apache_beam.runners.direct.transform_evaluator import TransformEvaluatorRegistry, _TransformEvaluator
 
 BeamArgumentParser = _BeamArgumentParser
-"""The parser that Beam's classes of options add their flags to; it has a method that other parsers lack."""
+"""The parser to which Beam's classes of options add their flags. It has a method that other parsers lack."""
 
 TransformEvaluator: Any = _TransformEvaluator
-"""The base class of steps on Beam's DirectRunner. Its own sources are evaluators; nothing public makes another."""
+"""The base class of evaluators, which run steps on Beam's DirectRunner.
+
+Beam's own sources on that runner are evaluators. Beam has no public interface for another one.
+"""
 
 _CLEAN_UP_GLOB = "-[0-9][0-9][0-9][0-9][0-9]-of-%(num_shards)05d"
 
 
 def register_evaluator(transform: type[beam.PTransform], evaluator: type) -> None:
-    """Has Beam's DirectRunner run a transform by an evaluator.
+    """Makes Beam's DirectRunner run a transform with an evaluator.
 
-    The overrides are the only place where the runner takes one from outside. By its name it is for tests.
+    The table of overrides is the only way to add an evaluator from outside. Its name marks it as meant for tests.
     """
     TransformEvaluatorRegistry._test_evaluators_overrides[transform] = evaluator
 
 
 def limit_cleanup_glob(write: Any) -> Any:
-    """Has a transform of Beam that writes files delete no files but its own.
+    """Makes a transform of Beam that writes files delete only its own files.
 
-    Before it names its files, Beam deletes what matches `prefix-*-of-00001suffix`: that of `out/x` would take
-    `out/x-failures-00000-of-00001` along.
+    Before Beam names its files, it deletes all files that match `prefix-*-of-00001suffix`. For `out/x`, that pattern
+    also matches `out/x-failures-00000-of-00001`.
 
     Args:
         write: `WriteToText`, `WriteToParquet` or `WriteToAvro`.
@@ -57,19 +60,19 @@ def limit_cleanup_glob(write: Any) -> Any:
 
 
 def storage_client(file_system: FileSystem) -> Any:
-    """Return the client of Google Cloud Storage, with Beam's own credentials and retries.
+    """Return Beam's client of Google Cloud Storage, with Beam's credentials and retries.
 
-    Beam has no upload that succeeds only if it is the first of its name (`if_generation_match`).
+    Beam has no upload that fails if the name is already taken (`if_generation_match`).
     """
     return file_system._gcsIO().client
 
 
 def metrics_containers(sampler: Any) -> list[Any]:
-    """Return the containers that a state sampler's steps count in, each once: a step's states share one."""
+    """Return the metrics containers of a state sampler's steps, without duplicates: a step's states share one."""
     states = sampler._states_by_name.values()
     return list({id(state.metrics_container): state.metrics_container for state in states}.values())
 
 
 def add_flags(options: type[PipelineOptions], parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of a class of options to a parser, without making the options."""
+    """Adds the flags of a class of options to a parser, without creating the options."""
     options._add_argparse_args(parser)

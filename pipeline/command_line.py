@@ -1,4 +1,4 @@
-"""Reading the command line: the program's flags, Beam's flags, and what is neither."""
+"""Parses the command line: the program's flags, Beam's flags, and unknown flags."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ from pipeline.options import NerOptions
 
 LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner", "FnApiRunner")
 STREAMING_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
-"""Names under which the BundleBasedDirectRunner is meant where the input has no end."""
+"""Names of runners that select the BundleBasedDirectRunner if the input is a stream."""
 
 _MISTYPED = 0.85
-"""How like a flag of the program another must be to be taken for it; `--parallelism` or `--max_parallelism` is not."""
+"""The similarity (0 to 1) from which an unknown flag counts as a mistyped flag of the program.
+
+Flags of job servers such as `--parallelism` and `--max_parallelism` are below it.
+"""
 
 
 def parse(flags: Sequence[str]) -> PipelineOptions:
-    """Reads the program's own flags and Beam's.
+    """Parses the program's own flags and Beam's flags.
 
     Raises:
-        ValueError: if a flag is unknown or its value cannot be read.
+        ValueError: if a flag is unknown or its value cannot be parsed.
     """
     parser = Parser(
         prog=PROGRAM,
@@ -53,7 +56,7 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
 
 
 def _name_runner(options: StandardOptions) -> None:
-    """Gives the runner the one name that the program asks for; Beam takes it in any case, and without its ending."""
+    """Normalizes the runner's name: Beam accepts it in upper or lower case, and without the suffix "Runner"."""
     known = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
     known.update(
         zip(map(str.lower, StandardOptions.ALL_KNOWN_RUNNERS), StandardOptions.KNOWN_RUNNER_NAMES, strict=True)
@@ -63,10 +66,10 @@ def _name_runner(options: StandardOptions) -> None:
 
 
 def _check_known(options: PipelineOptions, flags: list[str], own: argparse.ArgumentParser) -> None:
-    """Refuses flags that neither the program nor Beam knows.
+    """Rejects flags that neither the program nor Beam defines.
 
-    Portable runners have flags that only their job server knows. With these all are passed on but those that look
-    like one of the program's own, mistyped, which the job server would drop without a word.
+    Portable runners have flags that only their job server defines, so unknown flags are passed on to it. A flag that
+    looks like a mistyped flag of the program is still rejected, because the job server would silently drop it.
     """
     known = beam_parser()
     _, unknown = known.parse_known_args(flags)
@@ -86,7 +89,7 @@ def _check_known(options: PipelineOptions, flags: list[str], own: argparse.Argum
 
 
 def beam_parser() -> argparse.ArgumentParser:
-    """A parser of Beam's own flags."""
+    """Return a parser of Beam's own flags."""
     parser = _BeamParser(prog=PROGRAM, allow_abbrev=False, add_help=False)
     for cls in PipelineOptions.__subclasses__():
         if cls is not NerOptions:
@@ -95,7 +98,7 @@ def beam_parser() -> argparse.ArgumentParser:
 
 
 def _leave_main_session(options: PipelineOptions) -> None:
-    """Keeps Beam from pickling the main module for Dataflow's workers: they import the installed package."""
+    """Keeps Beam from pickling the main module for Dataflow's workers, which import the installed package."""
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
         setup.save_main_session = False
@@ -106,19 +109,23 @@ def _name(flag: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line: as `--flag=value must be …` where that is what a flag's type says of a value."""
+    """A parser that reports a mistake in one line, as a ValueError.
+
+    An invalid value is reported as `--flag=value must be …` if the message of the flag's type contains "must be".
+    """
 
     def error(self, message: str) -> None:  # type: ignore[override]
+        """Raise the message as a ValueError, instead of exiting the process."""
         sentence = message.removeprefix("argument ")
         raise ValueError(sentence.replace(": ", "=", 1) if " must be " in sentence else sentence)
 
 
 class _BeamParser(Parser, BeamArgumentParser):
-    """The same for Beam's own flags."""
+    """The same parser for Beam's own flags."""
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Shows the default of each flag that has one and does not say so itself."""
+    """Adds a flag's default to its help, unless there is none or the help already contains it."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""

@@ -1,4 +1,7 @@
-"""The program's configuration: the flags, checked against each other and the world before any worker starts."""
+"""The program's configuration: flags that are checked before any worker starts.
+
+The flags are checked against each other, and against the files, tables, topics and models that they name.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,13 @@ from typing import TYPE_CHECKING
 
 from apache_beam.options.pipeline_options import StandardOptions
 
-from pipeline.checks.places import check_dead_letter, check_input, check_output
 from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
 from pipeline.checks.tables import TableSettings, check_tables
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
-from pipeline.io.bigquery.tables import failure_layout, prepare_table, result_layout
-from pipeline.io.files.formats.registry import is_coarse
-from pipeline.io.files.names import output_files
+from pipeline.connectors.registry import check_input, check_outputs, connector_of
 from pipeline.options import NerOptions
-from pipeline.places import Files, Place, Source, Table, is_stream
+from pipeline.places import Place, Source, is_stream
 from pipeline.runners.dataflow import accelerator_hint, memory_hint
 from pipeline.runners.selection import processes_of_a_machine
 from transforms.aggregation.strategies import AggregationStrategy
@@ -35,32 +35,32 @@ _STREAMING_WAIT_MS = 100
 
 @dataclass(frozen=True)
 class NerConfig:
-    """A run of the program, all of it known to make sense.
+    """The checked configuration of one run.
 
     Attributes:
-        input: What is read.
-        input_format: The format of the files or the messages.
-        balance: Whether documents are dealt out to all workers after reading.
-        text_field: Field of the text.
-        id_field: Field of the id.
-        id_attribute: Attribute of a message with the id.
-        timestamp_attribute: Attribute of a message with the event time.
-        read_method: How BigQuery is read.
-        output: Prefix of the result files, or the table or topic.
-        output_format: The format of the files.
-        escape_formulas: Whether CSV keeps spreadsheets from running texts.
-        num_shards: How many there are to be; 0 leaves it to the runner.
-        tables: How BigQuery tables are written.
-        window_seconds: Event time of a set of files in streaming.
-        allowed_lateness_seconds: How long results late for theirs are gathered.
-        dead_letter: Prefix of the files for failures, or the table or topic.
-        ordering_key_attribute: Attribute whose value orders the messages of results.
-        include_text: Whether results repeat the text.
-        aggregation_strategy: How tokens become entities.
+        input: The place to read from.
+        input_format: The format of the files or messages.
+        balance: Whether to redistribute documents to all workers after reading.
+        text_field: Field or column that contains the text.
+        id_field: Field or column that contains the id.
+        id_attribute: Attribute of a message that contains the id.
+        timestamp_attribute: Attribute of a message that contains the event time.
+        read_method: Method of reading from BigQuery.
+        output: The place of results: a prefix of files, a table or a topic.
+        output_format: The format of the result files.
+        escape_formulas: Whether to escape texts in CSV that a spreadsheet would run as formulas.
+        num_shards: Number of result files; 0 leaves it to the runner.
+        tables: Settings for writing BigQuery tables.
+        window_seconds: Seconds of event time in one set of files, in streaming.
+        allowed_lateness_seconds: Seconds after a window in which late results are gathered for one file.
+        dead_letter: The place of failures: a prefix of files, a table or a topic.
+        ordering_key_attribute: Attribute whose value becomes the ordering key of a result's message.
+        include_text: Whether to repeat the text in the results.
+        aggregation_strategy: Strategy that groups tokens into entities.
         ignore_labels: Labels to leave out.
         min_score: Lowest score of an entity.
-        window_join: How overlapping windows are joined.
-        model: Arguments of the model handler.
+        window_join: Method of joining overlapping windows of a text.
+        model: Settings of the model handler.
         hints: Beam's resource hints for the model's step.
     """
 
@@ -91,20 +91,20 @@ class NerConfig:
 
     @classmethod
     def from_options(cls, options: NerOptions) -> NerConfig:
-        """Checks the flags.
+        """Checks the flags, and returns the configuration.
 
         Raises:
-            ValueError: in one sentence with the flag, its value and what would be right.
+            ValueError: if a flag is wrong, in one sentence with the flag, its value and a valid value.
         """
         with _arguments_as_flags():
             strategy = AggregationStrategy.parse(options.aggregation_strategy)
             _check_numbers(options)
             check_runner(options)
-            output, output_format = check_output(options)
-            dead_letter = check_dead_letter(options, output, output_format)
-            source, input_format = check_input(options, output, output_format, dead_letter)
+            outputs = check_outputs(options)
+            source, input_format = check_input(options, outputs)
             streaming = is_stream(source)
-            tables = check_tables(options, output, streaming=streaming)
+            is_table = connector_of(outputs.output).is_table
+            tables = check_tables(options, is_table=is_table, streaming=streaming)
             hints = accelerator_hint(options, streaming=streaming)
             model = _model_settings(options, strategy, streaming=streaming)
             find_prism(options)
@@ -119,14 +119,14 @@ class NerConfig:
             id_attribute=options.id_attribute,
             timestamp_attribute=options.timestamp_attribute,
             read_method=options.read_method,
-            output=output,
-            output_format=output_format,
+            output=outputs.output,
+            output_format=outputs.output_format,
             escape_formulas=options.csv_formulas == "escape",
             num_shards=options.num_shards,
             tables=tables,
             window_seconds=options.window_seconds,
             allowed_lateness_seconds=options.allowed_lateness_seconds,
-            dead_letter=dead_letter,
+            dead_letter=outputs.dead_letter,
             ordering_key_attribute=options.ordering_key_attribute,
             include_text=options.include_text,
             aggregation_strategy=strategy,
@@ -139,43 +139,30 @@ class NerConfig:
 
     @property
     def streaming(self) -> bool:
-        """Whether the input has no end."""
+        """True if the input is a stream."""
         return is_stream(self.input)
 
     @property
     def result_files(self) -> tuple[str, str] | None:
-        """Prefix and suffix of the result files, if there are to be any."""
-        return output_files(self.output.path, self.output_format) if isinstance(self.output, Files) else None
+        """The prefix and suffix of the result files; None if results go to a table or topic."""
+        return connector_of(self.output).files(self.output, self.output_format)
 
     @property
     def failure_files(self) -> tuple[str, str] | None:
-        """Prefix and suffix of the failure files, if there are to be any."""
-        if isinstance(self.dead_letter, Files):
-            return output_files(self.dead_letter.path, "jsonl", "--dead_letter")
-        return None
+        """The prefix and suffix of the failure files; None if failures go to a table or topic."""
+        return connector_of(self.dead_letter).files(self.dead_letter, "jsonl", "--dead_letter")
 
-    def prepare_tables(self) -> None:
-        """Makes the tables that are written, or checks those that are there.
+    def prepare_outputs(self) -> None:
+        """Prepares the places of results and failures: missing tables are created, others are checked.
 
         Raises:
-            ValueError: if one cannot take the rows, in one sentence with the flag and its value.
+            ValueError: if one cannot store the rows, in one sentence with the flag and its value.
         """
-        if isinstance(self.output, Table):
-            layout = result_layout(
-                self.aggregation_strategy.value,
-                self.include_text,
-                self.tables.granularity,
-                partition=self.tables.partition_by_day,
-                cluster=self.tables.cluster_by_id,
-            )
-            disposition = self.tables.write_disposition
-            prepare_table(self.output, layout, create=self.tables.create, write_disposition=disposition)
-        if isinstance(self.dead_letter, Table):
-            layout = failure_layout(partition=self.tables.partition_by_day)
-            prepare_table(self.dead_letter, layout, create=self.tables.create, flag="--dead_letter")
+        connector_of(self.output).prepare_results(self.output, self)
+        connector_of(self.dead_letter).prepare_failures(self.dead_letter, self)
 
     def load_model(self) -> None:
-        """Loads the model into this process, where a runner in the same process will find it.
+        """Loads the model into this process; a runner in the same process reuses it.
 
         Raises:
             ValueError: if it cannot be loaded, in one sentence with the flag and its value.
@@ -184,8 +171,8 @@ class NerConfig:
             self.handler().load_model()
 
     def handler(self) -> TokenClassificationModelHandler:
-        """The model handler of this run."""
-        # Beam's RunInference loads PyTorch, for which a mistake in the flags need not wait.
+        """Return the model handler of this run."""
+        # Imported late, since Beam's RunInference loads PyTorch: a mistake in the flags is reported before that.
         from transforms.beam.model_handler import TokenClassificationModelHandler
 
         return TokenClassificationModelHandler.of(self.model)
@@ -193,7 +180,7 @@ class NerConfig:
 
 @contextmanager
 def _arguments_as_flags() -> Iterator[None]:
-    """Turns the argument that opens a message of the library into a flag."""
+    """Turns an error of the library, which starts with an argument's name, into one that starts with the flag."""
     try:
         yield
     except ArgumentError as error:
@@ -214,7 +201,7 @@ def _model_settings(options: NerOptions, strategy: AggregationStrategy, *, strea
 
 
 def _check_model(settings: HandlerSettings, strategy: AggregationStrategy) -> ModelSetup:
-    """Return the model's configuration and tokenizer, after a look at them."""
+    """Return the model's configuration and tokenizer, after checking them."""
     if settings.long_text == "truncate" and settings.stride is not None:
         raise ArgumentError(f"stride={settings.stride} is for windows; it does not go with --long_text=truncate")
     if settings.model_refresh_seconds is not None:
@@ -227,19 +214,20 @@ def _check_model(settings: HandlerSettings, strategy: AggregationStrategy) -> Mo
 
 
 def _balances(options: NerOptions, source: Source, input_format: str) -> bool:
-    """Whether one worker might have to read what many could classify: a file that is read from its beginning, say.
+    """Return whether documents are redistributed to all workers after reading.
 
-    On one machine there are no others, and the DirectRunner would hold all documents in memory.
+    This is useful if one worker may read the documents for many workers, for example from a file that cannot be split.
+    On a single machine it is useless, and the DirectRunner would hold all documents in memory.
     """
     local = options.view_as(StandardOptions).runner in LOCAL_RUNNERS
-    return not local and isinstance(source, Files) and is_coarse(source.path, input_format)
+    return not local and connector_of(source).needs_redistribution(source, input_format)
 
 
 def _max_batch_wait_ms(options: NerOptions) -> int | None:
-    """How long a document waits for others in streaming.
+    """Return the milliseconds that a document waits for others in streaming; None for no wait.
 
-    Service runners make bundles of a few messages, which are poor batches. The DirectRunner's bundles are what has
-    come while the model was busy: waiting for more would only cost time.
+    Service runners make bundles of a few messages, which are too small for good batches. The DirectRunner's bundles
+    contain all messages that arrived while the model was busy, and waiting for more would only add latency.
     """
     if options.max_batch_wait_ms is not None or options.view_as(StandardOptions).runner in STREAMING_RUNNERS:
         return options.max_batch_wait_ms

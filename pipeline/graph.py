@@ -5,18 +5,18 @@ from __future__ import annotations
 import apache_beam as beam
 
 from pipeline.config import NerConfig
-from pipeline.connectors import read_documents, write_failures, write_results
+from pipeline.connectors.registry import connector_of
 from pipeline.io.outcomes import Written
 from pipeline.io.pubsub.acknowledge import Acknowledge
 from transforms import ClassifyTokens, GroupEntities
 
 
 def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
-    """Adds the steps from texts to entities; whatever fails on the way goes to the dead letter.
+    """Adds the steps from texts to entities; the failures of every step go to the dead letter.
 
-    The labels are part of a job's identity: a streaming job can be updated in place only while they stay.
+    Beam identifies steps by their labels: a streaming job can be updated in place only if the labels do not change.
     """
-    read = pipeline | read_documents(config)
+    read = pipeline | connector_of(config.input).read(config.input, config)
     classify = ClassifyTokens(config.handler()).with_resource_hints(**config.hints)
     classified = read.documents | "ClassifyTokens" >> classify
     group = GroupEntities(
@@ -26,10 +26,12 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
         window_join=config.window_join,
     )
     grouped = classified | "GroupEntities" >> group.with_exception_handling()
-    written = grouped.results | "WriteResults" >> write_results(config)
-    failures = [read.failures, classified.failures, grouped.failures]
+    results, failures = connector_of(config.output), connector_of(config.dead_letter)
+    written = grouped.results | "WriteResults" >> results.write_results(config.output, config)
+    failed = [read.failures, classified.failures, grouped.failures]
     if isinstance(written, Written):
-        failures.append(written.failures)
-    buried = failures | "AllFailures" >> beam.Flatten() | "WriteFailures" >> write_failures(config)
+        failed.append(written.failures)
+    write_failures = failures.write_failures(config.dead_letter, config)
+    buried = failed | "AllFailures" >> beam.Flatten() | "WriteFailures" >> write_failures
     if config.streaming:
         _ = (written.receipts, buried.receipts) | "Receipts" >> beam.Flatten() | "Acknowledge" >> Acknowledge()

@@ -1,7 +1,7 @@
-"""The program as the launcher of a Dataflow Flex Template starts it.
+"""The entry point for the launcher of a Dataflow Flex Template.
 
-The launcher gives every parameter and every setting of the job as ``--name=value``: switches with ``true`` or
-``false``, and those that nobody has set, depending on who launches, with an empty value.
+The launcher passes every parameter and every setting of the job as ``--name=value``. The value of a switch is ``true``
+or ``false``. Depending on the client, parameters that are not set are passed with an empty value.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from pipeline.options import NerOptions, boolean
 from pipeline.run import main
 
 IMAGE_VARIABLE = "BEAM_NER_IMAGE"
-"""Names the image that the launcher runs in; workers need the same, since nothing is installed when they start."""
+"""The environment variable with the name of the launcher's image.
+
+Workers need the same image, since nothing is installed when they start.
+"""
 
 _logger = logging.getLogger(__name__)
 
 
 def launch(arguments: Sequence[str] | None = None) -> int:
-    """Builds the job that the launcher asks for, and writes it where the launcher expects it.
+    """Builds the job from the launcher's arguments, and writes its description where the launcher expects it.
 
     Args:
-        arguments: Those of the launcher; None takes those of the process.
+        arguments: Arguments of the launcher; None uses those of the process.
 
     Returns:
-        0 when the job is described, 1 when that failed, 2 for a mistake in a parameter, told in one sentence.
+        0 if the job is described, 1 if that failed, 2 for a mistake in a parameter, which is reported in one sentence.
     """
     try:
         flags = command_line(sys.argv[1:] if arguments is None else arguments)
@@ -41,13 +44,13 @@ def launch(arguments: Sequence[str] | None = None) -> int:
 
 
 def command_line(arguments: Sequence[str]) -> list[str]:
-    """The launcher's arguments as the program and Beam read them.
+    """Return the launcher's arguments as flags of the program and of Beam.
 
-    What is empty is left out. So is, with a warning, what neither the program nor Beam knows: Dataflow has checked the
-    names of parameters, and the launcher's own settings differ from one version of it to the next.
+    Arguments with an empty value are left out. Flags that neither the program nor Beam defines are left out with a
+    warning. Dataflow has already checked the names of parameters, and the launcher's own settings differ by version.
 
     Raises:
-        ValueError: if a switch is neither true nor false, or it is not known which image the workers need.
+        ValueError: if a switch is neither true nor false, or the workers' image is not known.
     """
     actions = _actions()
     flags = []
@@ -73,7 +76,7 @@ def _actions() -> dict[str, argparse.Action]:
 
 
 def _switch(name: str, value: str, actions: dict[str, argparse.Action]) -> list[str]:
-    """A switch of Beam's, which stands alone where it is on; the one that says the opposite where it is off."""
+    """Return the flags for one of Beam's switches: the switch itself if on, or the opposite switch, if any, if off."""
     try:
         on = boolean(value)
     except argparse.ArgumentTypeError as error:

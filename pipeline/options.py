@@ -18,7 +18,7 @@ _TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": floa
 
 
 class NerOptions(PipelineOptions):
-    """Flags of the NER pipeline, snake_case as Beam's own."""
+    """Flags of the NER pipeline, in snake_case like Beam's own."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -234,7 +234,7 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_setting(group: argparse._ArgumentGroup, name: str) -> None:
-    """Adds the flag of a field of the model's settings, which has its type, default, choices and help."""
+    """Adds a flag with the type, default, choices and help of a field of the model's settings."""
     field = _SETTINGS[name]
     if field.type == "bool":
         _add_switch(group, f"--{name}", field.metadata["help"])
@@ -250,18 +250,18 @@ def _add_setting(group: argparse._ArgumentGroup, name: str) -> None:
 
 
 def _add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
-    """A flag that is on where it stands alone; launchers of templates give every flag a value: true or false."""
+    """Adds a flag that is on if it has no value; launchers of templates always pass a value: true or false."""
     group.add_argument(flag, metavar="true|false", nargs="?", const=True, default=False, type=boolean, help=text)
 
 
 def boolean(value: str) -> bool:
-    """Reads true or false, in any case.
+    """Parses true or false, in upper or lower case.
 
     >>> boolean("True"), boolean("false")
     (True, False)
 
     Raises:
-        argparse.ArgumentTypeError: for anything else.
+        argparse.ArgumentTypeError: for any other value.
     """
     if value.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{value} must be true or false")

@@ -1,18 +1,18 @@
-"""What an input or output path names: files, a BigQuery table, a Pub/Sub subscription or topic."""
+"""The places that an input or output path can name: files, a BigQuery table, a Pub/Sub subscription or topic."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
 
-_PROJECT = r"(?:[\w.-]+:)?[a-z][a-z0-9-]*"  # the project of a company's domain has it in front: example.com:project
+_PROJECT = r"(?:[\w.-]+:)?[a-z][a-z0-9-]*"  # a domain's project begins with the domain: example.com:project
 _TABLE = re.compile(rf"(?P<project>{_PROJECT}):(?P<dataset>\w+)\.(?P<table>[\w$-]+)")
 _PUBSUB = re.compile(r"projects/(?P<project>[^/]+)/(?P<kind>subscriptions|topics)/(?P<name>[^/]+)")
 
 
 @dataclass(frozen=True)
 class Files:
-    """A path, a prefix or a glob on any file system that Beam knows."""
+    """A path, a prefix or a glob on any file system that Beam supports."""
 
     path: str
 
@@ -33,7 +33,7 @@ class Table:
 
     @property
     def whole(self) -> Table:
-        """The table itself, where this is a partition of it (`table$20261124`)."""
+        """The table without its partition (`table$20261124`), if it has one."""
         return replace(self, table=self.table.partition("$")[0])
 
 
@@ -64,7 +64,7 @@ Place = Files | Table | Subscription | Topic
 
 @dataclass(frozen=True)
 class Query:
-    """What a query in BigQuery's standard SQL gives."""
+    """The result of a query in BigQuery's standard SQL."""
 
     sql: str
 
@@ -74,7 +74,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Replay:
-    """A dead letter whose records are read again."""
+    """A dead letter as input: its records are read again."""
 
     place: Files | Table | Subscription
 
@@ -86,7 +86,7 @@ Source = Place | Query | Replay
 
 
 def place_of(path: str) -> Place:
-    """What a path names, by its shape alone.
+    """Return the place that a path names. Only the path's form decides; nothing is looked up.
 
     >>> place_of("gs://bucket/x-*.jsonl"), str(place_of("my-project:ner.entities"))
     (Files(path='gs://bucket/x-*.jsonl'), 'my-project:ner.entities')
@@ -105,7 +105,9 @@ def place_of(path: str) -> Place:
 
 
 def is_written(source: Place, *written: Place) -> bool:
-    """Whether what is read is one of the places that are written, or a partition of the same table.
+    """Return whether a source is also one of the places that are written.
+
+    A table and its partitions count as the same place.
 
     >>> is_written(place_of("my-project:ner.texts"), place_of("my-project:ner.texts$20261124"))
     True
@@ -118,5 +120,5 @@ def _whole(place: Place) -> Place:
 
 
 def is_stream(source: Source) -> bool:
-    """Whether what is read has no end."""
+    """Return whether a source is unbounded: a Pub/Sub subscription or topic, or a replay of one."""
     return isinstance(source.place if isinstance(source, Replay) else source, Subscription | Topic)

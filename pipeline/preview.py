@@ -1,4 +1,4 @@
-"""A look at a run's results: ``python -m pipeline.preview 'out/entities-*.jsonl'``."""
+"""Shows a run's results in the terminal: ``python -m pipeline.preview 'out/entities-*.jsonl'``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# A document's control characters are not for the terminal; each is shown by its own sign.
+# The control characters of a document must not reach the terminal; each is shown as its symbol in Unicode.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
 def marked(row: dict[str, Any], most_characters: int) -> Text:
-    """The beginning of a document's text with its entities marked and named.
+    """Return the beginning of a document's text, with its entities marked and labelled.
 
     Args:
         row: A result row with the document's text.
-        most_characters: Where to cut the text; a cut inside an entity moves behind it.
+        most_characters: Number of characters to show; an entity at the limit is shown whole.
     """
     shown = Text()
     source, at = row["text"].translate(_VISIBLE), 0
@@ -47,7 +47,7 @@ def marked(row: dict[str, Any], most_characters: int) -> Text:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints some documents of JSONL results with their entities marked, and how many there are of each label."""
+    """Prints some documents of JSONL results with their entities marked, and the number of entities of each label."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.preview", description=main.__doc__)
     parser.add_argument("results", help="glob of JSONL files written with --include_text")
     parser.add_argument("--documents", type=int, default=6, help="how many to show (default: %(default)s)")
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
     console = Console(soft_wrap=True, highlight=False)
     documents = sum(1 for _ in _rows(files))
-    every = max(1, documents // max(1, arguments.documents))  # all over the results, not the first alone
+    every = max(1, documents // max(1, arguments.documents))  # from all over the results, not only the first
     labels: Counter[str] = Counter()
     for number, row in enumerate(_rows(files)):
         if "text" not in row:

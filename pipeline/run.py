@@ -1,4 +1,4 @@
-"""From the command line to a finished run."""
+"""Runs the program, from the command line to the summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.io.files.names import written_files
 from pipeline.io.pubsub.direct_pull import runs_direct
 from pipeline.lifecycle.attempt import Attempt
 from pipeline.lifecycle.drain import drained_by_signals
-from pipeline.lifecycle.errors import sentence_of
+from pipeline.lifecycle.errors import describe_run_error
 from pipeline.lifecycle.waiting import work_awaited
 from pipeline.options import NerOptions
 from pipeline.process.signals import clean_up_by, run_begins, run_ended, wait_if_ending
@@ -30,10 +30,10 @@ from pipeline.runners.selection import batch_runner, runs_in_this_process, strea
 from pipeline.summary import Summary, counters_of, streaming_metrics
 
 _NOISE = (
-    "Really starting service at",  # a job server of this run's own, Prism
+    "Really starting service at",  # Prism, as this run's own job server
     "Really destroying service at",
-    "Resource module is not available",  # wherever Beam's optional parts are not installed
-    "No semi_persistent_directory found",  # a worker's place for a pickled main session, which there is not
+    "Resource module is not available",  # Beam's optional parts are not installed
+    "No semi_persistent_directory found",  # a worker's folder for a pickled main session, which is not used here
 )
 
 _logger = logging.getLogger(__name__)
@@ -43,16 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program.
 
     Args:
-        argv: Arguments without the program's name; None takes those of the process.
+        argv: Arguments without the program's name; None uses those of the process.
 
     Returns:
-        0 when the run has ended well (or was handed to Dataflow), 1 when it has not, 2 for a mistake in the flags,
-        which is told in one sentence before any worker starts, 130 when it was ended by Ctrl-C.
+        0 if the run succeeded (or was handed to Dataflow), 1 if it failed, 130 if Ctrl-C ended it, and 2 for a mistake
+        in the flags. Such a mistake is reported in one sentence before any worker starts.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger().handlers[0].addFilter(_is_worth_reading)
-    for package in ("pipeline", "transforms"):
-        logging.getLogger(package).setLevel(logging.INFO)
+    _log_to_standard_error()
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
         config = NerConfig.from_options(options.view_as(NerOptions))
@@ -62,12 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     clean_up_by(attempt.clean_up)
     try:
         if runs_in_this_process(options):
-            config.load_model()  # a broken model is known before the first worker, and loaded once
-        config.prepare_tables()
+            config.load_model()  # loaded once, and a broken model is reported before any worker starts
+        config.prepare_outputs()
     except ValueError as error:
         attempt.clean_up()
         return _mistaken(error)
     return _run(attempt)
+
+
+def _log_to_standard_error() -> None:
+    """Sets up logging, unless the host process has done so."""
+    for package in ("pipeline", "transforms"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    if logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(_is_worth_reading)
+    logging.getLogger().addHandler(handler)
 
 
 def _mistaken(error: ValueError) -> int:
@@ -76,7 +85,7 @@ def _mistaken(error: ValueError) -> int:
 
 
 def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
-    from pipeline.graph import build  # loads PyTorch, for which a mistake in the flags need not wait
+    from pipeline.graph import build  # loads PyTorch, so a mistake in the flags is reported before
 
     runner = streaming_runner(options) if config.streaming else batch_runner(options)
     pipeline = beam.Pipeline(runner, options=options)
@@ -96,7 +105,7 @@ def _run(attempt: Attempt) -> int:
     direct = runs_direct(pipeline)
     try:
         with drained_by_signals() if direct else nullcontext():
-            run_begins(None if direct else attempt.stop)  # only here: no moment is left without anyone to take a signal
+            run_begins(None if direct else attempt.stop)  # after the handlers above are set: no signal is missed
             _clear(config)
             attempt.result = result = pipeline.run()
             if options.view_as(StandardOptions).runner == "DataflowRunner":
@@ -108,12 +117,12 @@ def _run(attempt: Attempt) -> int:
         print(attempt.interrupt(), file=sys.stderr)
         return 130
     except Exception as error:  # the runner has logged the stack
-        return _failed(attempt, f"the run failed: {sentence_of(error)}")
+        return _failed(attempt, f"the run failed: {describe_run_error(error)}")
     if state not in (None, PipelineState.DONE):
         return _failed(attempt, f"the run ended as {state}")
     metrics = streaming_metrics(result) if config.streaming else result.metrics()
     summary = Summary.of(metrics, seconds=time.monotonic() - begin)
-    if config.streaming:  # the DirectRunner shows them nowhere
+    if config.streaming:  # the DirectRunner does not show them
         counts = (f"{name} {count}" for name, count in sorted(counters_of(metrics).items()))
         _logger.info("counters: %s", ", ".join(counts))
     run_ended(0)
@@ -122,12 +131,12 @@ def _run(attempt: Attempt) -> int:
 
 
 def _print(lines: list[str]) -> None:
-    """Prints the summary, as far as somebody takes it: the results are whole by now."""
+    """Prints the summary; an error is only reported on standard error, since the results are complete by now."""
     try:
         print(*lines, sep="\n", flush=True)
     except OSError as error:
         print(f"{PROGRAM}: the results are written; the summary is not: {error}", file=sys.stderr)
-        with suppress(OSError, ValueError):  # what is left in its buffer would raise once more at the end
+        with suppress(OSError, ValueError):  # the rest of its buffer would raise again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -139,7 +148,10 @@ def _failed(attempt: Attempt, sentence: str) -> int:
 
 
 def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
-    """Return the outcome of a job for Dataflow, which is not waited for: a launcher submits it when this ends."""
+    """Return the outcome of a job for Dataflow.
+
+    The program does not wait for the job; a job for a template is submitted by a launcher after the program has ended.
+    """
     if getattr(result, "has_job", False):
         return f"job {result.job_id()} is submitted"
     template = options.view_as(GoogleCloudOptions).template_location
@@ -147,16 +159,16 @@ def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
 
 
 def _written_to(config: NerConfig) -> Iterator[str]:
-    """Yield the places of results and failures: a glob, a table or a topic."""
+    """Yield the place of results and the place of failures, each as a glob, a table or a topic."""
     shards = "-*Z-?????-of-?????" if config.streaming else "-?????-of-?????"
     for place, files in ((config.output, config.result_files), (config.dead_letter, config.failure_files)):
         yield shards.join(files) if files else str(place)
 
 
 def _clear(config: NerConfig) -> None:
-    """Deletes the files of an earlier run with the same prefix, which a stream's windows leave alone.
+    """Deletes the files of an earlier run with the same prefix; a streaming run deletes none.
 
-    Before this run, not after it: whatever happens to it, old and new results are never read together.
+    The files are deleted before the run. So old and new results are never read together, even if the run fails.
     """
     if config.streaming:
         return
@@ -167,6 +179,6 @@ def _clear(config: NerConfig) -> None:
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:
-    """False for warnings of Beam's that come with every worker, and of things that this program does not use."""
+    """Return False for Beam's warnings that every worker logs, and for those about features that are not used here."""
     message = record.getMessage()
     return not any(noise in message for noise in _NOISE)

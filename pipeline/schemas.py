@@ -1,4 +1,4 @@
-"""The result row and the failure row: one definition, from which every format's schema is made."""
+"""The columns of results and failures, defined once; the schema of every format is made from them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FieldMode = Literal["REQUIRED", "NULLABLE", "REPEATED"]
 
 @dataclass(frozen=True)
 class Field:
-    """One column, in BigQuery's vocabulary.
+    """A column, described with BigQuery's types and modes.
 
     Attributes:
         name: The column's name.
         type: The column's type; `RECORD` has `fields`.
-        mode: Whether the value may be missing, or is a list.
-        description: What the column holds, for the table's readers.
+        mode: `REQUIRED`, `NULLABLE` (the value may be missing) or `REPEATED` (the value is a list).
+        description: The column's description in the table's schema.
         fields: The columns of a `RECORD`.
     """
 
@@ -51,11 +51,11 @@ FAILURE_FIELDS: tuple[Field, ...] = (
     Field("stacktrace", "STRING", "NULLABLE", "Where in the code it happened; empty if there was no exception"),
     Field("stage", "STRING", "NULLABLE", "The step that gave up: read, parse, classify, group or write"),
 )
-"""As in Google's Pub/Sub-to-BigQuery templates, and `stage`."""
+"""The columns of Google's Pub/Sub-to-BigQuery templates, plus `stage`."""
 
 
 GRANULARITIES = ("document", "entity")
-"""What a row of a BigQuery table can be."""
+"""The kinds of row in a BigQuery table of results: one row per document, or one per entity."""
 
 _MODEL_FIELDS = (
     Field("model", "STRING", "REQUIRED", "The checkpoint, as it was named"),
@@ -64,7 +64,7 @@ _MODEL_FIELDS = (
 
 
 def label_field(strategy: str) -> str:
-    """The name of an entity's label, as in Hugging Face: tokens have an `entity`, groups an `entity_group`.
+    """Return the name of the label's column, as in Hugging Face: `entity` for tokens, `entity_group` for groups.
 
     >>> label_field("none"), label_field("first")
     ('entity', 'entity_group')
@@ -73,7 +73,7 @@ def label_field(strategy: str) -> str:
 
 
 def entity_fields(strategy: str) -> tuple[Field, ...]:
-    """The columns of one entity under an aggregation strategy."""
+    """Return the columns of one entity under an aggregation strategy."""
     fields = (
         Field(label_field(strategy), "STRING", "REQUIRED", "The label"),
         Field("score", "FLOAT", "REQUIRED", "Probability of the label, between 0 and 1"),
@@ -88,11 +88,12 @@ def entity_fields(strategy: str) -> tuple[Field, ...]:
 
 
 def result_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
-    """The columns of a result.
+    """Return the columns of a result.
 
     Args:
-        strategy: The aggregation strategy's name. `none` gives tokens, which have an `entity` and an `index`.
-        include_text: Whether the document's text is a column.
+        strategy: The aggregation strategy's name. With `none`, each entity is a token with the columns `entity` and
+            `index`.
+        include_text: Whether to include the document's text as a column.
     """
     text = Field("text", "STRING", "REQUIRED", "The document's text")
     return (
@@ -108,16 +109,16 @@ def result_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
 
 
 def table_fields(strategy: str, include_text: bool, granularity: str) -> tuple[Field, ...]:
-    """The columns of a BigQuery table of results.
+    """Return the columns of a BigQuery table of results.
 
-    A table is written again and again, so its rows also say when they were made. That is a column, and not the
-    ingestion time that BigQuery can keep by itself: rows being streamed have no ingestion time yet, `SELECT *` and
-    copies of a table leave it out, and a query for the latest row of an id needs it.
+    Several runs may write to one table, so each row contains the time when it was made. The query for the latest row of
+    an id needs this time. BigQuery's own ingestion time cannot replace it: rows in the streaming buffer have none yet,
+    and `SELECT *` and copies of a table omit it.
 
     Args:
         strategy: The aggregation strategy's name.
-        include_text: Whether the document's text is a column; only for whole documents.
-        granularity: One of `GRANULARITIES`: what a row is.
+        include_text: Whether to include the document's text as a column; not used for rows of entities.
+        granularity: The kind of row, one of `GRANULARITIES`.
     """
     if granularity == "entity":
         number = Field("entity_number", "INTEGER", "REQUIRED", "Position among the document's entities, from 0")
@@ -134,7 +135,7 @@ def table_fields(strategy: str, include_text: bool, granularity: str) -> tuple[F
 
 
 def streamed_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
-    """The columns of a file of results of a stream, whose messages have attributes of their own.
+    """Return the columns of a file of a stream's results: those of a result, and the message's attributes.
 
     Args:
         strategy: As for `result_fields`.
@@ -144,7 +145,7 @@ def streamed_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
 
 
 def csv_columns(strategy: str) -> tuple[str, ...]:
-    """The columns of a CSV file, which has one row an entity.
+    """Return the columns of a CSV file, which contains one row per entity.
 
     >>> csv_columns("first")
     ('id', 'entity_group', 'score', 'word', 'text', 'start', 'end', 'model', 'model_revision')
@@ -157,7 +158,10 @@ def _integer(value: int | None) -> int | None:
 
 
 def entity_row(entity: Entity, strategy: str) -> dict[str, Any]:
-    """One entity with the keys of `entity_fields`; numpy's numbers become Python's, which JSON knows."""
+    """Return one entity as a row with the keys of `entity_fields`.
+
+    Numbers of numpy become Python's, because the `json` module rejects numpy's.
+    """
     row = {
         label_field(strategy): entity.label,
         "score": float(entity.score),
@@ -172,7 +176,7 @@ def entity_row(entity: Entity, strategy: str) -> dict[str, Any]:
 
 
 def result_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
-    """One result with the keys of `result_fields`, in their order."""
+    """Return one result as a row with the keys of `result_fields`, in their order."""
     strategy = result.aggregation_strategy
     return {
         "id": result.id,
@@ -188,12 +192,12 @@ def result_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
 
 
 def streamed_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
-    """One result with the keys of `streamed_fields`, in their order."""
+    """Return one result as a row with the keys of `streamed_fields`, in their order."""
     return {**result_row(result, include_text), "attributes": _attribute_rows(result.attributes)}
 
 
 def entity_rows(result: DocumentEntities) -> Iterator[dict[str, Any]]:
-    """One flat row an entity with the keys of `csv_columns`; none for a document without entities."""
+    """Yield one flat row per entity with the keys of `csv_columns`; nothing for a document without entities."""
     for entity in result.entities:
         yield {
             "id": result.id,
@@ -206,13 +210,13 @@ def entity_rows(result: DocumentEntities) -> Iterator[dict[str, Any]]:
 def table_rows(
     result: DocumentEntities, include_text: bool, granularity: str, processed_at: float
 ) -> list[dict[str, Any]]:
-    """One result as rows with the keys of `table_fields`, as BigQuery takes them in JSON.
+    """Return one result as rows with the keys of `table_fields`, in the JSON form that BigQuery accepts.
 
     Args:
         result: The result.
         include_text: As for `table_fields`.
-        granularity: As for `table_fields`. In rows of entities, a document without entities has no row.
-        processed_at: Seconds since the epoch.
+        granularity: As for `table_fields`. With `entity`, a document without entities has no row.
+        processed_at: The time when the rows are made, in seconds since the epoch.
     """
     common = {
         "attributes": _attribute_rows(result.attributes),
@@ -231,7 +235,10 @@ def _numbered(number: int, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """The entity's row; a score for which JSON has no name is written as BigQuery reads it: NaN, Infinity."""
+    """Return the entity's row, with a score that is not finite replaced by a string.
+
+    JSON has no number for such a score. BigQuery accepts the strings `NaN`, `Infinity` and `-Infinity`.
+    """
     score = row["score"]
     if not math.isfinite(score):
         row["score"] = "NaN" if math.isnan(score) else f"{'-' if score < 0 else ''}Infinity"
@@ -247,16 +254,19 @@ def _attribute_rows(attributes: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _encodable(text: str) -> str:
-    """The text without lone surrogates, which no UTF-8 writer takes.
+    r"""Return the text with each lone surrogate replaced by `?`, because UTF-8 cannot encode surrogates.
 
-    >>> _encodable("a\\ud800")
+    >>> _encodable("a\ud800")
     'a?'
     """
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def failure_row(failure: Failure) -> dict[str, Any]:
-    """One failure with the keys of `FAILURE_FIELDS`, the time as an aware datetime and the payload as bytes."""
+    """Return one failure as a row with the keys of `FAILURE_FIELDS`.
+
+    The time is an aware datetime, and the payload is bytes.
+    """
     return {
         "timestamp": datetime.fromtimestamp(failure.timestamp, timezone.utc),
         "payloadString": failure.payload.decode("utf-8", "replace"),
@@ -269,7 +279,10 @@ def failure_row(failure: Failure) -> dict[str, Any]:
 
 
 def failure_json_row(failure: Failure) -> dict[str, Any]:
-    """`failure_row` for JSON and for BigQuery's JSON rows: the time in ISO 8601, the payload's bytes in base64."""
+    """Return the failure's row for JSON files and for BigQuery's JSON rows.
+
+    The time is in ISO 8601, and the payload's bytes are in base64.
+    """
     row = failure_row(failure)
     row["timestamp"] = _iso(failure.timestamp)
     row["payloadBytes"] = base64.b64encode(failure.payload).decode("ascii")
@@ -296,7 +309,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
 
 
 def _avro_field(field: Field, record: str) -> dict[str, Any]:
-    # Avro wants every record's name to be its own: that of the record around it makes it so.
+    # Avro requires unique names of records, so a nested record's name begins with the outer record's name.
     kind = avro_schema(f"{record}_{field.name}", field.fields) if field.type == "RECORD" else _AVRO_TYPES[field.type]
     column: dict[str, Any] = {"name": field.name, "type": kind, "doc": field.description}
     if field.mode == "REPEATED":
@@ -307,10 +320,10 @@ def _avro_field(field: Field, record: str) -> dict[str, Any]:
 
 
 def avro_schema(name: str, fields: Sequence[Field]) -> dict[str, Any]:
-    """The fields as an Avro record, as fastavro takes it.
+    """Return the fields as the schema of an Avro record, in the form that fastavro accepts.
 
     Args:
-        name: The record's name; nested records are named after it.
+        name: The record's name; the names of nested records begin with it.
         fields: The columns.
     """
     return {"type": "record", "name": name, "fields": [_avro_field(field, name) for field in fields]}
@@ -324,7 +337,7 @@ def _arrow_field(field: Field) -> pa.Field:
 
 
 def arrow_schema(fields: Sequence[Field]) -> pa.Schema:
-    """The fields as an Arrow schema, which is Parquet's too."""
+    """Return the fields as an Arrow schema, which Parquet files use too."""
     return pa.schema(list(map(_arrow_field, fields)))
 
 
@@ -341,5 +354,5 @@ def _bigquery_field(field: Field) -> dict[str, Any]:
 
 
 def bigquery_schema(fields: Sequence[Field]) -> dict[str, Any]:
-    """The fields as BigQuery's table schema, as Beam's `WriteToBigQuery` takes it."""
+    """Return the fields as a BigQuery table schema, in the form that Beam's `WriteToBigQuery` accepts."""
     return {"fields": list(map(_bigquery_field, fields))}

@@ -1,4 +1,4 @@
-"""What a run has to say at its end, from Beam's counters."""
+"""The summary that a run prints at its end, from Beam's counters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from transforms.metrics import NAMESPACE
 
 
 def counters_of(metrics: Any) -> Counter[str]:
-    """The program's counters by name, added up over the steps; see docs/metrics.md.
+    """Return the program's counters by name, added up over the steps; see docs/metrics.md.
 
     Args:
-        metrics: Those of a pipeline's result.
+        metrics: The metrics of a pipeline's result.
     """
     counts: Counter[str] = Counter()
     for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
@@ -31,14 +31,14 @@ class Summary:
     """The counts of one run.
 
     Attributes:
-        documents: Records that were read: results and failures together.
-        results: Documents with a result.
-        entities: Entities in them.
-        failures: Records in the dead letter.
-        truncated: Documents whose end was not read.
-        tokens: Tokens of the documents, special tokens left out.
-        windows: Windows that the model read.
-        seconds: How long the run took, the model's loading left out where it is loaded before.
+        documents: Number of records that were read: results and failures together.
+        results: Number of documents with a result.
+        entities: Number of entities in the results.
+        failures: Number of records in the dead letter.
+        truncated: Number of documents that were truncated.
+        tokens: Number of tokens in the documents, without special tokens.
+        windows: Number of windows that the model scored.
+        seconds: Duration of the run; it does not include loading the model if that happens before the run.
     """
 
     documents: int
@@ -52,7 +52,7 @@ class Summary:
 
     @classmethod
     def of(cls, metrics: Any, seconds: float) -> Summary:
-        """Adds up the counters of a pipeline's result."""
+        """Return the summary of a pipeline's result, from its counters."""
         counts = counters_of(metrics)
         failures = sum(counts[f"{stage}_failures"] for stage in ("read", "classify", "group", "write"))
         return cls(
@@ -67,7 +67,7 @@ class Summary:
         )
 
     def lines(self, results: str, failures: str) -> list[str]:
-        """The counts, one a line, and where the files are."""
+        """Return the counts, one a line, with the places of results and failures."""
         rate = self.results / self.seconds if self.seconds else 0.0
         truncated = f", {self.truncated:,} of them truncated" if self.truncated else ""
         rows = [
@@ -85,5 +85,5 @@ class Summary:
 
 
 def streaming_metrics(result: PipelineResult) -> Any:
-    """The metrics of a run that has ended."""
+    """Return the metrics of a streaming run that has ended."""
     return DirectCounters() if isinstance(result, DirectPipelineResult) else result.metrics()

@@ -1,8 +1,8 @@
 """``python -m pipeline.worker``: a worker process for portable runners, from this environment as it is installed.
 
-A runner starts one where `--environment_type=PROCESS` names it as the command, and so does Beam's worker pool
-(`--container_executable`). It is called as Beam's containers call their boot program, whose place it takes: it asks the
-runner for the job's options and becomes Beam's worker. Unlike that program it installs nothing.
+A runner starts it as the command of `--environment_type=PROCESS`, and Beam's worker pool as `--container_executable`.
+It replaces the boot program of Beam's containers, and accepts the same arguments. It requests the job's options from
+the runner, and becomes Beam's worker. Unlike the boot program, it installs nothing.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _TIMEOUT_SECONDS = 60.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a worker until the runner has no more work for it.
+    """Runs a worker until the runner ends it.
 
     Args:
-        argv: Arguments of Beam's container contract; None takes those of the process.
+        argv: Arguments of Beam's container contract; None uses those of the process.
 
     Returns:
-        0 when the runner has ended it, 2 if the runner cannot be asked for the job's options.
+        0 if the runner ended the worker, 2 if the request for the job's options failed.
     """
     parser = argparse.ArgumentParser(prog="beam-ner-worker", description="A worker, to be started by a Beam runner.")
     parser.add_argument("--id", required=True, help="The worker's id.")
     parser.add_argument("--provision_endpoint", required=True, metavar="HOST:PORT", help="Where the job's options are.")
     parser.add_argument("--control_endpoint", metavar="HOST:PORT", help="Where the work is.")
     parser.add_argument("--logging_endpoint", metavar="HOST:PORT", help="Where the logs go.")
-    arguments, _ = parser.parse_known_args(argv)  # the contract has more than is needed here, and may get more yet
+    arguments, _ = parser.parse_known_args(argv)  # the contract has more arguments than these, and may grow
     drop_what_cannot_be_written()
     spare_local_addresses()
     worker_id = unquoted(arguments.id)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"beam-ner-worker: error: {where} gives no options to --id={worker_id}: {reason}", file=sys.stderr)
         return 2
     os.environ.update(worker_environment(worker_id, info, arguments.control_endpoint, arguments.logging_endpoint))
-    # Only now: Beam fixes the worker's id when this is imported, and without one no runner takes its logs.
+    # Imported only now: the import reads the worker's id, and runners reject logs without one.
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main([])
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def unquoted(worker_id: str) -> str:
-    """Removes the quotes in which Prism, which uses no shell, passes a worker's id.
+    """Removes the quotes around a worker's id: Prism adds them as for a shell, but starts the worker without one.
 
     >>> unquoted("'go-job-1'"), unquoted("1-1")
     ('go-job-1', '1-1')
@@ -66,10 +66,10 @@ def unquoted(worker_id: str) -> str:
 
 
 def provision_info(endpoint: str, worker_id: str) -> Any:
-    """Ask a runner for the `ProvisionInfo` of this worker.
+    """Return the `ProvisionInfo` of this worker, requested from the runner.
 
     Raises:
-        grpc.RpcError: if it does not answer within a minute.
+        grpc.RpcError: if the runner does not answer within a minute.
     """
     with grpc.insecure_channel(endpoint) as channel:
         service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
@@ -80,13 +80,13 @@ def provision_info(endpoint: str, worker_id: str) -> Any:
 
 
 def worker_environment(worker_id: str, info: Any, control: str | None, logging: str | None) -> Mapping[str, str]:
-    """The variables that Beam's worker reads.
+    """Return the environment variables that Beam's worker reads.
 
     Args:
-        worker_id: By which the runner knows the worker.
-        info: The `ProvisionInfo`; the endpoints that it names go before the others.
-        control: Where the work is, if the info does not say so.
-        logging: Where the logs go, likewise.
+        worker_id: The worker's id at the runner.
+        info: The `ProvisionInfo`; its endpoints take precedence over those below.
+        control: Endpoint of the work, for an info without one.
+        logging: Endpoint of the logs, for an info without one.
     """
     variables = {
         "WORKER_ID": worker_id,

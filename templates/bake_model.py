@@ -1,7 +1,7 @@
-"""Puts a model into the image: `python bake_model.py MODEL [REVISION] [ENGINE]`, when it is built.
+"""Puts a model into the image when it is built: `python bake_model.py MODEL [REVISION] [ENGINE]`.
 
-Downloads it where it is on the hub, converts it for OpenVINO where it has weights for PyTorch, and reads a sentence
-with it, so that no image is made with a model that does not work. HF_HOME and BEAM_NER_CACHE say where it is kept.
+A model of the hub is downloaded, and one with weights for PyTorch is converted for OpenVINO. The model then reads a
+sentence, so that the build fails if the model does not work. HF_HOME and BEAM_NER_CACHE set the folders for the model.
 """
 
 import sys
@@ -10,12 +10,12 @@ from transforms import TokenClassifier
 
 
 def bake(model: str, revision: str = "", engine: str = "auto") -> None:
-    """Loads a model once, and with that leaves all that loading it again needs.
+    """Loads a model once, so that all files for loading it again are in the image.
 
     Args:
-        model: As `--model`.
-        revision: As `--model_revision`; empty for none.
-        engine: As `--engine`: ``torch`` spares the conversion, which an image for GPUs has no use for.
+        model: Name of the model, as for `--model`.
+        revision: Revision of the model, as for `--model_revision`; empty for none.
+        engine: Name of the engine, as for `--engine`; ``torch`` skips the conversion, which GPUs do not need.
     """
     classify = TokenClassifier(model, model_revision=revision or None, engine=engine, device="cpu")
     classify("Ann Smith lives in London.")

@@ -1,4 +1,4 @@
-"""What the launcher of the Flex Template runs (FLEX_TEMPLATE_PYTHON_PY_FILE)."""
+"""The program that the launcher of the Flex Template runs (FLEX_TEMPLATE_PYTHON_PY_FILE)."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """Makes the templates' metadata.json from the program's flags: ``python -m templates.metadata``, or ``make templates``.
 
-Every flag is a parameter, unless it is listed here with the reason why not. Dataflow checks parameters against this
-metadata, and the console makes a form of it. Its keys and types are those of Dataflow's API (`TemplateMetadata`).
+Every flag is a parameter, unless it is listed here with a reason. Dataflow checks parameters against this metadata, and
+the console shows it as a form. Its keys and types are those of Dataflow's API (`TemplateMetadata`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
         "read_method": "BigQuery is read in batch",
     },
 }
-"""Flags that are no parameters, and why."""
+"""The flags that are not parameters, with the reasons."""
 
 BEAMS_OWN: Mapping[str, str] = {
     "sdk_container_image": "Image of the workers, which must be that of the template (default: what the image was"
@@ -68,7 +68,7 @@ BEAMS_OWN: Mapping[str, str] = {
     "dataflow_service_options": "Options of the service, for example"
     " worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver.",
 }
-"""Flags of Beam that are parameters, with their help: those that neither gcloud nor the console has a field for."""
+"""Beam's flags that are parameters, with their help: neither gcloud nor the console has a field for them."""
 
 _BUCKET = "gs://.+"
 _TABLE = r"([A-Za-z0-9.-]+:)?[a-z][a-z0-9-]*:[A-Za-z0-9_]+\.[A-Za-z0-9_$-]+"
@@ -85,7 +85,7 @@ _SHARED_REGEXES = {
 }
 _NUMBERS = {int: r"^[0-9]+$", float: r"^[0-9]*\.?[0-9]+$"}
 
-_VALUES: Mapping[str, tuple[str, ...]] = {  # of flags that are checked by the code whose values they are
+_VALUES: Mapping[str, tuple[str, ...]] = {  # values of flags that argparse does not check
     "read_method": READ_METHODS,
     "output_format": ("auto", *OUTPUT_FORMATS),
     "granularity": GRANULARITIES,
@@ -95,12 +95,12 @@ _VALUES: Mapping[str, tuple[str, ...]] = {  # of flags that are checked by the c
 }
 _FORMATS = {"batch": ("auto", *INPUT_FORMATS, "bigquery"), "streaming": ("auto", *MESSAGE_FORMATS)}
 
-_REQUIRED = {"output"}  # what is read is named by one flag of several
+_REQUIRED = {"output"}  # the input is named by one of several flags
 _SHOWN_WITH = {"stride": ("long_text", "window"), "window_join": ("long_text", "window")}
 
 
 def metadata(template: str) -> dict[str, Any]:
-    """The metadata of a template.
+    """Return the metadata of a template.
 
     Args:
         template: One of `TEMPLATES`.
@@ -116,7 +116,7 @@ def metadata(template: str) -> dict[str, Any]:
 
 
 def own_actions() -> Iterator[tuple[str, argparse.Action]]:
-    """The program's flags, each with the title of its group."""
+    """Yield the program's flags, each with the title of its group."""
     parser = argparse.ArgumentParser(add_help=False)
     add_flags(NerOptions, parser)
     for group in parser._action_groups:
@@ -125,12 +125,12 @@ def own_actions() -> Iterator[tuple[str, argparse.Action]]:
 
 
 def text_of(template: str) -> str:
-    """What is in a template's metadata.json."""
+    """Return the content of a template's metadata.json."""
     return json.dumps(metadata(template), indent=2, ensure_ascii=False) + "\n"
 
 
 def path_of(template: str) -> Path:
-    """Where that file is."""
+    """Return the path of a template's metadata.json."""
     return FOLDER / template / "metadata.json"
 
 
@@ -152,9 +152,9 @@ def _described(name: str, text: str, group: str) -> dict[str, Any]:
 
 
 def _kind(template: str, name: str, action: argparse.Action) -> dict[str, Any]:
-    """The type of a parameter, and what its values look like.
+    """Return the type of a parameter, with a list or a pattern of its values.
 
-    Places are text: none of Dataflow's types for them is a file, a table and a topic at once.
+    Places are text, since none of Dataflow's types is for files, tables and topics at the same time.
     """
     values = _FORMATS[template] if name == "input_format" else action.choices or _VALUES.get(name)
     if values:

@@ -19,7 +19,7 @@ import pytest
 from google.cloud import bigquery
 
 from pipeline.places import Table
-from transforms.documents import DocumentEntities, Entity
+from transforms.documents import Document, DocumentEntities, Entity
 
 DOCS = Path(__file__).parents[1] / "docs" / "bigquery.md"
 Answer = tuple[int, dict[str, Any]]
@@ -82,7 +82,7 @@ def a_result(id: str, words: int = 2, **changes: Any) -> DocumentEntities:
     entities = tuple(Entity("PER", 0.5, f"w{i}", 3 * i, 3 * i + 2, f"w{i}") for i in range(words))
     text = " ".join(f"w{i}" for i in range(words))
     settings: dict[str, Any] = {"attributes": {"source": "s"}, "receipt": f"receipt-{id}", "payload": b"{payload}"}
-    return DocumentEntities(id, entities, words, 1, False, "m", "r", "first", text, **(settings | changes))
+    return DocumentEntities(Document(id, text, **(settings | changes)), entities, words, 1, False, "m", "r", "first")
 
 
 def collect(pcollection: Any, into: list[Any], label: str) -> None:

@@ -1,6 +1,6 @@
-"""Named-entity recognition for anyone's Beam pipeline, or for none.
+"""Named-entity recognition, with or without a Beam pipeline.
 
-The names below are imported when they are first used, so that what needs no Beam does not load it.
+Each name below is imported at its first use, so that code without Beam does not import Beam.
 """
 
 from __future__ import annotations

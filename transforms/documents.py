@@ -1,6 +1,7 @@
-"""What travels between the steps: documents in, entities or failures out.
+"""The data types that the steps exchange: documents in, entities or failures out.
 
-Their `repr`, which an error of somebody else's may quote, tells neither texts nor records.
+An error message of another library may quote the `repr` of a document, a result or a failure. So it contains neither
+texts nor records.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Document:
-    """One text to read.
+    """One text to classify.
 
     Attributes:
-        id: Name of the document; the result and any failure carry it.
-        text: The text itself. Every offset in a result counts its code points.
-        attributes: Metadata that travels with the document (Pub/Sub attributes, for example).
-        timestamp: Event time in seconds since the epoch, if the source knows one. It is carried here
-            because `RunInference` moves element timestamps to the end of their window.
+        id: The document's name, which its result or failure contains too.
+        text: The text. Every offset in a result counts its code points.
+        attributes: Metadata that is passed on to the result or failure (Pub/Sub attributes, for example).
+        timestamp: Event time in seconds since the epoch; None if the source has none. It is a field because
+            `RunInference` moves element timestamps to the end of their window.
         payload: The source's record as it was read, for the dead letter. None means that the record is
             the UTF-8 encoding of `text`.
-        receipt: What the source wants back once the document's result or failure is written, so that it does not
-            send the document again (a Pub/Sub acknowledgement, for example).
+        receipt: A string to acknowledge the document to its source (to ack a Pub/Sub message, for example). This is
+            done after the result or failure is written, so that the source does not redeliver the document.
     """
 
     id: str
@@ -37,13 +38,13 @@ class Document:
 
     @classmethod
     def of(cls, value: Document | str) -> Document:
-        """The document itself, or one made of a text, whose id is then a hash of it.
+        """Return a document as it is, or make one from a text. Its id is then a hash of the text.
 
         >>> Document.of("Ann").id
         'text-17239b6e25011033'
 
         Raises:
-            TypeError: if the value is neither.
+            TypeError: if the value is neither a document nor a text.
         """
         if isinstance(value, Document):
             return value
@@ -55,16 +56,16 @@ class Document:
 
 @dataclass(frozen=True)
 class Failure:
-    """A record that could not become a result, and why.
+    """A record that did not become a result, and the reason.
 
     Attributes:
-        payload: The original bytes of the record; empty where a whole file failed.
-        error: One sentence saying what is wrong. It never contains the document's text.
-        stage: The step that gave up: ``read``, ``parse``, ``classify``, ``group`` or ``write``.
-        attributes: The document's attributes, and whatever places the record (``id``, ``source``).
-        stacktrace: Where in the code it happened, without the exception's message; empty if there was none.
-        timestamp: When it happened, in seconds since the epoch.
-        receipt: The document's, or that of a record that became no document.
+        payload: The original bytes of the record; empty if a whole file failed.
+        error: One sentence about the cause. It never contains the document's text.
+        stage: The step that failed: ``read``, ``parse``, ``classify``, ``group`` or ``write``.
+        attributes: The document's attributes, and keys that identify the record (``id``, ``source``).
+        stacktrace: The stack trace without the exception's message; empty if there was no exception.
+        timestamp: The time of the failure, in seconds since the epoch.
+        receipt: The receipt of the document, or of the record that did not become a document.
     """
 
     payload: bytes = field(repr=False)
@@ -77,23 +78,14 @@ class Failure:
 
     @classmethod
     def of_document(cls, document: Document, error: str | BaseException, stage: str) -> Failure:
-        """The failure of one document, with its original bytes.
+        """Return the failure of one document, with its original bytes.
 
         Args:
             document: The document that failed.
-            error: The sentence to report. Of an exception only the type and the stack are kept: its message
-                could quote the document.
-            stage: The step that gave up.
+            error: The sentence to report, or an exception. Only the type and the stack of an exception are kept,
+                because its message could quote the document.
+            stage: The step that failed.
         """
-        return cls._of(document, error, stage)
-
-    @classmethod
-    def of_result(cls, result: DocumentEntities, error: str | BaseException, stage: str) -> Failure:
-        """The failure of one document that has a result already, as `of_document`."""
-        return cls._of(result, error, stage)
-
-    @classmethod
-    def _of(cls, document: Document | DocumentEntities, error: str | BaseException, stage: str) -> Failure:
         payload = document.payload
         if payload is None:
             payload = document.text.encode("utf-8", "surrogatepass")
@@ -107,16 +99,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Entity:
-    """One entity, or one token where the aggregation strategy is ``none``.
+    """One entity, or one token if the aggregation strategy is ``none``.
 
     Attributes:
         label: The entity group (``PER``), or the token's own label (``B-PER``) for ``none``.
-        score: Probability of the label, between 0 and 1.
+        score: The probability of the label, between 0 and 1.
         word: The tokenizer's rendering of the tokens, as in Hugging Face.
-        start: First code point in the document's text; None if the tokenizer knows no offsets.
-        end: Code point after the last; None if the tokenizer knows no offsets.
-        text: Exactly the document's ``text[start:end]``; None without offsets.
-        index: Position of the token among the model's inputs; only for ``none``.
+        start: The first code point in the document's text; None if the tokenizer has no offsets.
+        end: The code point after the last one; None if the tokenizer has no offsets.
+        text: The document's ``text[start:end]``, unchanged; None without offsets.
+        index: The token's position in the model's input, special tokens counted; only for ``none``.
     """
 
     label: str
@@ -133,22 +125,17 @@ class DocumentEntities:
     """The result for one document.
 
     Attributes:
-        id: The document's id.
-        entities: The entities in order of their place in the text.
-        num_tokens: Tokens of the whole text, without special tokens.
-        num_windows: Windows that the model read, 1 for a text within its length.
-        truncated: True if the end of the text was not read (``long_text="truncate"``).
+        document: The document, with its receipt and its original bytes.
+        entities: The entities in order of their position in the text.
+        num_tokens: The number of tokens of the whole text, without special tokens.
+        num_windows: The number of windows that the model read; 1 for a text that fits in one.
+        truncated: True if a part of the text was not read (``long_text="truncate"``).
         model: The checkpoint's name as it was given.
         model_revision: The checkpoint's commit or content hash.
         aggregation_strategy: The strategy that made the entities.
-        text: The document's text.
-        attributes: The document's attributes.
-        timestamp: The document's event time, seconds since the epoch.
-        receipt: The document's.
-        payload: The document's, for the dead letter of a sink that does not take the result.
     """
 
-    id: str
+    document: Document
     entities: tuple[Entity, ...] = field(repr=False)
     num_tokens: int
     num_windows: int
@@ -156,8 +143,28 @@ class DocumentEntities:
     model: str
     model_revision: str
     aggregation_strategy: str
-    text: str = field(default="", repr=False)
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    timestamp: float | None = None
-    receipt: str | None = None
-    payload: bytes | None = field(default=None, repr=False)
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.document.id
+
+    @property
+    def text(self) -> str:
+        """The document's text."""
+        return self.document.text
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The document's attributes."""
+        return self.document.attributes
+
+    @property
+    def timestamp(self) -> float | None:
+        """The document's event time, in seconds since the epoch."""
+        return self.document.timestamp
+
+    @property
+    def receipt(self) -> str | None:
+        """The document's receipt."""
+        return self.document.receipt

@@ -1,4 +1,4 @@
-"""What a checkpoint's labels say: prefix, tag and the name that an entity group gets."""
+"""The labels of a checkpoint: their prefix, their tag and the name of their entity group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 def get_tag(label: str) -> tuple[str, str]:
     """Splits a label into its prefix and its tag, as Hugging Face does.
 
-    Anything that does not start with ``B-`` or ``I-`` is a tag of its own that may continue.
+    A label that does not start with ``B-`` or ``I-`` is a tag as a whole. Its prefix is ``I``, so it can continue a
+    group.
 
     >>> get_tag("B-PER"), get_tag("I-air-port"), get_tag("NOUN"), get_tag("E-PER")
     (('B', 'PER'), ('I', 'air-port'), ('I', 'NOUN'), ('I', 'E-PER'))
@@ -23,10 +24,10 @@ def get_tag(label: str) -> tuple[str, str]:
 
 
 def group_name(label: str) -> str:
-    """The ``entity_group`` of a label: what follows its first hyphen, whatever stands before it.
+    """Return the ``entity_group`` of a label: the part after its first hyphen, with any prefix.
 
-    This is not always the tag of `get_tag`: Hugging Face groups ``E-PER`` by its whole name and then calls
-    the group ``PER``.
+    This is not always the tag of `get_tag`. Hugging Face groups ``E-PER`` by its whole name, and then names the group
+    ``PER``.
 
     >>> group_name("B-PER"), group_name("E-PER"), group_name("O"), group_name("B-air-port")
     ('PER', 'PER', 'O', 'air-port')
@@ -39,10 +40,10 @@ class LabelScheme:
     """The labels of a checkpoint as columns, indexed by class id.
 
     Attributes:
-        labels: The labels themselves.
-        groups: The entity group that each label gives.
-        tag: int64[n_labels], equal where two labels may stand in one group.
-        begins: bool[n_labels], true where a label always starts a group.
+        labels: The labels.
+        groups: The entity group of each label.
+        tag: int64[n_labels], equal for labels that can be in one group.
+        begins: bool[n_labels], true for a label that always starts a group.
     """
 
     labels: tuple[str, ...]
@@ -52,11 +53,11 @@ class LabelScheme:
 
     @classmethod
     def of(cls, labels: Sequence[str]) -> LabelScheme:
-        """The scheme of these labels, in order of their class ids."""
+        """Return the scheme of labels that are in order of their class ids."""
         return _scheme(tuple(labels))
 
     def ignored(self, ignore_labels: frozenset[str], *, grouped: bool) -> np.ndarray:
-        """bool[n_labels]: which labels are dropped, by group name when `grouped`, else by label."""
+        """Return bool[n_labels], true for each dropped label; compared by group name if `grouped`, else by label."""
         return _ignored(self.groups if grouped else self.labels, ignore_labels)
 
 
@@ -78,7 +79,7 @@ def _ignored(names: tuple[str, ...], ignore_labels: frozenset[str]) -> np.ndarra
 
 
 def ignored_labels(ignore_labels: Collection[str] | None) -> frozenset[str]:
-    """The labels to leave out; a string is a label, and not a collection of letters.
+    """Return the labels to leave out, ``O`` by default. A string is one label, not a collection of letters.
 
     >>> sorted(ignored_labels(["O", "PER"])), sorted(ignored_labels("PER")), sorted(ignored_labels(None))
     (['O', 'PER'], ['PER'], ['O'])
@@ -89,7 +90,7 @@ def ignored_labels(ignore_labels: Collection[str] | None) -> frozenset[str]:
 
 
 def dense_labels(id2label: Mapping[int, str], num_labels: int) -> tuple[str, ...]:
-    """The labels of classes 0 to `num_labels` - 1; a class without a name is called ``LABEL_<id>``.
+    """Return the labels of classes 0 to `num_labels` - 1. A class without a label gets ``LABEL_<id>``.
 
     >>> dense_labels({0: "O", 2: "B-PER"}, 3)
     ('O', 'LABEL_1', 'B-PER')

@@ -9,22 +9,24 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """How many cores this process may use, which may be fewer than the machine has."""
+    """Return the number of cores that this process may use. The machine can have more."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_mib(process: str = "self") -> float:
-    """The most memory that a process and its children hold or have held, in MiB, what they share counted for each.
+    """Return the peak memory of a process plus the peaks of its running descendants, in MiB.
+
+    Memory that several processes share is counted for each of them.
 
     Args:
-        process: Its number, or `self`.
+        process: The process id, or `self`.
 
     Returns:
-        0.0 if the process has ended, or the system does not tell of others.
+        The peak; 0.0 if the process has ended, or if the system reports only on this process.
     """
     folder = Path("/proc") / process
     try:
-        # The system's own peak, which `getrusage` mixes with that of the process that started this one.
+        # VmHWM is the peak of this process alone. That of `getrusage` can be from the process that started this one.
         lines = (folder / "status").read_text().splitlines()
     except OSError:
         return _own_peak_mib() if process == "self" else 0.0
@@ -33,7 +35,7 @@ def peak_mib(process: str = "self") -> float:
 
 
 def _children(folder: Path) -> Iterator[str]:
-    """The numbers of a process's children, as far as the system tells."""
+    """Yields the ids of a process's children, if the system lists them."""
     try:
         for task in (folder / "task").iterdir():
             yield from (task / "children").read_text().split()
@@ -42,7 +44,7 @@ def _children(folder: Path) -> Iterator[str]:
 
 
 def _own_peak_mib() -> float:
-    import resource  # which not all systems have
+    import resource  # not available on every system
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -1,4 +1,4 @@
-"""Names of the counters that the steps keep, and counts on their way to them."""
+"""The namespace of the steps' Beam counters, and counts that are added to them later."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ NAMESPACE = "ner"
 
 
 class Counts:
-    """What happened, counted by any thread until a thread that may count with Beam takes it.
+    """Counts events from any thread, until a thread with a bundle adds the counts to Beam's counters.
 
-    Beam's counters belong to the bundle that a worker's thread is at; here even modules without Beam can count.
+    Beam's counters belong to the bundle that a worker's thread processes. With this class, other threads and modules
+    without Beam can count too.
     """
 
     def __init__(self) -> None:
@@ -19,12 +20,12 @@ class Counts:
         self._counts: Counter[str] = Counter()
 
     def add(self, name: str) -> None:
-        """Counts one."""
+        """Adds one to the count of a name."""
         with self._lock:
             self._counts[name] += 1
 
     def take(self) -> dict[str, int]:
-        """What was counted since the last call."""
+        """Return the counts since the last call, and reset them."""
         if not self._counts:
             return {}
         with self._lock:

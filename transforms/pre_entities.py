@@ -1,4 +1,4 @@
-"""PreEntities: what the model says of each token of one document, as columns."""
+"""PreEntities: the model's scores for each token of one document, as columns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _NO_DOCUMENT = Document(id="", text="")
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which checkpoint made the scores; small, for it travels with every document.
+    """The checkpoint that made the scores. It must be small, because each document's `PreEntities` contain it.
 
     Attributes:
         name: The model's name as it was given.
-        revision: Commit or content hash of the checkpoint.
-        tokenizer: Name or folder of the tokenizer that renders the tokens as words.
-        tokenizer_revision: Revision asked for with that name, if any.
-        labels: Labels in order of their class ids.
+        revision: The commit or content hash of the checkpoint.
+        tokenizer: The name or folder of the tokenizer that renders the tokens as words.
+        tokenizer_revision: The tokenizer's revision on the hub, or the revision of its cached copy; None if neither
+            is set.
+        labels: The labels in order of their class ids.
     """
 
     name: str = ""
@@ -34,28 +35,35 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class PreEntities:
-    """The tokens of one document before they are grouped, special tokens left out.
+    """The tokens of one document before they are grouped, without special tokens.
 
-    A document longer than the model's window has its windows one behind the other; tokens in the overlap of two
-    windows are there twice. Where a column is int32 here, others may fill it with int64.
+    If a document is longer than the model's window, the rows of its windows follow one after the other. A token in the
+    overlap of two windows has two rows. A column that is int32 here may also be int64.
 
     Attributes:
-        scores: float32[n_tokens, n_labels], the probability of each label; or, where there is a `label`,
-            float32[n_tokens, 1], the probability of that one.
-        words: object[n_tokens], the token's own string, or the text it covers if it is the unknown token.
-        start: int32[n_tokens], first code point in the text; None if the tokenizer knows no offsets.
-        end: int32[n_tokens], code point after the last; None without offsets.
-        index: int32[n_tokens], position among the model's inputs, special tokens counted, within its window.
+        scores: float32[n_tokens, n_labels], the probability of each label. If `label` is set, float32[n_tokens, 1],
+            the probability of that label.
+        words: object[n_tokens], the token's string; for the unknown token, the text that it covers.
+        start: int32[n_tokens], first code point in the text; None if the tokenizer has no offsets.
+        end: int32[n_tokens], code point after the last one; None without offsets.
+        index: int32[n_tokens], position in the model's input of its window, special tokens counted.
         is_subword: bool[n_tokens], true if the token continues the word of the token before.
         window_starts: int64[n_windows], first row of each window, ascending.
-        window_offsets: int64[n_windows], how many tokens of the text come before each window.
-        num_tokens: Tokens of the whole text, each counted once.
+        window_offsets: int64[n_windows], number of the text's tokens before each window.
+        num_tokens: The number of tokens of the whole text, each counted once.
         truncated: True if tokens of the text are in no window.
-        document: The document itself.
+        document: The document.
         model: The checkpoint that made the scores.
-        label: uint8 or a wider integer [n_tokens], the class id of each token's best label, where the scores of the
-            others were not kept; see `transforms.settings.Scores`. None where they were.
+        label: uint8[n_tokens] or a wider integer, the class id of each token's best label, if only its score was
+            kept; see `transforms.settings.Scores`. None if the scores of all labels were kept.
     """
+
+    # A text of 8 tokens in two windows of 5:
+    #
+    #   window 1   t0 t1 t2 t3 t4                       rows 0 to 4    window_starts   [0, 5]
+    #   window 2            t3 t4 t5 t6 t7              rows 5 to 9    window_offsets  [0, 3]
+    #
+    #   rows       t0 t1 t2 t3 t4 t3 t4 t5 t6 t7        num_tokens     8
 
     scores: np.ndarray
     words: np.ndarray = field(repr=False)
@@ -76,12 +84,16 @@ class PreEntities:
 
     @property
     def num_windows(self) -> int:
-        """How many windows the model read."""
+        """The number of windows that the model read."""
         return len(self.window_starts)
 
     @classmethod
     def from_dicts(cls, pre_entities: Sequence[Mapping[str, Any]]) -> PreEntities:
-        """Columns from Hugging Face's list of pre-entities (``word, scores, start, end, index, is_subword``)."""
+        """Return the columns of Hugging Face's list of pre-entities.
+
+        Args:
+            pre_entities: Dicts with the keys ``word, scores, start, end, index, is_subword``.
+        """
         rows = list(pre_entities)
         has_offsets = bool(rows) and all(row.get(side) is not None for row in rows for side in ("start", "end"))
         scores = np.stack([np.asarray(row["scores"]) for row in rows]) if rows else np.zeros((0, 0), np.float32)
@@ -96,13 +108,13 @@ class PreEntities:
         )
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
-        """The class id of each token's best label, the first of equals, and its score: [n_tokens] each."""
+        """Return the class id of each token's best label, the first of equals, and its score: [n_tokens] each."""
         if self.label is not None:
             return self.label, self.scores[:, 0]
         return best_of(self.scores)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Hugging Face's list of pre-entities; `scores` stay numpy rows, all else is plain Python.
+        """Return Hugging Face's list of pre-entities. `scores` are numpy rows; all other values are plain Python.
 
         Raises:
             ValueError: if the scores of all labels were not kept.
@@ -124,7 +136,11 @@ class PreEntities:
         ]
 
     def take(self, rows: np.ndarray) -> PreEntities:
-        """These rows alone, as one window; int64[n] of row numbers in ascending order."""
+        """Return a selection of rows as one window.
+
+        Args:
+            rows: int64[n], row numbers in ascending order.
+        """
         return replace(
             self,
             scores=self.scores[rows],
@@ -140,14 +156,14 @@ class PreEntities:
 
 
 def object_column(values: Sequence[Any]) -> np.ndarray:
-    """object[len(values)], one cell a value even where numpy would see a matrix."""
+    """Return values as object[len(values)]: one cell a value, even if numpy would make a matrix of them."""
     column = np.empty(len(values), object)
     column[:] = values
     return column
 
 
 def best_of(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best label of each row, the first of equals, and its score: int64[n], float[n]."""
+    """Return the class id of each row's best label, the first of equals, and its score: int64[n], float[n]."""
     if not scores.size:
         return np.zeros(len(scores), np.int64), np.zeros(len(scores), scores.dtype)
     label = scores.argmax(axis=1)

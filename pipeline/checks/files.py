@@ -1,4 +1,4 @@
-"""Files: whether those to read are there, and those to write can be."""
+"""Checks that input files exist, and that output files can be written."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.io.files.formats.registry import UnreadableFileError, peek_columns
 from pipeline.io.files.matching import is_local, match_files
-from pipeline.io.files.names import is_shard, output_files
+from pipeline.io.files.names import is_shard
 from transforms.errors import first_line
 
 
 def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
-    """The files that a pattern names, which must be some."""
+    """Return the files that a pattern matches; there must be at least one."""
     if is_local(pattern) and Path(pattern).is_dir():
         inside = f"{pattern.rstrip('/')}/*"
         raise ValueError(f"--{name}={pattern!r} is a folder; name the files in it, for example {inside!r}")
@@ -31,22 +31,22 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
 
 
 def check_columns(files: list[FileMetadata], input_format: str, text_field: str) -> None:
-    """The first file that holds something must have a column for the text, where its kind has columns."""
+    """Checks that the first file that is not empty has a column for the text, if its format has columns."""
     first = next((file for file in files if file.size_in_bytes), None)
     if first is not None:
-        # A broken file is a failure of its own when it is read; the others are fine.
+        # A broken file becomes a failure when it is read; the other files are still processed.
         with suppress(UnreadableFileError):
             check_text_field(first.path, input_format, text_field)
 
 
 def check_apart(name: str, pattern: str, files: list[FileMetadata], *outputs: tuple[str, str]) -> None:
-    """A second run must not read what the first has written.
+    """Checks that the input matches no output file, so that a second run does not read the results of the first.
 
     Args:
-        name: The argument that names the input.
-        pattern: The input.
-        files: What it matches.
-        *outputs: Prefix and suffix of what is written.
+        name: Name of the input's argument.
+        pattern: The pattern of the input.
+        files: The files that match it.
+        *outputs: Prefix and suffix of each kind of output file.
     """
     for file in files:
         for prefix, suffix in outputs:
@@ -55,7 +55,10 @@ def check_apart(name: str, pattern: str, files: list[FileMetadata], *outputs: tu
 
 
 def check_writable(name: str, prefix: str) -> None:
-    """A prefix must be on a file system that Beam knows, and its folder, if it is local, must take files."""
+    """Checks that a prefix is on a file system that Beam supports, and that its folder, if local, is writable.
+
+    A local folder that does not exist is created.
+    """
     try:
         FileSystems.get_filesystem(prefix)
     except ValueError:
@@ -75,23 +78,17 @@ def check_writable(name: str, prefix: str) -> None:
         raise ValueError(f"--{name}={prefix!r} cannot be written: {error.strerror}: {folder}") from error
 
 
-def default_failures(output: str, output_format: str) -> str:
-    """The prefix for failures where none is given."""
-    prefix, _ = output_files(output, output_format)
-    return f"{prefix}-failures"
-
-
 def _folder(path: str) -> str:
-    """The folder of a file; of a local one, by whatever path it was named."""
+    """Return the folder of a file; a local folder is resolved, so that two paths to it are equal."""
     return str(Path(path).parent.resolve()) if is_local(path) else FileSystems.split(path)[0]
 
 
 def check_text_field(path: str, input_format: str, text_field: str) -> None:
-    """Refuses a file that has columns, but not one for the documents' text.
+    """Rejects a file that has columns, but not exactly one for the documents' text.
 
     Raises:
         UnreadableFileError: If the file cannot be read as this format.
-        ValueError: If it has no such column or several.
+        ValueError: If it has no such column, or several.
     """
     columns = peek_columns(path, input_format)
     count = columns.count(text_field) if columns else 1
@@ -101,6 +98,6 @@ def check_text_field(path: str, input_format: str, text_field: str) -> None:
     sentence = f"--text_field={text_field!r} does not fit {path}: {named}"
     if count:
         raise ValueError(f"{sentence}; --text_field names the one with the text, not several")
-    # The header of a CSV file that has none is text, which is not for a terminal or a log.
+    # The first line of a CSV file without a header is document text, which must not reach a terminal or a log.
     present = "" if input_format == "csv" else f"; there are {', '.join(columns)}"
     raise ValueError(f"{sentence}; --text_field names the one with the text{present}")

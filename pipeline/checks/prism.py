@@ -1,4 +1,4 @@
-"""The runner Prism: its program is found, or downloaded, before a run deletes the results of an earlier one."""
+"""Finds or downloads the runner Prism, before a run deletes the results of an earlier one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from transforms.errors import first_line
 
 
 def find_prism(options: PipelineOptions) -> None:
-    """Finds the program of Prism, and downloads it as Beam would, if the run is to start it.
+    """Finds Prism's executable, or downloads it as Beam would; does nothing if the run does not start Prism.
 
     A download may take minutes, so call this after the checks of other flags.
 
     Args:
-        options: The flags; `--prism_location` is set to the program that was found.
+        options: The flags; `--prism_location` is set to the executable that was found.
 
     Raises:
-        ValueError: in one sentence with the flag, its value and what would be right.
+        ValueError: if there is none, in one sentence with the flag, its value and a valid value.
     """
     runner = options.view_as(StandardOptions).runner
     if runner != "PrismRunner" or options.view_as(PortableOptions).job_endpoint:

@@ -1,4 +1,4 @@
-"""Pub/Sub: whether the subscription and the topics are there."""
+"""Checks that Pub/Sub subscriptions and topics exist."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SECONDS = 10.0
 
 
 def check_subscription(name: str, place: Subscription, *written: Place) -> None:
-    """A subscription must exist, and what the run writes must not come in again by it.
+    """Checks that a subscription exists, and that the run does not write to its topic.
 
     Args:
-        name: The argument that names it.
+        name: Name of the subscription's argument.
         place: The subscription.
-        *written: Where results and failures go.
+        *written: The places of results and failures.
     """
     found = _ask(
         name,
@@ -32,19 +32,19 @@ def check_subscription(name: str, place: Subscription, *written: Place) -> None:
 
 
 def check_topic(name: str, place: Topic) -> None:
-    """A topic must exist."""
+    """Checks that a topic exists."""
     _ask(name, place, lambda: publisher().get_topic(topic=str(place), timeout=_SECONDS, retry=None))
 
 
 def _ask(name: str, place: Subscription | Topic, call: Callable[[], Any]) -> Any:
-    """What a call gives, which looks for credentials first; None where it is not allowed."""
+    """Return the result of a call, or None if it is not permitted; missing credentials raise a ValueError."""
     kind = "subscription" if isinstance(place, Subscription) else "topic"
     try:
         return call()
     except exceptions.NotFound:
         raise ValueError(f"--{name}={str(place)!r}: there is no such {kind}") from None
     except exceptions.PermissionDenied:
-        return None  # who may read or publish need not be allowed to look
+        return None  # an account that may read or publish is not always permitted to get the resource
     except exceptions.InvalidArgument:
         raise ValueError(f"--{name}={str(place)!r} is no name of a {kind}") from None
     except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:

@@ -1,4 +1,4 @@
-"""Dead letters that are read again."""
+"""Checks a dead letter that is replayed from a table."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pipeline.schemas import FAILURE_FIELDS
 
 
 def check_replay_table(table: Table, flag: str = "--replay") -> None:
-    """Looks before the start whether a table is one of failures.
+    """Checks before the start that a table has the columns of failures.
 
     Raises:
-        ValueError: If not, in one line.
+        ValueError: If it has not, in one line.
     """
     check_whole(table, flag, "name the table")
     found = find_table(table, flag)

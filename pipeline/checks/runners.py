@@ -1,4 +1,4 @@
-"""Portable runners: whether the flags say where the job server is and where the workers are."""
+"""Checks the flags of portable runners, which name the job server and the workers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SERVER_SECONDS = 10.0
 
 
 def check_runner(options: PipelineOptions) -> None:
-    """Looks at the flags of portable runners, and whether their job server answers.
+    """Checks the flags of portable runners, and that their job server listens.
 
     Raises:
-        ValueError: in one sentence with the flag, its value and what would be right.
+        ValueError: if a flag is wrong, in one sentence with the flag, its value and a valid value.
     """
     runner = options.view_as(StandardOptions).runner
     direct = options.view_as(DirectOptions).direct_num_workers
@@ -46,12 +46,12 @@ def check_runner(options: PipelineOptions) -> None:
 
 
 def _is_here(endpoint: str) -> bool:
-    """Return whether a `host:port` is on this machine, by its name."""
+    """Return whether the host of a `host:port` is a name or an address of localhost."""
     return endpoint.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1")
 
 
 def _check_workers_here(options: PortableOptions) -> None:
-    """Looks for workers that a job server on this machine is to start or to ask for."""
+    """Checks the workers that a job server on this machine starts, or requests from a worker pool."""
     kind, config = options.environment_type, options.environment_config or ""
     if kind == "EXTERNAL" and _is_here(config):
         _check_listens("--environment_config", config, "no pool of workers answers there")
@@ -89,7 +89,7 @@ def _check_job_server(endpoint: str) -> None:
 
 
 def _check_listens(flag: str, endpoint: str, problem: str) -> None:
-    """A server that has just been started may take some seconds to listen."""
+    """Checks that a server listens; one that was just started may need some seconds, so failures are retried."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"{flag}={endpoint} is not of the form host:port")
@@ -98,7 +98,7 @@ def _check_listens(flag: str, endpoint: str, problem: str) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_SERVER_SECONDS).close()
             return
-        except (OSError, UnicodeError) as error:  # the latter of a name that no machine can have
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a valid host name
             if isinstance(error, (socket.gaierror, UnicodeError)) or time.monotonic() > deadline:
                 raise ValueError(f"{flag}={endpoint}: {problem} ({error})") from error
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""BigQuery tables to write: whether the ways of writing go together with the rest."""
+"""Checks the flags for writing BigQuery tables, and their combination with other flags."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOpt
 
 from pipeline.io.bigquery.write import check_granularity, write_method
 from pipeline.options import NerOptions
-from pipeline.places import Place, Table
 
 
 @dataclass(frozen=True)
 class TableSettings:
-    """How tables are written.
+    """The settings for writing tables.
 
     Attributes:
-        granularity: What a row of results is.
-        write_method: How results are written.
-        failure_method: How failures are written.
-        write_disposition: What becomes of the rows that the table of results has.
-        create: Whether tables are made where there are none.
-        partition_by_day: Whether new ones are partitioned.
-        cluster_by_id: Whether a new one of results is clustered.
+        granularity: The unit of a result's row: a document or an entity.
+        write_method: Method of writing results.
+        failure_method: Method of writing failures.
+        write_disposition: Treatment of rows that the table of results already contains.
+        create: Whether to create missing tables.
+        partition_by_day: Whether to partition new tables by day.
+        cluster_by_id: Whether to cluster a new table of results by id.
     """
 
     granularity: str
@@ -34,11 +33,20 @@ class TableSettings:
     cluster_by_id: bool
 
 
-def check_tables(options: NerOptions, output: Place, *, streaming: bool) -> TableSettings:
-    """The settings, checked where there is a table to be written."""
+def check_tables(options: NerOptions, *, is_table: bool, streaming: bool) -> TableSettings:
+    """Return the settings, which are checked if results go to a table.
+
+    Args:
+        options: The flags.
+        is_table: Whether results go to a table.
+        streaming: Whether the input is a stream.
+
+    Raises:
+        ValueError: in one sentence with the flag, its value and a valid value.
+    """
     temp_location = options.view_as(GoogleCloudOptions).temp_location
     method = options.write_method
-    if isinstance(output, Table):
+    if is_table:
         check_granularity(options.granularity, options.include_text)
         method = write_method(method, streaming, temp_location, options.write_disposition)
         if method == "STORAGE_WRITE_API" and streaming and not _acknowledges_itself(options):
@@ -46,7 +54,7 @@ def check_tables(options: NerOptions, output: Place, *, streaming: bool) -> Tabl
                 "--write_method=STORAGE_WRITE_API does not say which rows are written, and without that no message can"
                 " be acknowledged on this runner; use STREAMING_INSERTS"
             )
-    loads = isinstance(output, Table) and method == "FILE_LOADS"  # and so there is a place for the files
+    loads = is_table and method == "FILE_LOADS"  # which needs --temp_location
     return TableSettings(
         granularity=options.granularity,
         write_method=method,

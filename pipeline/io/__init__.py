@@ -1,1 +1,1 @@
-"""The systems that are read and written: files, BigQuery and Pub/Sub, one room each."""
+"""The systems for reading and writing: files, BigQuery and Pub/Sub, with one package each."""

@@ -1,4 +1,4 @@
-"""The results of reading and of writing, which all systems share."""
+"""The results of reading and writing, shared by all systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILURES = "failures"
 
 
 class ReadResult(NamedTuple):
-    """What `ReadDocuments` gives.
+    """The result of reading.
 
     Attributes:
         documents: PCollection[Document].
@@ -31,12 +31,12 @@ class ReadResult(NamedTuple):
 
 
 def sort_outcomes(elements: Any, label: str, read: Callable[[Any], Iterator[Document | Failure]]) -> ReadResult:
-    """The step that reads elements with a function and counts what comes out.
+    """Applies a function to each element, and separates and counts its documents and failures.
 
     Args:
-        elements: A PCollection of whatever the function takes.
+        elements: A PCollection of the function's inputs.
         label: The step's label.
-        read: Documents and failures of an element.
+        read: The function that yields the documents and failures of an element.
     """
     outcomes = elements | label >> (
         beam.ParDo(_SortOutcomesFn(read))
@@ -65,11 +65,11 @@ class _SortOutcomesFn(beam.DoFn):
 
 
 class Written(NamedTuple):
-    """What became of what a sink was given.
+    """The result of writing to a sink.
 
     Attributes:
         receipts: PCollection[str], the receipts of documents whose results or failures are durable.
-        failures: PCollection[Failure] of stage `write`: what the sink could not take.
+        failures: PCollection[Failure] of stage `write`, for elements that the sink could not write.
     """
 
     receipts: Any
@@ -78,12 +78,12 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What it takes to acknowledge one delivery of a message, as a string that travels with its document.
+    """The data for acknowledging one delivery of a message; as a string, it travels with the document.
 
     Attributes:
         subscription: `projects/P/subscriptions/S`.
-        key: Under which deliveries of one message are known to be the same.
-        ack_id: The delivery's.
+        key: The key that all deliveries of one message share.
+        ack_id: The delivery's ack id.
     """
 
     subscription: str
@@ -95,7 +95,7 @@ class Receipt:
 
     @classmethod
     def parse(cls, receipt: str) -> Receipt:
-        """The receipt that `str` made a string of.
+        """Parses the string that `str` makes of a receipt.
 
         >>> Receipt.parse(str(Receipt("projects/p/subscriptions/s", "k", "a"))).key
         'k'

@@ -1,4 +1,4 @@
-"""Records with named fields, their limits, and the way from one to a document."""
+"""Records with named fields: their limits, and their conversion to documents."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from typing import Any
 from transforms.documents import Document, Failure
 
 MAX_RECORD_BYTES = 256 * 1024 * 1024
-"""Bytes of the longest line or record of CSV, and of the largest block of Avro; of more no more is held. A document of
-as many characters as `--max_document_chars` has by default needs less than half of it, even escaped in JSON."""
+"""The largest size of a line, of a CSV record and of an Avro block. Nothing larger is held in memory.
+
+A document with the default number of `--max_document_chars` needs less than half of it, even with JSON's escapes.
+"""
 
 MAX_RECORD_VALUES = 10_000_000
-"""Values of a record of JSON or CSV, for a value of two bytes takes a hundred once it is parsed. Commas and the like
-are counted in texts too; but of a text's characters they are few."""
+"""The most values of a JSON or CSV record: a value of two bytes takes a hundred bytes once it is parsed.
+
+The check counts commas and similar characters, including those within texts. Texts contain few of them.
+"""
 
 
 class UnreadableError(Exception):
-    """A file that cannot be read (further); the message quotes nothing of what the file holds."""
+    """An error for a file that cannot be read, or not to its end; the message quotes nothing of the content."""
 
 
 @dataclass(frozen=True)
 class DocumentFields:
-    """Names of the fields of a record that make a document.
+    """The names of the record's fields that make a document.
 
     Attributes:
-        text: The field that holds the text.
-        id: The field that holds the id; records need not have it.
+        text: The field with the text.
+        id: The field with the id; a record may lack it.
     """
 
     text: str = "text"
@@ -36,20 +40,22 @@ class DocumentFields:
 
 
 class BadRecordError(ValueError):
-    """A record that is no document; the message quotes none of its values."""
+    """An error for a record that cannot become a document; the message quotes none of its values."""
 
 
 def document_of(
     record: Mapping[str, Any], fields: DocumentFields, source: str, position: int | str, payload: bytes
 ) -> Document | Failure:
-    """Makes a document of a record, or a failure that says what the record lacks.
+    """Makes a document from a record, or a failure that describes what the record lacks.
+
+    A record without an id is named `source:position`.
 
     Args:
         record: The record's fields.
-        fields: Which of them to take.
-        source: The file or table it comes from.
-        position: Its place there: a byte's offset, or a row's number from 0; whatever names a row of a table.
-        payload: The record as it was read.
+        fields: The names of the fields to use.
+        source: The file or table that contains the record.
+        position: The position in the source: a byte's offset, a row's number from 0, or the name of a table's row.
+        payload: The record's bytes for a failure: the original ones, or JSON for a binary format.
     """
     place = f"{source}:{position}"
     attributes = {"source": source}
@@ -63,16 +69,17 @@ def document_of(
 
 
 def id_and_text(record: Mapping[str, Any], fields: DocumentFields) -> tuple[str, str]:
-    """The record's id, empty if it has none, and its text.
+    """Return the record's id and its text; the id is empty if the record has none.
 
     Raises:
-        BadRecordError: If one of them is not what it should be.
+        BadRecordError: If the text is missing or not a string, if the id is a list or an object, or if either is not
+            valid Unicode.
     """
     return _id(record, fields.id), _text(record, fields.text)
 
 
 def _id(record: Mapping[str, Any], field: str) -> str:
-    """The record's id as text; empty if it has none."""
+    """Return the record's id as text, or an empty string if it has none."""
     value = record.get(field)
     if value is None:
         return ""
@@ -93,7 +100,7 @@ def _text(record: Mapping[str, Any], field: str) -> str:
 
 
 def _unicode(value: str | bytes, field: str) -> str:
-    """The value as text that UTF-8 can write, which a string with lone surrogates is not."""
+    """Return the value as text. Rejects bytes that are not UTF-8, and strings with lone surrogates."""
     try:
         if isinstance(value, bytes):
             return value.decode("utf-8")
@@ -104,7 +111,7 @@ def _unicode(value: str | bytes, field: str) -> str:
 
 
 def json_payload(record: Mapping[str, Any]) -> bytes:
-    r"""A record of a binary format as JSON, for the dead letter; bytes that are not UTF-8 become `\udcXX`.
+    r"""Return a record of a binary format as JSON, for the dead letter; bytes that are not UTF-8 become `\udcXX`.
 
     >>> json_payload({"text": b"caf\xe9", "n": 1})
     b'{"text": "caf\\udce9", "n": 1}'
@@ -117,12 +124,12 @@ def _plain(value: Any) -> str:
 
 
 def require_fields(columns: Sequence[str], fields: DocumentFields) -> None:
-    """Refuses a file whose columns do not say where the text is, or the id.
+    """Rejects a file whose columns do not define the text, or define the id more than once.
 
-    The sentence names no column of the file: those of a CSV file without a header row are text.
+    The message names no column of the file: in a CSV file without a header row, the names would be text.
 
     Raises:
-        UnreadableError: If the text's name is not that of one column, or the id's that of several.
+        UnreadableError: If not exactly one column has the text's name, or if several columns have the id's name.
     """
     for field, least in ((fields.text, 1), (fields.id, 0)):
         if not least <= columns.count(field) <= 1:
@@ -133,15 +140,20 @@ BOM = b"\xef\xbb\xbf"
 
 
 def parse_object(line: bytes, what: str = "line") -> dict[str, Any]:
-    """Parses one line, or other thing whose name is given for the sentence of a refusal.
+    """Parses one JSON object.
+
+    Args:
+        line: The object's bytes.
+        what: The name of the input in error messages.
 
     Raises:
-        BadRecordError: If it is not UTF-8, not JSON, or not an object.
+        BadRecordError: If the bytes are not UTF-8, are not a JSON object, or exceed a limit for values, nesting or
+            digits.
     """
     if len(line) > MAX_RECORD_VALUES and sum(map(line.count, (b",", b":", b"[", b"{"))) > MAX_RECORD_VALUES:
         raise BadRecordError(f"the {what}'s JSON may have more than {MAX_RECORD_VALUES} values")
     try:
-        # `json` would take bytes too, but guess UTF-16 and UTF-32.
+        # `json` also accepts bytes, but would then guess UTF-16 and UTF-32 too.
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BadRecordError(f"byte {error.start} of the {what} is not UTF-8") from None
@@ -150,21 +162,21 @@ def parse_object(line: bytes, what: str = "line") -> dict[str, Any]:
     except RecursionError:
         raise BadRecordError(f"the {what}'s JSON is nested too deeply") from None
     except ValueError:
-        # The one other refusal: Python's limit to the digits of an integer.
+        # The only other error is Python's limit on the digits of an integer.
         raise BadRecordError(f"the {what}'s JSON holds an integer with too many digits") from None
     if not isinstance(value, dict):
         raise BadRecordError(f"the {what}'s JSON is {type(value).__name__}, not an object")
     return value
 
 
-# Made once: `json.dumps` makes one for each row.
+# The encoder is made once; `json.dumps` would make one for each row.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def json_line(row: dict[str, Any]) -> str:
-    """A row as one line of JSON, in the row's order and its own script.
+    """Return a row as one line of JSON, with the row's order of keys and without ASCII escapes.
 
     Raises:
-        ValueError: If a number is not finite: JSON has no name for it.
+        ValueError: If a number is not finite, since JSON cannot represent it.
     """
     return _encode(row)

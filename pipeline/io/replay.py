@@ -1,4 +1,4 @@
-"""A dead letter as input: what failed once is read again, from its original bytes."""
+"""A dead letter as input: failed records are read again from their original bytes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ from pipeline.places import Files, Subscription, Table, Topic, place_of
 from transforms.documents import Document, Failure
 
 REPLAY_FORMATS = ("auto", "text", "jsonl", "avro", "parquet", "bigquery")
-"""What the records of a dead letter can be. Those of Avro, Parquet and BigQuery are in it as JSON. A record of CSV
-cannot be read again: its header is not with it."""
+"""The formats of the records in a dead letter.
+
+Records of Avro, Parquet and BigQuery are stored in it as JSON. Records of CSV cannot be read again, since their header
+row is not stored with them.
+"""
 
 _NEEDED = ("payloadBytes", "attributes")
 
@@ -39,18 +42,18 @@ _COLUMNS = (*_NEEDED, "stage")
 def document_of_failure_row(
     row: Mapping[str, Any], input_format: str, fields: DocumentFields, place: str = "dead letter"
 ) -> Document | Failure:
-    """Makes a document of a failure's row, as its record would have been read in the first place.
+    """Makes a document from a failure's row, by the same rules as at the record's first reading.
 
-    The document keeps the attributes, and the id that the record had unless that was only its place in a file and
-    the record has one of its own. A row that holds no record, or one that fails again, is a failure with the same
-    bytes and attributes.
+    The document keeps the failure's attributes. Its id is the failure's `id` attribute, with one exception: if that is
+    only a place in a file, an id in the record comes first. If a row contains no record, or the record fails again, the
+    result is a failure with the same bytes and attributes.
 
     Args:
         row: A row with the columns `payloadBytes` (bytes, or base64 as in JSON), `attributes` and `stage`.
-        input_format: One of `REPLAY_FORMATS`; `auto` goes by each record's `source`. What came from Pub/Sub names
-            none, and needs its format given.
-        fields: Where a JSON record has its text and its id.
-        place: Where the row was read: the source of a record that names none, and for sentences.
+        input_format: One of `REPLAY_FORMATS`. With `auto`, the name in the record's `source` attribute decides. Records
+            from Pub/Sub have no such attribute, so their format must be given.
+        fields: The names of the JSON record's fields with the text and the id.
+        place: The row's own place, for error messages. It is also the source of a record without one.
     """
     payload, attributes = b"", {"source": place}
     try:
@@ -74,7 +77,7 @@ def _payload(row: Mapping[str, Any]) -> bytes:
     if isinstance(value, bytes):
         return value
     try:
-        return base64.b64decode(value, validate=True)  # type: ignore[arg-type]  # what is no string is told below
+        return base64.b64decode(value, validate=True)  # type: ignore[arg-type]  # a value that is not a string is reported below
     except (TypeError, ValueError, binascii.Error):
         raise BadRecordError("'payloadBytes' is not base64, so this is no row of a dead letter") from None
 
@@ -87,7 +90,7 @@ def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_whole(payload: bytes, attributes: Mapping[str, str]) -> None:
-    """Refuses a record of which a topic had no room for all bytes, and kept only the first."""
+    """Rejects a record whose message contains only its first bytes, because the topic's limit left no room for all."""
     whole = attributes.get("payload_bytes", "")
     if re.fullmatch(r"[0-9]{1,18}", whole) and int(whole) > len(payload):
         raise BadRecordError(f"only {len(payload)} of the record's {whole} bytes are here; read it from its source")
@@ -96,8 +99,8 @@ def _check_whole(payload: bytes, attributes: Mapping[str, str]) -> None:
 def _record(
     payload: bytes, stage: Any, input_format: str, fields: DocumentFields, attributes: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The record with the fields that a document is made of."""
-    source = attributes.get("source", "")  # not that of the dead letter, which says nothing of the record
+    """Return the record with the fields that make a document."""
+    source = attributes.get("source", "")  # not the dead letter's own name, which does not show the record's format
     if not payload and stage == "read":
         raise BadRecordError("the failure is that of a whole file or stream, not of a record; read that again")
     kind = format_of(source) if input_format == "auto" else input_format
@@ -112,13 +115,13 @@ def _record(
 
 
 def format_of(source: str) -> str:
-    """The format of the records that a source gave.
+    """Return the format of the records from a source.
 
     >>> format_of("gs://bucket/tickets-7.jsonl.gz"), format_of("my-project:ner.tickets")
     ('jsonl', 'bigquery')
 
     Raises:
-        BadRecordError: If its name does not tell.
+        BadRecordError: If the source's name does not determine the format.
     """
     place = place_of(source)
     if isinstance(place, Table) or source == QUERY_SOURCE:
@@ -132,7 +135,7 @@ def format_of(source: str) -> str:
 
 
 def read_failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads a shard of JSON Lines, as the dead letter's files are."""
+    """Reads a shard of the dead letter's JSON Lines files."""
     return guarded(shard, _failure_lines(shard, input_format, fields))
 
 
@@ -156,7 +159,7 @@ def _failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> I
 def read_failure_stream(
     name: str, input_format: str, fields: DocumentFields, source: str
 ) -> Iterator[Document | Failure]:
-    """Reads a stream of a table of failures."""
+    """Reads a stream of rows of a failure table."""
     for row in read_rows(name):
         yield document_of_failure_row(row, input_format, fields, source)
 
@@ -164,16 +167,17 @@ def read_failure_stream(
 def document_of_failure_message(
     message: Message, input_format: str, fields: DocumentFields, source: str
 ) -> Document | Failure:
-    """Makes a document of a message of a dead letter's topic, as `document_of_failure_row` does of a row.
+    """Makes a document from a message of a dead letter's topic, as `document_of_failure_row` does from a row.
 
-    The message may have either of the forms that `pipeline.io.pubsub.write.message_of_failure` gives it. What comes out
-    has the record's attributes, not the message's, and the message's receipt.
+    The message may have either form that `pipeline.io.pubsub.write.message_of_failure` makes. The result contains the
+    record's attributes instead of the message's, and the message's receipt. If the message does not belong to a dead
+    letter, the failure contains the message's own data and attributes.
 
     Args:
         message: The message.
         input_format: One of `REPLAY_FORMATS`.
-        fields: Where a JSON record has its text and its id.
-        source: The subscription, for sentences.
+        fields: The names of the JSON record's fields with the text and the id.
+        source: The subscription's name, for error messages.
     """
     place = f"{source}:{message.message_id}"
     attributes = {"id": message.message_id, **message.attributes}
@@ -192,22 +196,22 @@ def document_of_failure_message(
 
 
 def _is_no_row(failure: Failure, row: Mapping[str, Any]) -> bool:
-    """Whether a failure is that of a row of something else than a dead letter, which leaves no bytes to look at."""
+    """Return whether a failed row does not belong to a dead letter: it has no payload, and its stage is not `read`."""
     return not failure.payload and row.get("stage") != "read"
 
 
 def read_failure_message(
     message: Message, input_format: str, fields: DocumentFields, source: str
 ) -> Iterator[Document | Failure]:
-    """Gives the one outcome of `document_of_failure_message`."""
+    """Yield the one outcome of `document_of_failure_message`."""
     yield document_of_failure_message(message, input_format, fields, source)
 
 
 def check_replay_format(input_format: str) -> None:
-    """Refuses a format whose records cannot be read again.
+    """Rejects a format whose records cannot be read again.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If the format is not one of `REPLAY_FORMATS`; the message is one line.
     """
     if input_format == "csv":
         raise ValueError("--input_format=csv does not go with --replay: a dead letter has records without their header")
@@ -216,18 +220,18 @@ def check_replay_format(input_format: str) -> None:
 
 
 class ReadFailures(beam.PTransform):
-    """Reads a dead letter's records again as documents; those that cannot be are failures again.
+    """Reads a dead letter's records again as documents; records that cannot be read become failures again.
 
     Args:
-        place: Files of JSON Lines (a glob), a table, or a subscription of a topic, whose messages are acknowledged as
-            those of `ReadMessages` are.
-        input_format: One of `REPLAY_FORMATS`: what the records are, not the dead letter.
-        text_field: Field of a JSON record with the text.
-        id_field: Field of a JSON record with the id.
+        place: Files of JSON Lines (a glob), a table, or a subscription to a topic. Messages are acknowledged as by
+            `ReadMessages`.
+        input_format: The format of the records, one of `REPLAY_FORMATS`; not the format of the dead letter.
+        text_field: The field of a JSON record with the text.
+        id_field: The field of a JSON record with the id.
         hold_seconds: As for `ReadMessages`.
 
     Raises:
-        ValueError: If records of the format cannot be read again, or the place is none of these.
+        ValueError: If records of the format cannot be read again, or if the place is of another kind.
     """
 
     def __init__(
@@ -247,6 +251,7 @@ class ReadFailures(beam.PTransform):
         self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}
 
     def expand(self, pbegin: Any) -> ReadResult:
+        """Build the steps, and return the documents and failures."""
         if isinstance(self._place, Files):
             return read_files(pbegin, str(self._place), "jsonl", partial(read_failure_lines, **self._settings))
         if isinstance(self._place, Subscription):

@@ -1,1 +1,1 @@
-"""The way of a run to its end: waiting for workers, signals, clean-up, and the line that is printed."""
+"""The course of a run after its start: waiting for workers, signals, clean-up, and the line that is printed."""

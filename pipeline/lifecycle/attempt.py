@@ -1,4 +1,4 @@
-"""The end of a run that does not reach its own: by a signal, or by a failure."""
+"""The early end of a run, by a signal or a failure."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from pipeline.io.files.names import delete_folder, temporary_folders
 from pipeline.process.children import end_children
 from pipeline.process.signals import OUTCOMES
 
-_REMOVALS = 3  # a step that is still at work may make another file meanwhile
+_REMOVALS = 3  # attempts, since a step that is still running may create another file meanwhile
 
 
 class Attempt:
-    """One run, and what is left to clean up where it is cut short.
+    """One run, with the clean-up for an early end.
 
     Attributes:
         pipeline: The pipeline to run.
         options: The flags.
-        config: The same, checked.
-        result: The runner's, as soon as there is one.
+        config: The configuration from the flags.
+        result: The runner's result; None until the pipeline runs.
     """
 
     def __init__(self, pipeline: beam.Pipeline, options: PipelineOptions, config: NerConfig) -> None:
-        """Takes note of the temporary folders that earlier runs have left: they are not this run's to delete."""
+        """Lists the temporary folders of earlier runs, which this run must not delete."""
         self.pipeline, self.options, self.config = pipeline, options, config
         portable = options.view_as(PortableOptions)
         self._server = portable.job_endpoint
@@ -43,13 +43,13 @@ class Attempt:
         self.result: PipelineResult | None = None
 
     def stop(self, number: int) -> str:
-        """Ends the run for a signal that ends this process, with all processes that this one has started.
+        """Ends the run after a signal that ends this process, with all processes that this process has started.
 
-        A job on a job server is cancelled, but not by SIGTERM where its workers are elsewhere: that ends the program
-        which submitted it, and not the job.
+        A job on a job server is cancelled. The exception is SIGTERM for a job whose workers are elsewhere: it ends
+        the program that submitted the job, and the job continues.
 
         Args:
-            number: The signal.
+            number: Number of the signal.
 
         Returns:
             The outcome, in one line.
@@ -62,13 +62,13 @@ class Attempt:
         return f"{PROGRAM}: {outcome}"
 
     def interrupt(self) -> str:
-        """Ends the run for Ctrl-C, within a process that goes on; returns the outcome, in one line."""
+        """Ends the run after Ctrl-C, in a process that continues; returns the outcome, in one line."""
         outcome = OUTCOMES[signal.SIGINT] + self._cancel()
         self.clean_up()
         return f"{PROGRAM}: {outcome}"
 
     def _cancel(self) -> str:
-        """Cancels the job, where it is on a server that does not end with this process."""
+        """Cancels a job on a job server, which does not end with this process; returns text for the outcome."""
         if self.result is not None and self._server:
             with suppress(NotImplementedError, RuntimeError, grpc.RpcError):
                 self.result.cancel()
@@ -76,7 +76,7 @@ class Attempt:
         return ""
 
     def clean_up(self) -> None:
-        """Deletes the pipeline's own folder, and those in which this run gathered its files."""
+        """Deletes the pipeline's own folder, and the temporary folders of this run's output files."""
         shutil.rmtree(self.pipeline.local_tempdir, ignore_errors=True)
         for _ in range(_REMOVALS):
             for folder in self._temporary_folders() - self._earlier:

@@ -1,4 +1,4 @@
-"""The end of a stream by a signal: reading stops, and what is in work is finished."""
+"""Drains a stream after a signal: reading stops, and the messages in work are finished."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from pipeline.io.pubsub.readers import close_all, drain_all
 from pipeline.process.signals import end_at_once
 
 DRAIN_SECONDS = 25.0
-"""After so long what is still in work is given back; orchestrators kill a process after 30 seconds or so."""
+"""The time limit of a drain, after which messages in work are nacked.
+
+Orchestrators kill a process after about 30 seconds.
+"""
 
 _ACK_SECONDS = 10.0
 
@@ -25,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def drained_by_signals() -> Iterator[None]:
-    """Within it, SIGTERM and SIGINT stop the reading, and what is in work is finished; a second signal ends at once."""
+    """Drains the stream if SIGTERM or SIGINT arrives within this context; a second signal ends the process at once."""
     before = {number: signal.signal(number, _drain) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -49,7 +52,7 @@ def _drain(number: int, frame: FrameType | None) -> None:
 
 
 def _give_up() -> None:
-    """Ends the process though steps are still at work: their messages will be delivered again."""
+    """Ends the process although steps are still running; their messages will be redelivered."""
     given_back = close_all(timeout_seconds=1.0)
     _logger.warning("after %.0f s %d messages in work were given back to their subscription", DRAIN_SECONDS, given_back)
     sys.stdout.flush()

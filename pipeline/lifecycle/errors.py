@@ -1,28 +1,28 @@
-"""The one line that is printed for a run that has failed."""
+"""The line that is printed for a failed run."""
 
 from __future__ import annotations
 
 import re
 
 _TRACEBACK = "Traceback (most recent call last):"
-_MAX_CHARS = 500  # Prism puts a stage with all its transforms into a line; the log has the whole of it
+_MAX_CHARS = 500  # Prism writes a stage with all its transforms into one line; the log contains all of it
 _STEP = re.compile(r"\[while running '.*?'\]")
 
 
-def sentence_of(error: BaseException) -> str:
-    r"""The line that says what is wrong in an exception of a runner.
+def describe_run_error(error: BaseException) -> str:
+    r"""Return the line that describes the problem, from an exception of a runner.
 
-    A runner that has a worker's exception as text makes the worker's whole stack its message, and says only behind it
-    what it was; one in whose own process the step ran has a message that may go on after its first line. Beam adds
-    the step at the very end.
+    Some runners get a worker's exception as text. Their message starts with the worker's whole stack, and the
+    description follows. If the step ran in the runner's own process, the message starts with the description, and may
+    continue on further lines. In both cases Beam appends the step.
 
-    >>> sentence_of(ValueError("no such table\nask for one [while running 'Write']"))
+    >>> describe_run_error(ValueError("no such table\nask for one [while running 'Write']"))
     "no such table [while running 'Write']"
-    >>> sentence_of(RuntimeError("Traceback (most recent call last):\n  File ...\nKeyError: 'id'\n"))
+    >>> describe_run_error(RuntimeError("Traceback (most recent call last):\n  File ...\nKeyError: 'id'\n"))
     "KeyError: 'id'"
     """
-    message = f"KeyError: {error}" if isinstance(error, KeyError) else str(error)  # which is a mere name
-    # Of several, one behind another, the last is that of the exception which left the step.
+    message = f"KeyError: {error}" if isinstance(error, KeyError) else str(error)  # its text is only the key
+    # If there are several tracebacks, the last one is of the exception that the step raised.
     _, _, behind = message.rpartition(_TRACEBACK)
     line = _first_line(behind, after_stack=len(behind) < len(message)) or _first_line(message) or type(error).__name__
     step = _STEP.search(behind) or _STEP.search(message)
@@ -31,6 +31,6 @@ def sentence_of(error: BaseException) -> str:
 
 
 def _first_line(text: str, *, after_stack: bool = False) -> str:
-    """The first line that says something; behind a stack those that are indented do not."""
+    """Return the first line that is not blank; after a stack, indented lines are skipped."""
     lines = (line for line in text.splitlines() if not (after_stack and line.startswith((" ", "\t"))))
     return next((line.strip() for line in lines if line.strip()), "")

@@ -1,4 +1,4 @@
-"""A job on a job server that no worker has begun to work on."""
+"""Warns about a job on a job server that no worker has started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult
 
 WAIT_SECONDS = 60.0
-"""How long a job may show no work before the log says so; Prism itself gives workers as long to appear."""
+"""The time without reported work after which a warning is logged; Prism waits for workers as long."""
 
 _CALL_SECONDS = 10.0
 
@@ -24,9 +24,9 @@ _logger = logging.getLogger(__name__)
 def work_awaited(result: PipelineResult) -> Iterator[None]:
     """Logs one line if a job server reports no work in the first `WAIT_SECONDS` of this context.
 
-    A worker that ends before it has reached the runner, since its command or image is wrong, is not missed by every
-    runner: the job waits for ever, without a word. Some runners (Flink) report work only when a job has ended; then
-    the line is said of a job that is well, so it is worded as advice.
+    A worker with a wrong command or image ends before it connects to the runner. Not every runner detects this: then
+    the job waits for ever, and nothing is logged. Some runners (Flink) report work only when a job has ended, so the
+    line may be about a healthy job. Therefore it is worded as advice.
     """
     if not isinstance(result, portable_runner.PipelineResult):
         yield
@@ -51,7 +51,10 @@ def _watch(result: portable_runner.PipelineResult, ended: threading.Event) -> No
 
 
 def _has_begun(result: portable_runner.PipelineResult) -> bool:
-    """Ask the job server anew: the result's own `metrics` keeps its first answer, and the summary needs the last."""
+    """Return whether the job server reports work.
+
+    The request does not go through the result's `metrics`, which caches its first answer: the summary needs the last.
+    """
     request = beam_job_api_pb2.GetJobMetricsRequest(job_id=result._job_id)
     try:
         answer = result._job_service.GetJobMetrics(request, timeout=_CALL_SECONDS)

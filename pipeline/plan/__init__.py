@@ -1,5 +1,5 @@
-"""How many workers, hours and dollars a large run takes: ``python -m pipeline.plan``.
+"""Estimates the workers, hours and dollars of a large run: ``python -m pipeline.plan``.
 
-`measure` times this machine on a sample of the input, `catalogue` knows worker types and prices, `model` is the
-arithmetic between them, `report` shows it, and `command` is the command line.
+`measure` times this machine on a sample of the input. `model` calculates a job from that, with the worker types and
+prices of `pipeline.runners.machine_types`. `report` formats the result, and `command` is the command line.
 """

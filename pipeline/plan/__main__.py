@@ -8,7 +8,7 @@ from pipeline.process.standard_error import drop_what_cannot_be_written
 
 
 def main() -> int:
-    """Plans as a process of its own; see `pipeline.plan.command.main`."""
+    """Runs the plan in its own process; see `pipeline.plan.command.main`."""
     end_on_signals([])
     run_begins(_stop)
     drop_what_cannot_be_written()
@@ -18,7 +18,7 @@ def main() -> int:
 
 
 def _stop(number: int) -> str:
-    end_children()  # those that measure
+    end_children()  # the measuring processes
     return f"beam-ner-plan: {OUTCOMES[number]}"
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pipeline.command_line import Parser, parse
 from pipeline.config import NerConfig
-from pipeline.io.files.formats.registry import is_coarse, shard_bytes_of
+from pipeline.io.files.formats.registry import needs_redistribution, shard_bytes_of
 from pipeline.options import NerOptions
 from pipeline.places import Files
 from pipeline.plan.measure import measure, read_sample
@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the plan.
 
     Args:
-        argv: Arguments without the program's name; None takes those of the process.
+        argv: Arguments without the program's name; None uses those of the process.
 
     Returns:
-        0, or 2 for a mistake in the flags, which is told in one sentence.
+        0, or 2 for a mistake in the flags, which is reported in one sentence.
     """
     logging.basicConfig(level=logging.ERROR)
     python_warnings.simplefilter("ignore")
@@ -83,13 +83,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured, int | None, list[str]]:
-    """Return a core's measured work, the parts in which the input is handed out, and warnings."""
+    """Return the measurements of a core, the bytes of an input part (see `_part_bytes`), and warnings."""
     if arguments.measured:
         if rest:
             raise ValueError(f"{rest[0]} goes with measuring, and --measured={arguments.measured} has measured already")
         return read_measured(arguments.measured)
     with tempfile.TemporaryDirectory() as folder:
-        # The program checks where it would write; a plan writes nothing.
+        # The program's configuration needs an output, although a plan writes nothing.
         given = any(flag == "--output" or flag.startswith("--output=") for flag in rest)
         flags = rest if given else [*rest, f"--output={folder}/entities"]
         options = parse(flags)
@@ -113,17 +113,17 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
 
 
 def _part_bytes(config: NerConfig) -> int | None:
-    """Bytes of input that a worker takes at a time; None where documents are dealt out one by one."""
-    if not isinstance(config.input, Files) or is_coarse(config.input.path, config.input_format):
+    """Return the bytes of input that a worker reads at a time, or None if documents are redistributed one by one."""
+    if not isinstance(config.input, Files) or needs_redistribution(config.input.path, config.input_format):
         return None
     return shard_bytes_of(config.input.path, config.input_format)
 
 
 def read_measured(path: Path) -> tuple[Measured, int | None, list[str]]:
-    """Read the measurements of an earlier plan, of any machine, from its JSON.
+    """Read the measurements of an earlier plan, on any machine, from its JSON.
 
     Raises:
-        ValueError: if the file is none, in one sentence with the flag `--measured`.
+        ValueError: if the file is not such JSON, in one sentence with the flag `--measured`.
     """
     try:
         plan = read_object(path)
@@ -149,7 +149,7 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
 
 
 def _ratios(given: Sequence[str]) -> dict[str, float]:
-    """The speeds of other cores: ``["c3=1.2"]`` to ``{"c3": 1.2}``."""
+    """Parse the speeds of other cores: ``["c3=1.2"]`` to ``{"c3": 1.2}``."""
     ratios = {}
     for item in given:
         name, _, value = item.partition("=")

@@ -1,7 +1,7 @@
-"""Timing this machine on a sample of the input: the program's own readers, model, grouping and lines of JSON.
+"""Times this machine on a sample of the input, with the program's own readers, model, grouping and JSON lines.
 
-A process of one thread on each core, all at the same time, as Dataflow runs them: cores share memory, caches and
-clock, so that one alone would be too fast. Nothing is written, and nothing of a text leaves the processes.
+Each core runs a process with one thread, all at the same time, as on Dataflow. Cores share memory, caches and clock,
+so a single process would be too fast. Nothing is written, and no text leaves the processes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from pipeline.config import NerConfig
-from pipeline.io.bigquery.client import told_by
+from pipeline.io.bigquery.client import as_value_error
 from pipeline.io.bigquery.read import QUERY_SOURCE, QueryError, open_streams, read_stream
 from pipeline.io.files.formats.jsonl import result_line
 from pipeline.io.files.matching import Shard
@@ -27,12 +27,13 @@ from pipeline.io.files.read import find_shards, read_shard
 from pipeline.io.records import DocumentFields
 from pipeline.places import Files, Query, Replay, Table
 from pipeline.plan.model import Measured
+from transforms.chunks import chunks
 from transforms.documents import Document, Failure
 from transforms.machine import peak_mib, usable_cores
 
-_OPEN_SHARDS = 16  # files, or streams of a table, that the sample is taken from at a time
+_OPEN_SHARDS = 16  # files, or streams of a table, that are sampled at the same time
 
-_WARM_UP = 32  # documents before that
+_WARM_UP = 32  # documents that are read before the measurement
 
 T = TypeVar("T")
 
@@ -42,8 +43,8 @@ class Sample:
     """Documents to measure with.
 
     Attributes:
-        documents: As they were read, from all over the input.
-        failures: Records that were read before them and are no documents.
+        documents: Documents from all over the input.
+        failures: Number of records that were read for the sample, and are not valid documents.
     """
 
     documents: list[Document]
@@ -52,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Timed:
-    """The work of one process."""
+    """The measurements of one process."""
 
     documents: int
     seconds: float
@@ -63,15 +64,15 @@ class _Timed:
 
 
 def read_sample(config: NerConfig, count: int, project: str | None = None) -> Sample:
-    """Some documents of the input, in turns from all over it.
+    """Return some documents of the input, one from each of its parts in turn.
 
     Args:
-        config: The run that is planned.
-        count: How many; there may be fewer.
-        project: What pays for reading BigQuery; None is the table's, or the environment's.
+        config: Configuration of the planned run.
+        count: Number of documents; fewer are returned if the input contains fewer.
+        project: The project that pays for reading BigQuery; None uses the table's, or the environment's.
 
     Raises:
-        ValueError: if the input is neither files nor in BigQuery, cannot be read, or holds no document.
+        ValueError: if the input is neither files nor in BigQuery, cannot be read, or contains no document.
     """
     sample, failures = [], 0
     with _told(config):
@@ -105,7 +106,7 @@ def _readers(config: NerConfig, project: str | None) -> Iterator[Iterator[Docume
 
 
 def _flag(config: NerConfig) -> str:
-    """The flag that names the input, with its value unless that is a query."""
+    """Return the flag that names the input, with its value unless that is a query."""
     if isinstance(config.input, Query):
         return "--query"
     return f"--{'replay' if isinstance(config.input, Replay) else 'input'}={str(config.input)!r}"
@@ -113,8 +114,8 @@ def _flag(config: NerConfig) -> str:
 
 @contextmanager
 def _told(config: NerConfig) -> Iterator[None]:
-    """Turns what BigQuery says into one sentence; files that cannot be read are failures, and raise nothing."""
-    with told_by(f"{_flag(config)} cannot be read"):
+    """Turns BigQuery's errors into a ValueError of one sentence; files that cannot be read are failures instead."""
+    with as_value_error(f"{_flag(config)} cannot be read"):
         try:
             yield
         except QueryError as error:
@@ -122,13 +123,13 @@ def _told(config: NerConfig) -> Iterator[None]:
 
 
 def _spread(shards: list[T]) -> list[T]:
-    """The same shards, the first of them from all over the input."""
+    """Return the same shards in another order: the first `_OPEN_SHARDS` are from all over the input."""
     step = max(1, -(-len(shards) // _OPEN_SHARDS))
     return [shard for first in range(step) for shard in shards[first::step]]
 
 
 def _in_turns(readers: Iterator[Iterator[Any]]) -> Iterator[Any]:
-    """One of each reader in turn, of some at a time; where one ends, the next takes its place."""
+    """Yield one item of each open reader in turn; a reader that ends is replaced by the next one."""
     open_readers: deque[Iterator[Any]] = deque()
     while True:
         while len(open_readers) < _OPEN_SHARDS and (reader := next(readers, None)) is not None:
@@ -145,13 +146,13 @@ def measure(config: NerConfig, sample: Sequence[Document], *, seconds: float, pr
     """Runs the model over the sample on every core of this machine.
 
     Args:
-        config: The run that is planned; on a CPU.
-        sample: What is read.
-        seconds: How long it is read, again and again; once at the least.
-        processes: How many processes; None is one for each core that this process may use.
+        config: Configuration of the planned run, with a CPU as its device.
+        sample: The documents to read.
+        seconds: The least time of measuring; the sample is read repeatedly, at least once.
+        processes: Number of processes; None uses one for each core that this process may use.
 
     Raises:
-        ValueError: if the device is none of this machine's cores, or a process ends.
+        ValueError: if the device is not a CPU, or a process ends early.
     """
     device = config.model.device
     if device not in ("auto", "cpu"):
@@ -159,14 +160,14 @@ def measure(config: NerConfig, sample: Sequence[Document], *, seconds: float, pr
     config = replace(config, model=replace(config.model, device="cpu", threads=1))
     processes = min(processes or usable_cores(), len(sample))
     parts = [list(sample[number::processes]) for number in range(processes)]
-    context = multiprocessing.get_context("spawn")  # a fork would count this process's memory in
+    context = multiprocessing.get_context("spawn")  # a fork's memory would include this process's
     workers = []
     try:
         for part in parts:
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(config, part, seconds, theirs), daemon=True)
             process.start()
-            theirs.close()  # so that the end of the process is noticed
+            theirs.close()  # so that reading from `ours` fails once the process has ended
             workers.append((process, ours))
         ready = [_answer(connection) for _, connection in workers]
         for _, connection in workers:
@@ -216,21 +217,21 @@ def _answer(connection: Connection) -> Any:
 
 
 def _serve(config: NerConfig, documents: Sequence[Document], seconds: float, connection: Connection) -> None:
-    """Loads the model, waits for the others, and reads the documents."""
-    # A terminal sends Ctrl-C to this process too; it is ended with the one that plans.
+    """Loads the model, waits for the other processes, and reads the documents."""
+    # A terminal sends Ctrl-C to this process too, but the planning process ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     begin = time.monotonic()
     try:
         classifier: Any = config.handler().load_model()
         _read(config, classifier, documents[:_WARM_UP])
-        engine = classifier.scorer.engine
+        engine = classifier.engine
         connection.send((time.monotonic() - begin, engine.name, engine.precision))
         connection.recv()
         connection.send(_time(config, classifier, documents, seconds))
     except (EOFError, BrokenPipeError):
         return
     except Exception as error:
-        # A message of ours is a sentence about a flag; another's could quote a text.
+        # Messages of this program are sentences about flags; other messages could quote a text.
         ours = isinstance(error, ValueError)
         connection.send(error if ours else ValueError(f"measuring failed: {type(error).__name__}"))
 
@@ -245,8 +246,8 @@ def _time(config: NerConfig, classifier: Any, documents: Sequence[Document], sec
 
 
 def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> tuple[int, int, int]:
-    """Tokens, bytes of the results, and failures."""
-    # Here, for it loads PyTorch, which the command line need not wait for.
+    """Return the numbers of tokens, bytes of results, and failures."""
+    # Imported here, since it loads PyTorch, which would delay the command line.
     from transforms.beam.ner import group_document
 
     tokens = size = failures = 0
@@ -268,15 +269,7 @@ def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> 
 
 
 def _batches(documents: Sequence[Document], limit: int) -> Iterator[list[Document]]:
-    """Batches of the size that the model handler asks Beam for."""
+    """Yields batches of the size that the model handler asks Beam for."""
     from transforms.beam.model_handler import batch_size
 
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        if batch and size + batch_size(document) > limit:
-            yield batch
-            batch, size = [], 0
-        batch.append(document)
-        size += batch_size(document)
-    yield batch
+    return chunks(documents, limit, batch_size)

@@ -1,4 +1,4 @@
-"""The arithmetic from a measured core to a job: pure functions of numbers. docs/scale.md explains the formulae."""
+"""Calculates a job from a measured core, with pure functions of numbers; docs/scale.md explains the formulae."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Measured:
-    """A machine's work on a sample, with a process of one thread on each core.
+    """The measurements of a machine on a sample, with a process of one thread on each core.
 
     Attributes:
-        documents: Documents of the sample.
-        failures: Those of them that became no result.
-        processes: Processes beside each other.
-        documents_per_second: Of one process, from record to line of JSON, without Beam.
-        process_mib: The most memory that one of them had, in MiB.
-        load_seconds: From the start of a process to its model's first answer.
-        tokens: Of a document, on average.
-        bytes_in: Of a document's record, on average.
-        bytes_out: Of a result as JSON, on average.
+        documents: Number of documents in the sample.
+        failures: Number of documents in it without a result.
+        processes: Number of processes that ran at the same time.
+        documents_per_second: Rate of one process, from record to JSON line, without Beam.
+        process_mib: Peak memory of the largest process, in MiB.
+        load_seconds: Time from the start of a process to its model's first result.
+        tokens: Mean tokens of a document.
+        bytes_in: Mean bytes of a document's record.
+        bytes_out: Mean bytes of a result as JSON.
         model: The model's name.
-        engine: What ran it.
-        precision: The one that the model was computed in, whatever was asked for.
+        engine: The name of the engine.
+        precision: The precision that the engine computed in; the flags may request another.
     """
 
     documents: int
@@ -50,15 +50,16 @@ class Assumptions:
     """Assumptions that are not measured here, and can be set.
 
     Attributes:
-        startup_minutes: From the submission of a job until its workers read, paid for.
-        efficiency: Share of the workers' time in which they read: what is lost at the end, when some have nothing
-            left, and to workers that are lost.
-        beam_us: Microseconds of a core that Beam takes for each document; docs/scale.md has where it comes from.
-        memory_share: Share of a worker's memory that processes may take; the rest is the system's and Dataflow's.
-        thread_efficiency: What one process with a thread a core does, as a share of a process a core.
-        disk_gib: Disk of a worker.
-        part_bytes: Bytes of input that a process takes at a time; None where documents are spread one by one.
-        shuffled: Bytes that spreading a document takes, for each of its record's: its text and its record travel both.
+        startup_minutes: Minutes from the submission of a job until its workers read; they are paid for.
+        efficiency: Share of the workers' time in which they read. Time is lost at the end, when some workers are
+            idle, and when workers fail.
+        beam_us: Microseconds of a core that Beam needs for each document; docs/scale.md explains the value.
+        memory_share: Share of a worker's memory for processes; the rest is for the system and Dataflow.
+        thread_efficiency: Speed of one process with a thread for each core, relative to one process for each core.
+        disk_gib: Disk of a worker, in GiB.
+        part_bytes: Bytes of input that a process reads at a time; None if documents are redistributed one by one.
+        shuffled: Bytes in the shuffle for each byte of a record, if documents are redistributed. Both the text and
+            the record are shuffled.
     """
 
     startup_minutes: float = 5.0
@@ -76,9 +77,9 @@ class Job:
     """The job: a number of documents, by a deadline or with a number of workers.
 
     Attributes:
-        documents: How many.
-        hours: By when, from the submission on.
-        workers: How many workers there are; None leaves that to `hours`.
+        documents: Number of documents.
+        hours: The deadline, in hours after the submission.
+        workers: Number of workers; None calculates it from `hours`.
     """
 
     documents: int
@@ -88,13 +89,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Speed:
-    """The work of one worker.
+    """The speed of one worker.
 
     Attributes:
-        documents_per_second: Of the whole worker; None where that is not known, or the model does not fit.
-        processes: Processes of a worker; 0 where the rate was given for the whole worker.
-        threads: Threads of each.
-        note: What there is to say about it.
+        documents_per_second: Rate of the whole worker; None if it is not known, or the model does not fit.
+        processes: Number of processes; 0 if the rate was given for the whole worker.
+        threads: Number of threads of each process.
+        note: A note for the user; may be empty.
     """
 
     documents_per_second: float | None
@@ -105,18 +106,18 @@ class Speed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A job on one worker type.
+    """The estimate of a job on one worker type.
 
     Attributes:
-        worker: The worker type.
-        documents: Documents of the job.
-        speed: What one worker does.
-        workers: How many; None with the rest where the speed is not known.
-        hours: From the submission to the end.
-        dollars: For the workers, and for what is shuffled.
-        bytes_in: Of the input, as records.
-        bytes_out: Of the results, as JSON.
-        notes: What limits the job.
+        worker: Name of the worker type.
+        documents: Number of documents of the job.
+        speed: The speed of one worker.
+        workers: Number of workers; None if the speed is not known.
+        hours: Hours from the submission to the end; None if the speed is not known.
+        dollars: Cost of the workers and the shuffle; None if the speed is not known.
+        bytes_in: Bytes of the input, as records.
+        bytes_out: Bytes of the results, as JSON.
+        notes: Limits of the job, for the user.
     """
 
     worker: str
@@ -131,13 +132,15 @@ class Estimate:
 
 
 def processes_that_fit(worker: WorkerType, process_mib: float, memory_share: float) -> tuple[int, int]:
-    """Processes of a worker and threads of each, of the two ways that Dataflow has: one a core, or one in all.
+    """Return the processes of a worker and the threads of each: a process for each core, or one process for all.
+
+    Dataflow offers only these two ways.
 
     >>> processes_that_fit(WorkerType("x", 8, 32), 1000, 0.8), processes_that_fit(WorkerType("x", 8, 8), 1000, 0.8)
     ((8, 1), (1, 8))
 
     Returns:
-        (0, 0) where the model does not fit at all.
+        The numbers of processes and threads; (0, 0) if the model does not fit.
     """
     room_mib = worker.memory_gib * 1024 * memory_share
     if worker.vcpus * process_mib <= room_mib:
@@ -154,14 +157,14 @@ def speed_of(
     ratios: Mapping[str, float],
     rates: Mapping[str, float],
 ) -> Speed:
-    """Return a worker's work, from a core of this machine or from its own measured rate.
+    """Return a worker's speed, from its own measured rate or from a core of this machine.
 
     Args:
-        worker: Its type.
-        measured: What a core here does.
-        assumptions: What was not measured.
-        catalogue: Where larger types are looked for.
-        ratios: Speed of a core against one of this machine, by worker type or family.
+        worker: The worker type.
+        measured: The measurements of this machine.
+        assumptions: The values that are not measured.
+        catalogue: The worker types among which a larger one is searched if the model does not fit.
+        ratios: Speed of a core relative to one of this machine, by worker type or family.
         rates: Documents a second of whole workers, by worker type.
     """
     if worker.name in rates:
@@ -170,7 +173,7 @@ def speed_of(
         return Speed(None, note="a GPU's rate cannot be had from a core's; measure it there and give it with --rates")
     ratio = ratios.get(worker.name, ratios.get(worker.family))
     if ratio is None and measured.precision == "bf16" and not worker.bf16:
-        # A core without such units may be several times slower, or not.
+        # A core without instructions for bf16 may be several times slower, or equally fast.
         way = f"measure it there, or give --core_ratio {worker.family}=…"
         return Speed(
             None,
@@ -204,7 +207,9 @@ def _size(worker: WorkerType) -> tuple[float, str]:
 
 
 def useful_workers(documents: int, bytes_in: float, processes: int, part_bytes: int | None) -> int:
-    """The most workers that find work: the input is handed out in parts, or document by document.
+    """Return the largest number of workers that can all be busy.
+
+    The input is distributed in parts, or document by document if there are no parts.
 
     >>> useful_workers(1_000_000, 400, 8, 8 * 1024 * 1024)
     6
@@ -214,16 +219,16 @@ def useful_workers(documents: int, bytes_in: float, processes: int, part_bytes: 
 
 
 def hours_of(documents: int, workers: int, documents_per_second: float, assumptions: Assumptions) -> float:
-    """Hours from the submission to the end: the start, and the documents at what all workers do."""
+    """Return the hours from the submission to the end: the start of workers, and reading at the rate of all workers."""
     reading = documents / (workers * documents_per_second * assumptions.efficiency) / _HOUR
     return assumptions.startup_minutes / 60 + reading
 
 
 def workers_of(documents: int, hours: float, documents_per_second: float, assumptions: Assumptions) -> int:
-    """The fewest workers that are done within the hours.
+    """Return the smallest number of workers that finish within the hours.
 
     Raises:
-        ValueError: if the hours are over before the workers have started.
+        ValueError: if the hours are not longer than the start of the workers.
     """
     reading = hours - assumptions.startup_minutes / 60
     if reading <= 0:
@@ -235,7 +240,7 @@ def workers_of(documents: int, hours: float, documents_per_second: float, assump
 
 
 def dollars_an_hour(worker: WorkerType, prices: Prices, disk_gib: float) -> float:
-    """Return the cost of a worker in an hour.
+    """Return the cost of a worker in dollars an hour.
 
     Raises:
         ValueError: if its accelerator has no price.
@@ -259,10 +264,10 @@ def estimate(
     ratios: Mapping[str, float],
     rates: Mapping[str, float],
 ) -> Estimate:
-    """A job on workers of one type.
+    """Return the estimate of a job on workers of one type.
 
     Raises:
-        ValueError: if the deadline cannot be, or a price is missing.
+        ValueError: if the deadline is too early for any number of workers, or a price is missing.
     """
     speed = speed_of(worker, measured, assumptions, catalogue, ratios=ratios, rates=rates)
     bytes_in, bytes_out = job.documents * measured.bytes_in, job.documents * measured.bytes_out

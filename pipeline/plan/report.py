@@ -17,7 +17,7 @@ from pipeline.runners.machine_types import Prices
 def as_json(
     measured: Measured, assumptions: Assumptions, prices: Prices, estimates: Sequence[Estimate], warnings: Sequence[str]
 ) -> dict[str, Any]:
-    """All that a plan says, as what JSON can hold; `measured` is what `--measured` reads."""
+    """Return the whole plan as values for JSON, which `--measured` can read."""
     return {
         "measured": asdict(measured),
         "assumptions": asdict(assumptions),
@@ -34,7 +34,7 @@ def as_tables(
     jobs: Sequence[tuple[Job, Sequence[Estimate]]],
     warnings: Sequence[str],
 ) -> Group:
-    """What was measured, a table for each job, and what it rests on."""
+    """Return the warnings, the measurements, a table for each job, and the assumptions."""
     lines = [Text(line) for line in measured_lines(measured)]
     tables = [part for job, estimates in jobs for part in _job(job, estimates)]
     basis = [Text(line, style="dim") for line in basis_lines(assumptions, prices)]
@@ -43,7 +43,7 @@ def as_tables(
 
 
 def measured_lines(measured: Measured) -> Iterator[str]:
-    """What was measured, in words."""
+    """Yield the measurements in words."""
     yield (
         f"{measured.model} in {measured.precision} on {measured.engine}, {measured.processes} processes of one thread,"
         f" {measured.documents:,} documents of {measured.tokens:,.0f} tokens:"
@@ -58,7 +58,7 @@ def measured_lines(measured: Measured) -> Iterator[str]:
 
 
 def basis_lines(assumptions: Assumptions, prices: Prices) -> Iterator[str]:
-    """What the figures rest on, in words."""
+    """Yield the assumptions and the prices in words."""
     yield (
         f"Assumed: {assumptions.startup_minutes:g} minutes until workers read, {assumptions.efficiency:.0%} of their"
         f" time spent reading, {assumptions.beam_us:g} µs a document for Beam, {assumptions.memory_share:.0%} of"
@@ -100,7 +100,7 @@ def _row(one: Estimate) -> tuple[str, ...]:
 
 
 def _bytes(size: float) -> str:
-    """A size in the unit that leaves one to three digits.
+    """Return a size with three significant digits, in the unit that leaves one to three digits before the point.
 
     >>> _bytes(999), _bytes(123_456_789), _bytes(4e16)
     ('999 B', '123 MB', '40 PB')

@@ -1,1 +1,1 @@
-"""This process: its signals, children, standard error and proxies; imports no Beam."""
+"""This process: its signals, children, standard error and proxies. The modules do not import Beam."""

@@ -1,4 +1,4 @@
-"""The processes that this one has started, directly or not: Prism, and workers."""
+"""The processes that this process has started, directly or indirectly: Prism, and workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POLL_SECONDS = 0.02
 def end_children() -> None:
     """Ends every descendant of this process: by SIGTERM, and after 0.3 s by SIGKILL.
 
-    Fit for the end of this process, not before: whoever waits for a child finds it gone.
+    Call this only at the end of the process: code that waits for a child would find it gone.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         children = list(descendants(os.getpid()))
@@ -30,7 +30,7 @@ def end_children() -> None:
 
 
 def descendants(process: int) -> Iterator[int]:
-    """Yield the ids of a process's children, of their children, and so on."""
+    """Yield the ids of a process's children, then of their children, and so on."""
     parents = dict(_parents())
     found = {process}
     while more := {child for child, parent in parents.items() if parent in found} - found:
@@ -39,7 +39,7 @@ def descendants(process: int) -> Iterator[int]:
 
 
 def is_running(process: int) -> bool:
-    """Return whether a process runs; one that has ended, and waits to be collected by its parent, does not."""
+    """Return whether a process runs; a process that has ended, and was not yet collected by its parent, does not."""
     folder = Path("/proc") / str(process)
     if Path("/proc/self/stat").exists():
         with suppress(OSError):
@@ -53,18 +53,18 @@ def is_running(process: int) -> bool:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    """Yield each process of this machine and its parent."""
+    """Yield the id of each process of this machine, with the id of its parent."""
     if not Path("/proc/self/stat").exists():
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
         yield from ((int(child), int(parent)) for child, parent in map(str.split, listed.splitlines()))
         return
     if Path("/proc/self").readlink().name != str(os.getpid()):
-        return  # /proc is that of the machine, and this process has a number of its container, where 1 may be itself
+        return  # /proc contains the machine's process ids, but this process's own id is that of its container
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             yield int(folder.name), int(_stat(folder)[1])
 
 
 def _stat(folder: Path) -> list[str]:
-    """The state, the parent and what follows in a process's `stat`; its name, which may hold spaces, left out."""
+    """Return the fields of a process's `stat` after its name, which may contain spaces: state, parent and so on."""
     return (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""Local addresses behind a proxy: gRPC, unlike browsers, asks a proxy for localhost too."""
+"""Exempts local addresses from a proxy: gRPC, unlike browsers, uses a proxy for localhost too."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _GRPC = "no_grpc_proxy"
 def spare_local_addresses() -> None:
     """Exempts this machine's own addresses from any proxy, for this process and its children.
 
-    Workers, Prism and a job server on this machine are reached over gRPC. With `http_proxy` set, gRPC would ask the
-    proxy for them and wait for ever. Must be called before the first gRPC channel is opened.
+    Workers, Prism and a job server on this machine are reached over gRPC. With `http_proxy` set, gRPC would connect
+    to them through the proxy, and wait for ever. Call this before the first gRPC channel is opened.
 
-    The hosts that `no_proxy` and `NO_PROXY` name stay exempt. gRPC reads the former, and before it `no_grpc_proxy`; it
-    does not know that `*` is every host.
+    The hosts in `no_proxy` and `NO_PROXY` stay exempt. gRPC reads `no_grpc_proxy`, or `no_proxy` if that is not set.
+    It does not interpret `*` as every host.
     """
     hosts = _hosts("no_proxy") + _hosts("NO_PROXY")
     if "*" not in hosts:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT while the program starts, and while it runs a batch: the process ends with one line."""
+"""Ends the process with one line on SIGTERM, SIGINT or SIGHUP, while the program starts or runs a batch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from pipeline.places import is_stream, place_of
 from pipeline.process.children import end_children
 
 OUTCOMES: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-"""The word for a run that a signal has ended."""
+"""The word for the outcome of a run, by the signal that ended it."""
 
-_STDOUT, _STDERR = 1, 2  # of the process; `print` may be what is interrupted
-_ONE_SIGNAL_SECONDS = 0.5  # what comes within is the same signal: of a terminal, of a shell and of an impatient finger
+_STDOUT, _STDERR = 1, 2  # descriptors, since a signal may have interrupted `print`
+# Signals within this time count as one: a terminal and a shell may each send it, and a key may be pressed twice.
+_ONE_SIGNAL_SECONDS = 0.5
 _STOP_SECONDS = 8.0  # for cancelling a job and deleting remote files; Docker kills a container after 10
 
 Stop = Callable[[int], str]
-"""Cleans up after a run that a signal ends; given the signal, returns the line that says so."""
+"""A function that cleans up after a run; its argument is the signal, and it returns the line to print."""
 
 _clean_up: Callable[[], None] | None = None
 _ended_by_signal = threading.Event()
@@ -33,39 +34,39 @@ _code_of_ended_run: int | None = None
 
 
 def end_on_signals(flags: Sequence[str]) -> None:
-    """Ends the process with one line on SIGTERM and SIGINT, until a run begins.
+    """Ends the process with one line on SIGTERM, SIGINT or SIGHUP, until a run begins.
 
-    The exit code is 0 where the input is a stream: to be stopped is its way to end, and nothing is lost. Any other run
-    has then not made its results, and ends with 128 and the signal's number, as shells have it.
+    The exit code is 0 if the input is a stream: it ends only by a signal, and nothing is lost. Any other run has not
+    produced its results. Its exit code is 128 plus the signal's number, as in shells.
 
-    To be called in the main thread, before the libraries are loaded, which takes seconds. A model is loaded and run in
-    native code, during which Python calls no handler; so a thread waits for the signals.
+    Call this in the main thread, before the libraries are loaded, which takes seconds. A model is loaded and run in
+    native code, where Python calls no signal handler. Therefore a thread waits for the signals.
 
     Args:
-        flags: The program's.
+        flags: Flags of the program.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in OUTCOMES:
-        if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # nohup ignores SIGHUP
             signal.signal(number, _wait_for_the_end)
     arguments = (reader, 0 if _names_a_stream(flags) else None)
     threading.Thread(target=_watch, args=arguments, name="signals", daemon=True).start()
 
 
 def clean_up_by(clean_up: Callable[[], None]) -> None:
-    """Sets the function that a signal calls before it ends a process whose run has not begun."""
+    """Sets the function that is called if a signal ends the process before its run begins."""
     global _clean_up
     _clean_up = clean_up
 
 
 def run_begins(stop: Stop | None = None) -> None:
-    """Sets the work of the signals from now on.
+    """Changes the handling of signals for a run.
 
     Args:
-        stop: Called by the first signal, in a thread of its own, before the process ends; a second signal ends the
-            process at once. None leaves the signals to handlers that others have set.
+        stop: Function that the first signal calls in its own thread, before the process ends; a second signal ends the
+            process at once. None leaves the signals to handlers that are set elsewhere.
     """
     global _stop
     _stop = stop
@@ -74,21 +75,21 @@ def run_begins(stop: Stop | None = None) -> None:
 
 
 def run_ended(code: int) -> None:
-    """Has a signal end the process with a run's own exit code from now on: all is written."""
+    """Sets the exit code for signals after the end of a run: all results are written, so it is the run's own."""
     global _code_of_ended_run
     _code_of_ended_run = code
 
 
 def wait_if_ending() -> None:
-    """Waits for ever where a signal is ending the process: what fails meanwhile fails because of it."""
+    """Waits for ever if a signal is ending the process, since an error at that time is caused by the signal."""
     if _ended_by_signal.is_set():
         threading.Event().wait()
 
 
 def end_at_once(number: int, frame: FrameType | None = None) -> NoReturn:
-    """Ends the process by a signal; a handler for the signal itself.
+    """Ends the process by a signal; can be set as the handler of that signal.
 
-    The first process of a container has no default action: there the exit code is the one that shells give.
+    Signals have no default action for the first process of a container. There the exit code is set as in shells.
     """
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
@@ -98,20 +99,20 @@ def end_at_once(number: int, frame: FrameType | None = None) -> NoReturn:
 def _names_a_stream(flags: Sequence[str]) -> bool:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("--input", "--replay"):
-        parser.add_argument(name, nargs="?")  # a mistake is not told here
+        parser.add_argument(name, nargs="?")  # the parser of all flags reports a missing value later
     known, _ = parser.parse_known_args(flags)
     return any(is_stream(place_of(place)) for place in (known.input, known.replay) if place)
 
 
 def _wait_for_the_end(number: int, frame: FrameType | None) -> None:
-    """Keeps the main thread from going on, and from ending the process its own way; `_watch` ends it."""
-    if _handed_over.is_set():  # and handed back
+    """Stops the main thread until `_watch` ends the process, so that it neither continues nor raises an error."""
+    if _handed_over.is_set():  # the run's own handlers have been removed again
         end_at_once(number)
     threading.Event().wait()
 
 
 def _watch(reader: int, code_before_run: int | None) -> None:
-    """Waits for signals, as bytes in a pipe, until they are handed over."""
+    """Reads signals, as bytes of a pipe, until they are left to other handlers."""
     while not _handed_over.is_set():
         number = os.read(reader, 1)[0]
         if number not in OUTCOMES or _handed_over.is_set():
@@ -129,12 +130,12 @@ def _watch(reader: int, code_before_run: int | None) -> None:
         threading.Event().wait(_ONE_SIGNAL_SECONDS)
         while select.select([reader], [], [], 0)[0]:
             os.read(reader, 64)
-        select.select([reader], [], [], _STOP_SECONDS)  # a second signal, or too long
+        select.select([reader], [], [], _STOP_SECONDS)  # until a second signal or the time limit
         os._exit(128 + number)
 
 
 def _end(number: int, stop: Stop) -> None:
-    """Stops a run and ends the process; what others write meanwhile is about what was taken from them."""
+    """Stops a run and ends the process; other output is dropped meanwhile, since the stop itself causes it."""
     stderr = os.dup(_STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (_STDOUT, _STDERR):
@@ -149,5 +150,5 @@ def _end(number: int, stop: Stop) -> None:
 def _say(line: str, descriptor: int = _STDERR) -> None:
     try:
         os.write(descriptor, line.encode())
-    except OSError:  # a full disk, or nobody who reads
+    except OSError:  # a full disk, or a closed pipe
         return

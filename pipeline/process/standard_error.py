@@ -1,4 +1,4 @@
-"""Standard error on a disk that may be full."""
+"""Keeps the process running if standard error cannot be written."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 def drop_what_cannot_be_written() -> None:
-    """Lets this process go on where its standard error cannot be written, a log on a full disk for example.
+    """Drops output to standard error that cannot be written, for example to a log on a full disk.
 
-    Beam's worker prints the stack of a step that fails before it reports the failure. Where that print raises, the
+    Beam's worker prints the stack of a failed step before it reports the failure. If that print raises an error, the
     failure is never reported, and the runner waits for ever.
     """
     if sys.stderr is None or not hasattr(sys.stderr, "fileno"):
         return
     try:
         raw = _Dropping(sys.stderr.fileno(), "w", closefd=False)
-    except (OSError, ValueError):  # a stream of somebody's own, without a descriptor
+    except (OSError, ValueError):  # a custom stream without a descriptor
         return
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=sys.stderr.encoding, errors="backslashreplace", line_buffering=True
@@ -25,7 +25,7 @@ def drop_what_cannot_be_written() -> None:
 
 
 class _Dropping(io.FileIO):
-    """A file that takes what it is given, also where it cannot keep it."""
+    """A file that silently drops data if it cannot be written."""
 
     def write(self, data: Any) -> int:
         try:

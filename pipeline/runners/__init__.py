@@ -1,1 +1,1 @@
-"""The runners: which one a run gets, and the machines, processes and memory that it asks for."""
+"""The choice of a runner, and of its machines, processes and memory."""

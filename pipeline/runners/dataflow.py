@@ -1,6 +1,6 @@
-"""What Dataflow is asked for beyond its usual: a GPU, memory for a large model, and processes that have room in it.
+"""Requests resources from Dataflow beyond its defaults: a GPU, memory for a large model, and fewer processes.
 
-Other runners have the machines that they were given, and are asked for nothing.
+Other runners use machines that exist already, so nothing is requested from them.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from pipeline.runners.machine_types import Catalogue
 from transforms.engines.memory import count_parameters, machine_bytes
 
 _USUAL_MACHINES = {False: "n1-standard-1", True: "n1-standard-2"}
-"""What workers are where no flag says it, in batch and in streaming (with Streaming Engine)."""
+"""The default machine types of workers, in batch (False) and in streaming with Streaming Engine (True)."""
 
 _SYSTEM_BYTES = 1.0e9
-"""What a worker needs beside its processes: its system, and Dataflow's own part."""
+"""The memory of a worker that is not for its processes: its system, and Dataflow's own services."""
 
 _PROCESSES = {"use_multiple_sdk_containers", "no_use_multiple_sdk_containers"}
 
 
 def accelerator_hint(options: NerOptions, *, streaming: bool) -> dict[str, str]:
-    """Asks for the GPU that the flags speak of.
+    """Requests the GPU that the flags name.
 
-    Where Dataflow takes hints, it is a hint on the model's step, so that what is not fused with it runs on cheaper
-    machines. Where it takes none, a service option gives one to all workers. One process a machine then loads the
-    model, unless the experiment use_multiple_sdk_containers is asked for: with a process for each core, as many copies
-    of the model would share the GPU's memory.
+    If the job supports hints, the GPU is a hint on the model's step: steps that are not fused with it run on cheaper
+    machines. Otherwise a service option requests a GPU for all workers. In both cases one process on each machine
+    loads the model, unless the flags set the number of processes. With a process for each core, as many copies of
+    the model would share the GPU's memory.
 
     Returns:
-        The hint for the model's step, or none.
+        The hint for the model's step; empty if there is none.
 
     Raises:
-        ValueError: if a GPU is needed and none is asked for, or it is asked for in two ways, or on another runner.
+        ValueError: if a GPU is needed but not requested, or requested in two ways, or on another runner.
     """
     name, cloud = options.accelerator, options.view_as(GoogleCloudOptions)
     if options.view_as(StandardOptions).runner != "DataflowRunner":
@@ -62,18 +62,18 @@ def accelerator_hint(options: NerOptions, *, streaming: bool) -> dict[str, str]:
 
 
 def memory_hint(options: NerOptions, config: Any, *, streaming: bool) -> dict[str, str]:
-    """A `min_ram` for the model's step, where Dataflow's usual worker is too small for it.
+    """Return a `min_ram` hint for the model's step if Dataflow's default worker is too small for it.
 
-    Hints go before the machine that is named by a flag, so there is none where one is, or where there is a GPU or a
-    hint of the user's own, of which Beam would take the larger.
+    There is no hint if a flag names a machine type, since hints take precedence over it. There is none with a GPU, and
+    none with a memory hint of the user: Beam would use the larger of the two.
 
-    A hint asks for a worker's memory, and not how many cores it has. Where a process for each core would not have room,
-    on a worker with a hint or on the machine that is named, one process is asked for, which has all cores.
+    A hint sets a worker's memory, but not its number of cores. If a process for each core does not fit into memory,
+    each worker starts one process, which uses all cores. This is also so on a machine type named by a flag.
 
     Args:
         options: The flags.
         config: The model's `PretrainedConfig`.
-        streaming: Whether the input has no end.
+        streaming: Whether the input is a stream.
     """
     if options.view_as(StandardOptions).runner != "DataflowRunner":
         return {}
@@ -92,7 +92,7 @@ def memory_hint(options: NerOptions, config: Any, *, streaming: bool) -> dict[st
 
 
 def _has_room(machine: str, parameters: int, engine: str) -> bool:
-    """Whether a machine has memory for a process a core; of one that is not known, that is taken for granted."""
+    """Return whether a machine type has memory for one process for each core; True for an unknown type."""
     worker = Catalogue.load().like(machine)
     if worker is None:
         return True
@@ -100,21 +100,24 @@ def _has_room(machine: str, parameters: int, engine: str) -> bool:
 
 
 def _ask_for_one_process(options: NerOptions) -> None:
-    """Has each worker start one process, unless the flags say how many it starts."""
+    """Makes each worker start one process, unless the flags set the number of processes."""
     debug = options.view_as(DebugOptions)
     if not _PROCESSES & {*(debug.experiments or [])}:
         debug.add_experiment("no_use_multiple_sdk_containers")
 
 
 def _takes_hints(options: NerOptions, streaming: bool) -> bool:
-    """Whether Dataflow's right fitting, which hints are for, is to be had: not with FlexRS, in streaming on request."""
+    """Return whether Dataflow's right fitting, which applies hints, is available.
+
+    A batch job has it without FlexRS, and a streaming job with an experiment.
+    """
     if streaming:
         return bool(options.view_as(DebugOptions).lookup_experiment("enable_streaming_rightfitting"))
     return not options.view_as(GoogleCloudOptions).flexrs_goal
 
 
 def _accelerators_of_beam(options: NerOptions) -> Iterator[tuple[str, str]]:
-    """Flags of Beam, with their values, that ask for an accelerator."""
+    """Yield Beam's flags that request an accelerator, with their values."""
     service_options = options.view_as(GoogleCloudOptions).dataflow_service_options
     lists = {
         "resource_hint": (options.view_as(StandardOptions).resource_hints, "accelerator="),

@@ -1,4 +1,4 @@
-"""Beam's FnApiRunner, whose worker processes leave Ctrl-C to the process that started them."""
+"""Beam's FnApiRunner, with worker processes that ignore Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 _DEAF = b"trap '' INT; exec "
-"""Put before a command of the shell: what it becomes ignores SIGINT."""
+"""A prefix for a shell command, which makes the command ignore SIGINT."""
 
 
 class InProcessRunner(FnApiRunner):
     """Runs the steps in this process, or in worker processes with `--direct_running_mode=multi_processing`.
 
-    A terminal sends Ctrl-C to the workers too, and each would print its stack. They are ended with this process.
+    A terminal sends Ctrl-C to the workers too, and each would print its stack. They end with this process instead.
     """
 
     def run_via_runner_api(self, pipeline_proto: Any, options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Worker types and prices, as data with a date: what the package brings, and what a user's file puts in its place."""
+"""Worker types and prices with a date: the package's own, and replacements from a user's file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ OWN_FILE = Path(__file__).with_name("machine_types.json")
 
 @dataclass(frozen=True)
 class WorkerType:
-    """A kind of virtual machine.
+    """A type of virtual machine.
 
     Attributes:
-        name: As `--worker_machine_type` has it.
-        vcpus: Virtual CPUs, which are threads of cores on most types.
+        name: Name of the type, as in `--worker_machine_type`.
+        vcpus: Number of virtual CPUs, which are threads of cores on most types.
         memory_gib: Memory in GiB.
-        bf16: Whether its processors multiply bf16 matrices (AMX); None where that is not known.
-        accelerator: Kind of the one GPU it has, if it has one.
+        bf16: Whether its processors multiply bf16 matrices (AMX); None if that is not known.
+        accelerator: Kind of its GPU, if it has one.
     """
 
     name: str
@@ -41,16 +41,16 @@ class WorkerType:
 
 @dataclass(frozen=True)
 class Prices:
-    """What Dataflow asks for, in dollars.
+    """The prices of Dataflow in dollars.
 
     Attributes:
-        vcpu_hour: A virtual CPU for an hour.
-        memory_gib_hour: A GiB of memory for an hour.
-        disk_gib_hour: A GiB of disk for an hour.
-        shuffle_gib: A GiB that goes through Dataflow Shuffle.
-        accelerator_hour: A GPU for an hour, by its kind.
-        date: When the prices were looked up.
-        source: Where.
+        vcpu_hour: Price of a virtual CPU for an hour.
+        memory_gib_hour: Price of a GiB of memory for an hour.
+        disk_gib_hour: Price of a GiB of disk for an hour.
+        shuffle_gib: Price of a GiB in Dataflow Shuffle.
+        accelerator_hour: Price of a GPU for an hour, by its kind.
+        date: Date of the prices.
+        source: Source of the prices.
     """
 
     vcpu_hour: float
@@ -64,7 +64,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All worker types by name, their prices, and how many of them a job may have."""
+    """All worker types by name, their prices, and the largest number of workers of a job."""
 
     workers: Mapping[str, WorkerType]
     prices: Prices
@@ -72,14 +72,14 @@ class Catalogue:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Catalogue:
-        """The package's own catalogue, with what a file has in place of its entries.
+        """Return the package's own catalogue, with entries that a file adds or replaces.
 
         Args:
             path: A JSON file with `prices` (some or all of `Prices`, with a `date` and a `source`) and `workers` (by
-                name, each with all that a `WorkerType` needs).
+                name, each with the fields that a `WorkerType` requires).
 
         Raises:
-            ValueError: if the file is not like that, in one sentence with the flag `--prices`.
+            ValueError: if the file is not of this form, in one sentence with the flag `--prices`.
         """
         own = json.loads(OWN_FILE.read_text(encoding="utf-8"))
         catalogue = cls(_workers(own["workers"]), Prices(**own["prices"]), own["limits"]["workers_a_job"])
@@ -101,10 +101,10 @@ class Catalogue:
         return Catalogue(workers, _prices(self.prices, prices), self.workers_a_job)
 
     def types(self, names: str) -> list[WorkerType]:
-        """The worker types of a list of names with commas between them.
+        """Return the worker types of a comma-separated list of names.
 
         Raises:
-            ValueError: if one is unknown.
+            ValueError: if a name is unknown, or there is none.
         """
         wanted = [name.strip() for name in names.split(",") if name.strip()]
         for name in wanted:
@@ -116,7 +116,7 @@ class Catalogue:
         return [self.workers[name] for name in wanted]
 
     def like(self, name: str) -> WorkerType | None:
-        """A worker type by its name, or by that of another size of its kind; None if none is of its kind.
+        """Return a worker type by its name; if missing, it is scaled from a type of its kind, or None without one.
 
         >>> Catalogue.load().like("n2-standard-16")
         WorkerType(name='n2-standard-16', vcpus=16, memory_gib=64.0, bf16=False, accelerator=None)
@@ -133,10 +133,10 @@ class Catalogue:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
+    """Return the object in a JSON file.
 
     Raises:
-        ValueError: if there is none; the message does not name the file.
+        ValueError: if the file contains none, or cannot be read; the message does not name the file.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -148,10 +148,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def number(value: Any, what: str, *, above: float = 0.0) -> float:
-    """A finite number above a bound.
+    """Return a value, which must be a finite number above a bound.
 
     Raises:
-        ValueError: if the value is none, with what it was to be.
+        ValueError: if it is not; the message starts with `what`.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < float("inf"):
         raise ValueError(f"{what} must be a number above {above:g}")
@@ -159,13 +159,13 @@ def number(value: Any, what: str, *, above: float = 0.0) -> float:
 
 
 def read_rates(path: Path) -> dict[str, float]:
-    """Documents a second of whole workers, by worker type.
+    """Return the documents a second of whole workers, by worker type.
 
     Args:
         path: A JSON file: `{"g2-standard-4": 1200}`.
 
     Raises:
-        ValueError: if it is not like that, in one sentence with the flag `--rates`.
+        ValueError: if it is not of this form, in one sentence with the flag `--rates`.
     """
     try:
         return {name: number(rate, f"the rate of {name!r}") for name, rate in read_object(path).items()}

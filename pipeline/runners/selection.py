@@ -1,4 +1,4 @@
-"""The choice of the runner, and the share of a machine that its workers have."""
+"""The choice of the runner, and the number of its worker processes on a machine."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _DIRECT = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
 
 def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
-    """Returns the runner of a run that ends, where its name alone would not choose it.
+    """Return the runner of a batch run, or None if Beam should select it by its name.
 
-    Behind the name DirectRunner Beam tries Prism first. It downloads it, knows nothing of `--direct_running_mode`, and
-    takes about twice the time for this program's jobs. So the name means Beam's in-process FnApiRunner here, on every
-    machine; whoever wants Prism says so.
+    For the name DirectRunner, Beam tries Prism first, and downloads it. Prism does not support `--direct_running_mode`,
+    and needs about twice the time for this program's jobs. So the name selects Beam's in-process FnApiRunner here, on
+    every machine. Prism runs only if it is named.
     """
     if options.view_as(StandardOptions).runner not in _DIRECT:
         return None
@@ -35,7 +35,7 @@ def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
 
     from pipeline.runners.in_process import InProcessRunner
 
-    # The workers need none of the program's own flags, and would complain that they do not know them.
+    # The workers do not need the program's own flags, and would log that they are unknown.
     own = options.view_as(NerOptions).get_all_options(current_only=True)
     given = options.get_all_options(drop_default=True)
     encoded = JobServiceHandle.encode_pipeline_options({name: given[name] for name in given if name not in own})
@@ -44,29 +44,29 @@ def batch_runner(options: PipelineOptions) -> PipelineRunner | None:
 
 
 def runs_in_this_process(options: PipelineOptions) -> bool:
-    """Return whether the steps run in this process, so that a model loaded here is theirs too."""
+    """Return whether the steps run in this process, and can use a model that is loaded here."""
     mode = options.view_as(DirectOptions).direct_running_mode
     return options.view_as(StandardOptions).runner in LOCAL_RUNNERS and mode != "multi_processing"
 
 
 def processes_of_a_machine(options: PipelineOptions) -> int:
-    """Return the number of worker processes that share a machine's cores; 0 is one for each core."""
+    """Return the number of worker processes that share a machine's cores; 0 means one for each core."""
     runner = options.view_as(StandardOptions).runner
     if runner == "DataflowRunner":
-        # A process for each core of a worker, unless it is told not to.
+        # One process for each core of a worker, unless this experiment is set.
         return 1 if options.view_as(DebugOptions).lookup_experiment("no_use_multiple_sdk_containers") else 0
     if runner not in LOCAL_RUNNERS:
-        # Where 0 leaves the number to the runner, it is near to that of the cores (Flink: all but one).
+        # 0 leaves the number to the runner, which uses about the number of cores (Flink: all but one).
         return int(options.view_as(PortableOptions).sdk_worker_parallelism)
     direct = options.view_as(DirectOptions)
     return direct.direct_num_workers if direct.direct_running_mode == "multi_processing" else 1
 
 
 def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
-    """Switches the options to streaming, and gives the runner, where its name alone would not choose it.
+    """Switches the options to streaming; returns the runner, or None if Beam should select it by its name.
 
     Raises:
-        ValueError: if the runner is known not to run splittable steps without an end (Beam's capability matrix).
+        ValueError: if the runner does not support unbounded splittable steps, as listed in Beam's capability matrix.
     """
     standard = options.view_as(StandardOptions)
     if standard.runner == "SparkRunner":

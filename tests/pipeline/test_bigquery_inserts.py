@@ -22,7 +22,7 @@ from pipeline.io.bigquery.inserts import (
     Refusal,
     Row,
     UnwrittenError,
-    refusal_said,
+    describe_refusal,
     requests_of,
 )
 from pipeline.places import Table
@@ -214,6 +214,6 @@ def test_a_row_is_as_large_as_what_is_sent(text: str) -> None:
     ],
 )
 def test_what_is_said_of_a_refusal_quotes_no_value(message: str, expected: str) -> None:
-    said = refusal_said(message, "invalid")
+    said = describe_refusal(message, "invalid")
     assert said.endswith(expected)
     assert "secret" not in said

@@ -60,7 +60,7 @@ def test_scores_are_kept_as_far_as_they_are_needed(strategy: str, tmp_path: Path
 def test_failures_are_loaded_only_where_results_are(flags: list[str], methods: tuple[str, str]) -> None:
     """There only it was checked that there is a place for the files."""
     options = parse(["--input=in.txt", *flags]).view_as(NerOptions)
-    settings = check_tables(options, place_of(options.output), streaming=False)
+    settings = check_tables(options, is_table=isinstance(place_of(options.output), places.Table), streaming=False)
     assert (settings.write_method, settings.failure_method) == methods
 
 

@@ -32,7 +32,7 @@ from pipeline import run
 from pipeline.run import main
 from transforms.checkpoints.resolve import resolve
 from transforms.engines.openvino_engine import OpenVinoEngine
-from transforms.tokenization.tokenizer import Tokenization
+from transforms.tokenization.fast import FastTokenization
 
 PATIENCE_SECONDS = 300.0  # until what must happen has happened
 KILLS = 10 if os.environ.get("BEAM_NER_LONG") else 3
@@ -335,14 +335,14 @@ def _run_with_harm(flags: Sequence[str], log: str, folder: str, harm: str) -> No
 def test_a_document_that_memory_does_not_hold_is_a_failure(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = Tokenization.encode
+    encode = FastTokenization.encode
 
-    def encode_what_fits(self: Tokenization, texts: Sequence[str]) -> Any:
+    def encode_what_fits(self: FastTokenization, texts: Sequence[str]) -> Any:
         if any(len(text) > 100_000 for text in texts):
             raise MemoryError
         return encode(self, texts)
 
-    monkeypatch.setattr(Tokenization, "encode", encode_what_fits)
+    monkeypatch.setattr(FastTokenization, "encode", encode_what_fits)
     with good.open("ab") as file:
         file.write(b"\n" + record(MARK * 50_000, id="large"))
     assert main([f"--input={good}", f"--output={tmp_path}/out/x"]) == 0

@@ -17,7 +17,7 @@ from poison import GOOD, MARK, READ, REFUSED, raw, record
 from pipeline.run import main
 from transforms import PreEntities
 from transforms.beam import ner
-from transforms.tokenization.tokenizer import Tokenization
+from transforms.tokenization.fast import FastTokenization
 
 
 def rows(folder: Path, pattern: str) -> list[dict[str, Any]]:
@@ -158,9 +158,9 @@ def test_an_error_that_quotes_the_text_is_not_repeated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.INFO)
-    encode, find_entities = Tokenization.encode, ner.find_entities
+    encode, find_entities = FastTokenization.encode, ner.find_entities
 
-    def encode_or_quote(self: Tokenization, texts: Sequence[str]) -> list[Any]:
+    def encode_or_quote(self: FastTokenization, texts: Sequence[str]) -> list[Any]:
         if MARK in "".join(texts):
             raise ValueError(f"cannot read {texts}")
         return encode(self, texts)
@@ -171,7 +171,7 @@ def test_an_error_that_quotes_the_text_is_not_repeated(
         return find_entities(pre_entities, *arguments, **settings)
 
     if stage == "classify":
-        monkeypatch.setattr(Tokenization, "encode", encode_or_quote)
+        monkeypatch.setattr(FastTokenization, "encode", encode_or_quote)
     else:
         monkeypatch.setattr(ner, "find_entities", find_or_quote)
     lines = [record(text, id=name) for name, text in GOOD.items()]

@@ -127,8 +127,11 @@ def test_limits_of_attributes(attributes: dict[str, str], told: str) -> None:
 
 def result(**changes: object) -> DocumentEntities:
     entity = Entity("GIVEN_NAME", 0.5, "ann", 0, 3, "Ann")
-    plain = DocumentEntities("d", (entity,), 1, 1, False, "m", "r", "first", "Ann", {"lang": "en"}, receipt="receipt")
-    return replace(plain, **changes)
+    document = Document("d", "Ann", {"lang": "en"}, receipt="receipt")
+    plain = DocumentEntities(document, (entity,), 1, 1, False, "m", "r", "first")
+    of_document = {name: value for name, value in changes.items() if hasattr(document, name)}
+    others = {name: value for name, value in changes.items() if name not in of_document}
+    return replace(plain, document=replace(document, **of_document), **others)
 
 
 @pytest.mark.parametrize(

@@ -48,22 +48,22 @@ def test_leases_know_what_is_in_work_and_what_was_done() -> None:
 def test_event_time_follows_a_backlog_and_then_the_clock() -> None:
     clock = Clock()
     watermark = Watermark(clock, idle_seconds=10)
-    watermark.asked()
+    watermark.note_poll()
     watermark.received(100.0)
     watermark.received(110.0)
     assert watermark.advance(oldest_waiting=100.0) == 100.0
     clock.now += 5
-    watermark.asked()
+    watermark.note_poll()
     watermark.received(120.0)
     assert watermark.advance(None) == 100.0  # messages of the last seconds may have older ones beside them
     clock.now += 6
-    watermark.asked()
+    watermark.note_poll()
     assert watermark.advance(None) == 120.0
     assert watermark.stamp(90.0) == 120.0  # behind: handed on at the watermark
     assert watermark.stamp(130.0) == 130.0
     assert watermark.stamp(9e9) == clock.now  # ahead of the clock
     clock.now += 6
-    watermark.asked()
+    watermark.note_poll()
     assert watermark.advance(None) == clock.now  # nothing for ten seconds: empty
     watermark.received(50.0)
     assert watermark.advance(50.0) == clock.now  # never back
@@ -75,26 +75,26 @@ def test_event_time_stands_until_the_first_answer() -> None:
     watermark = Watermark(clock, idle_seconds=10)
     assert watermark.advance(None) == 0.0
     clock.now += 5
-    watermark.asked()
+    watermark.note_poll()
     watermark.received(100.0)
     assert watermark.stamp(100.0) == 100.0
     assert watermark.advance(100.0) == 100.0
 
     empty = Watermark(clock, idle_seconds=10)
     assert empty.advance(None) == 0.0
-    empty.asked()
+    empty.note_poll()
     assert empty.advance(None) == clock.now
 
 
 def test_event_time_stands_while_the_service_is_away() -> None:
     clock = Clock()
     watermark = Watermark(clock, idle_seconds=10)
-    watermark.asked()
+    watermark.note_poll()
     watermark.received(100.0)
     assert watermark.advance(None) == 100.0
     clock.now += 60
     assert watermark.advance(None) == 100.0
-    watermark.asked()
+    watermark.note_poll()
     assert watermark.advance(None) == clock.now
 
 

@@ -44,10 +44,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
 
 
 def result_of(document: Document) -> DocumentEntities:
-    return DocumentEntities(
-        document.id, (), 1, 1, False, "m", "r", "first", document.text, document.attributes, document.timestamp,
-        document.receipt, document.payload,
-    )  # fmt: skip
+    return DocumentEntities(document, (), 1, 1, False, "m", "r", "first")
 
 
 def run_until(pipeline: beam.Pipeline, condition: Callable[[], bool]) -> bool:

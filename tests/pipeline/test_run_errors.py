@@ -12,7 +12,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipeline.lifecycle import errors as run_errors
-from pipeline.lifecycle.errors import sentence_of
+from pipeline.lifecycle.errors import describe_run_error
 
 # As a worker in another process sends it: the stacks shortened, the order and the blank lines kept.
 WORKER = """\
@@ -67,7 +67,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("error", "expected"), MESSAGES)
 def test_sentence_of(error: Exception, expected: str) -> None:
-    assert sentence_of(error) == expected
+    assert describe_run_error(error) == expected
 
 
 def _fail(_: Any) -> None:
@@ -81,7 +81,7 @@ def test_what_the_runners_in_this_process_raise(runner: type, caplog: pytest.Log
     _ = pipeline | beam.Create([1]) | "Step" >> beam.Map(_fail)
     with pytest.raises(ValueError, match="no such table") as raised:
         pipeline.run().wait_until_finish()
-    assert sentence_of(raised.value) == "no such table [while running 'Step']"
+    assert describe_run_error(raised.value) == "no such table [while running 'Step']"
 
 
 def test_examples_in_docstrings() -> None:

@@ -27,7 +27,7 @@ from pipeline.schemas import (
     result_fields,
     result_row,
 )
-from transforms.documents import DocumentEntities, Entity, Failure
+from transforms.documents import Document, DocumentEntities, Entity, Failure
 
 
 def a_result(strategy: str = "first") -> DocumentEntities:
@@ -37,7 +37,7 @@ def a_result(strategy: str = "first") -> DocumentEntities:
         Entity(label, np.float32(0.5), "zoë", np.int64(0), np.int64(3), "Zoë", index),
         Entity(label, 0.25, "x", None, None, None, index),
     )
-    return DocumentEntities("d1", entities, np.int64(7), 1, np.bool_(False), "m", "r", strategy, "Zoë 🙂 x")
+    return DocumentEntities(Document("d1", "Zoë 🙂 x"), entities, np.int64(7), 1, np.bool_(False), "m", "r", strategy)
 
 
 def names(fields: tuple[Field, ...]) -> list[str]:
@@ -92,7 +92,7 @@ def test_entity_rows_have_the_csv_columns(strategy: str) -> None:
 
 
 def test_a_document_without_entities_has_no_entity_rows() -> None:
-    assert list(entity_rows(DocumentEntities("d", (), 0, 1, False, "m", "r", "first"))) == []
+    assert list(entity_rows(DocumentEntities(Document("d", ""), (), 0, 1, False, "m", "r", "first"))) == []
 
 
 def test_failure_row_keeps_the_bytes_and_replaces_in_the_string() -> None:

@@ -40,9 +40,9 @@ def results(strategy: str) -> list[DocumentEntities]:
         Entity("ORG", 1.0, "a,b", None, None, None, index),
     )
     return [
-        DocumentEntities("d1", rich, 7, 2, False, "m", "rev", strategy, "Zoë 🙂\u2028\n x"),
-        DocumentEntities("ü/2", (), 0, 1, True, "m", "", strategy, ""),
-        DocumentEntities("d1", rich[:1], 7, 1, False, "m", "rev", strategy, "a duplicate id"),
+        DocumentEntities(Document("d1", "Zoë 🙂\u2028\n x"), rich, 7, 2, False, "m", "rev", strategy),
+        DocumentEntities(Document("ü/2", ""), (), 0, 1, True, "m", "", strategy),
+        DocumentEntities(Document("d1", "a duplicate id"), rich[:1], 7, 1, False, "m", "rev", strategy),
     ]
 
 
@@ -194,7 +194,7 @@ def test_an_escaped_formula_can_be_read_back_as_documented(text: str) -> None:
 
 def test_formulas_are_escaped_in_every_string_of_a_row_unless_told_not_to() -> None:
     entity = Entity("=L", 0.5, "-word", 0, 5, "@text")
-    result = DocumentEntities("+id", (entity,), 1, 1, False, "=m", "-r", "first")
+    result = DocumentEntities(Document("+id", ""), (entity,), 1, 1, False, "=m", "-r", "first")
     assert list(entity_lines(result, True)) == ["'+id,'=L,0.5,'-word,'@text,0,5,'=m,'-r"]
     assert list(entity_lines(result, False)) == ["+id,=L,0.5,-word,@text,0,5,=m,-r"]
 
@@ -315,7 +315,7 @@ def test_a_name_without_a_folder_and_a_second_run_of_the_same_size(
     # Local checksums are sizes: Beam must not take the old file for the new one.
     monkeypatch.chdir(tmp_path)
     for name in ("old", "new"):
-        result = DocumentEntities(name, (), 1, 1, False, "m", "r", "first")
+        result = DocumentEntities(Document(name, ""), (), 1, 1, False, "m", "r", "first")
         with beam.Pipeline() as pipeline:
             _ = pipeline | beam.Create([result]) | WriteResults("x", "jsonl", "first", False)
     assert [path.name for path in tmp_path.iterdir()] == ["x-00000-of-00001.jsonl"]

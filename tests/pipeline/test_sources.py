@@ -32,7 +32,7 @@ from pipeline.io.files.formats import avro_blocks
 from pipeline.io.files.formats import csv as csv_format
 from pipeline.io.files.formats.registry import INPUT_FORMATS, guess_input_format, peek_columns
 from pipeline.io.files.lines import shard_lines, split_lines
-from pipeline.io.files.matching import Shard, left_out, match_files, read_blocks, split_file
+from pipeline.io.files.matching import Shard, match_files, read_blocks, split_file, unmatched_by_beam
 from pipeline.io.files.read import ReadDocuments, find_shards, read_shard
 from pipeline.io.records import DocumentFields, UnreadableError
 from transforms.documents import Document, Failure
@@ -130,9 +130,11 @@ def test_what_only_looks_like_a_file(
         (tmp_path / folder).mkdir()
     (tmp_path / "part.jsonl" / "x.jsonl").write_text("{}\n")
     (tmp_path / "link.jsonl").symlink_to("nowhere")
-    assert [path.removeprefix(f"{tmp_path}/") for path, _ in left_out(f"{tmp_path}/{pattern}", (".jsonl",))] == expected
+    assert [
+        path.removeprefix(f"{tmp_path}/") for path, _ in unmatched_by_beam(f"{tmp_path}/{pattern}", (".jsonl",))
+    ] == expected
     monkeypatch.chdir(tmp_path)
-    assert [path for path, _ in left_out(pattern, (".jsonl",))] == [f"./{name}" for name in expected]
+    assert [path for path, _ in unmatched_by_beam(pattern, (".jsonl",))] == [f"./{name}" for name in expected]
 
 
 def test_a_pattern_without_files_is_one_failure(tmp_path: Path) -> None:

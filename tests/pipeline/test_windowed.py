@@ -34,12 +34,12 @@ from apache_beam.transforms.window import TimestampedValue
 
 from pipeline import preview
 from pipeline.io.files import whole_files
-from pipeline.io.files.whole_files import UnwritableError, put_file
+from pipeline.io.files.whole_files import UnwritableError, atomic_write
 from pipeline.io.files.window_names import EARLY, LATE, ON_TIME, WindowShard, event_time, window_files, window_start
 from pipeline.io.files.windowed import WriteWindowedFailures, WriteWindowedResults
 from pipeline.io.files.write import result_format
 from pipeline.schemas import csv_columns, streamed_row
-from transforms.documents import DocumentEntities, Entity, Failure
+from transforms.documents import Document, DocumentEntities, Entity, Failure
 
 NOON = 1764072000  # 2025-11-25 12:00:00 UTC
 FIRST = "20251125T120000Z-20251125T120100Z"
@@ -48,9 +48,8 @@ SECOND = "20251125T120100Z-20251125T120200Z"
 
 def result(name: str, timestamp: float | None, text: str = "Zoë 🙂") -> DocumentEntities:
     entities = (Entity("PER", 0.123456789012345, "zoë ##🙂", 0, 5, text, None), Entity("ORG", 1.0, "=a,b", None, None))
-    return DocumentEntities(
-        name, entities, 7, 1, False, "m", "rev", "first", text, {"key": name, "🙂": ""}, timestamp, f"receipt-{name}"
-    )
+    document = Document(name, text, {"key": name, "🙂": ""}, timestamp, receipt=f"receipt-{name}")
+    return DocumentEntities(document, entities, 7, 1, False, "m", "rev", "first")
 
 
 def stream(*events: Any) -> test_stream.TestStream:
@@ -268,7 +267,9 @@ def test_compressed_lines(tmp_path: Path, ending: str) -> None:
 
 
 def test_csv_has_a_header_in_each_file(tmp_path: Path) -> None:
-    empty = DocumentEntities("nothing", (), 0, 1, False, "m", "rev", "first", "", {}, NOON, "receipt-nothing")
+    empty = DocumentEntities(
+        Document("nothing", "", {}, NOON, receipt="receipt-nothing"), (), 0, 1, False, "m", "rev", "first"
+    )
     source = stream(result("a", NOON), result("b", NOON + 60), empty)
     assert run(source, Sink(tmp_path / "x.csv.gz", "csv")) == ["receipt-a", "receipt-b", "receipt-nothing"]
     for window, name in ((FIRST, "a"), (SECOND, "b")):
@@ -301,7 +302,7 @@ def test_the_same_records_make_the_same_file(name: str, ending: str) -> None:
 
 def test_what_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     bad = [result("surrogate", NOON, "a\ud800"), result("fine", NOON)]
-    infinite = DocumentEntities("inf", (Entity("PER", float("inf"), "x", 0, 1),), 1, 1, False, "m", "r", "first", "secret", {"k": "v"}, NOON, "receipt-inf")  # fmt: skip
+    infinite = DocumentEntities(Document("inf", "secret", {"k": "v"}, NOON, receipt="receipt-inf"), (Entity("PER", float("inf"), "x", 0, 1),), 1, 1, False, "m", "r", "first")  # fmt: skip
 
     def told(failure: Failure) -> tuple[Any, ...]:
         assert "secret" not in failure.error + failure.stacktrace
@@ -397,7 +398,7 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Flaky]]:
 @pytest.mark.parametrize("call", ["create", "write", "rename"])
 def test_a_disk_that_is_full_for_a_while(tmp_path: Path, flaky: type[Flaky], call: str) -> None:
     flaky.broken = (call, 2)
-    assert put_file(f"{tmp_path}/new/{{}}".format, b"data") == f"{tmp_path}/new/0"
+    assert atomic_write(f"{tmp_path}/new/{{}}".format, b"data") == f"{tmp_path}/new/0"
     assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == {"0": b"data"}
 
 
@@ -405,7 +406,7 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path, flaky: type[Flaky], cal
 def test_a_disk_that_stays_full(tmp_path: Path, flaky: type[Flaky], call: str) -> None:
     flaky.broken = (call, 100)
     with pytest.raises(UnwritableError, match="0 cannot be written: No space left on device"):
-        put_file(f"{tmp_path}/{{}}".format, b"data")
+        atomic_write(f"{tmp_path}/{{}}".format, b"data")
     assert flaky.calls[call] == 4
     assert list(tmp_path.iterdir()) == []
 
@@ -414,14 +415,14 @@ def test_no_file_overwrites_another(tmp_path: Path) -> None:
     name_of = f"{tmp_path}/{{}}".format
     for number in range(40):
         data = b"%d" % number
-        assert put_file(name_of, data) == name_of(number)
-        assert put_file(name_of, data) == name_of(number)  # the same again, as by a bundle that is tried again
-        assert put_file(name_of, b"0") == name_of(0)
+        assert atomic_write(name_of, data) == name_of(number)
+        assert atomic_write(name_of, data) == name_of(number)  # the same again, as by a bundle that is tried again
+        assert atomic_write(name_of, b"0") == name_of(0)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         str(number): str(number) for number in range(40)
     }
     (tmp_path / "17").unlink()  # by its reader, for example
-    assert not Path(put_file(name_of, b"new")).samefile(tmp_path / "39")
+    assert not Path(atomic_write(name_of, b"new")).samefile(tmp_path / "39")
     assert sorted(path.read_text() for path in tmp_path.iterdir()) == sorted([*(str(number) for number in range(40) if number != 17), "new"])  # fmt: skip
 
 
@@ -437,7 +438,7 @@ def test_processes_that_write_at_once_take_names_of_their_own(
         names = []
         for each in range(rounds):
             together.wait(300)
-            names.append(put_file(f"{folder}/{each}-{{}}".format, b"%d" % number))
+            names.append(atomic_write(f"{folder}/{each}-{{}}".format, b"%d" % number))
         return names
 
     with ThreadPoolExecutor(4) as pool:
@@ -453,12 +454,12 @@ def test_a_bundle_that_is_tried_again_makes_no_second_file(tmp_path: Path, monke
     failures = iter([True, True])
 
     def fails_once_written(*arguments: Any) -> str:
-        name = put_file(*arguments)
+        name = atomic_write(*arguments)
         if next(failures, False):
             raise ConnectionError
         return name
 
-    monkeypatch.setattr("pipeline.io.files.windowed.put_file", fails_once_written)
+    monkeypatch.setattr("pipeline.io.files.windowed.atomic_write", fails_once_written)
     source = stream(result("a", NOON), result("b", NOON), ("watermark", 61), result("c", NOON + 60))
     assert run(source, Sink(tmp_path / "x")) == ["receipt-a", "receipt-b", "receipt-c"]
     assert contents(tmp_path) == {f"x-{FIRST}-00000-of-00001.jsonl": ["a", "b"], f"x-{SECOND}-00000-of-00001.jsonl": ["c"]}  # fmt: skip

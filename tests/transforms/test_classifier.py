@@ -15,7 +15,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 from transforms import AggregationStrategy, Document, Failure, PreEntities, TokenClassifier
 from transforms.engines.base import OutOfMemoryError
-from transforms.inference.isolation import isolated
+from transforms.inference.isolation import run_isolating_failures
 from transforms.inference.scorer import softmax
 
 TEXT = "My name is Ann Smith and I live at 12 Baker Street, London."
@@ -346,7 +346,7 @@ def test_isolation_takes_logarithmic_tries() -> None:
             raise KeyError
         return [item * 2 for item in items]
 
-    results = isolated(work, list(range(1024)))
+    results = run_isolating_failures(work, list(range(1024)))
     assert isinstance(results[700], KeyError)
     assert [result for result in results if not isinstance(result, KeyError)] == [
         item * 2 for item in range(1024) if item != 700

@@ -46,7 +46,7 @@ def test_lone_surrogates_differ() -> None:
 def test_what_python_says_of_them_quotes_nothing() -> None:
     document = Document("a", SECRET, {"k": "v"}, payload=SECRET.encode())
     entity = Entity("PER", 0.5, SECRET, 0, 9, SECRET)
-    result = DocumentEntities("a", (entity,), 1, 1, False, "m", "r", "first", SECRET, payload=SECRET.encode())
+    result = DocumentEntities(document, (entity,), 1, 1, False, "m", "r", "first")
     pre_entities = PreEntities.from_dicts(
         [{"word": SECRET, "scores": [0.5], "start": 0, "end": 9, "index": 1, "is_subword": False}]
     )

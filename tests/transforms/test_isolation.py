@@ -32,8 +32,8 @@ from transforms.classifier import token_classifier
 from transforms.engines import timeouts
 from transforms.engines.base import BatchTimeoutError, ModelHungError
 from transforms.engines.loading import load_engine
-from transforms.engines.timeouts import Watch
-from transforms.inference.isolation import isolated
+from transforms.engines.timeouts import CallTimeout
+from transforms.inference.isolation import run_isolating_failures
 from transforms.metrics import Counts
 from transforms.settings import ModelSettings
 
@@ -155,7 +155,7 @@ def test_a_document_that_hangs_the_model_is_a_failure(hospital: Hospital, checkp
     ended(classify._watch)
 
 
-def ended(watch: Watch) -> None:
+def ended(watch: CallTimeout) -> None:
     """Waits until what was stuck has ended."""
     end = time.monotonic() + 300
     while watch.stuck and time.monotonic() < end:
@@ -287,7 +287,7 @@ def test_splits_are_few_and_counted(total: int, culprits: list[int], most_splits
             raise KeyError
         return items
 
-    results = isolated(work, range(total), counts)  # type: ignore[arg-type]
+    results = run_isolating_failures(work, range(total), counts)  # type: ignore[arg-type]
     assert [number for number, result in enumerate(results) if isinstance(result, KeyError)] == culprits
     assert [result for result in results if not isinstance(result, KeyError)] == [
         number for number in range(total) if number not in culprits
@@ -297,7 +297,7 @@ def test_splits_are_few_and_counted(total: int, culprits: list[int], most_splits
 
 
 def test_a_watch_gives_what_the_call_gives() -> None:
-    watch = Watch(300)
+    watch = CallTimeout(300)
     assert watch.call(max, 1, 2) == 2
     with pytest.raises(ZeroDivisionError):
         watch.call(divmod, 1, 0)
@@ -310,7 +310,7 @@ def test_a_watch_lets_go_of_its_threads_and_of_what_it_was_given() -> None:
     class Given:
         pass
 
-    watch, given = Watch(300), Given()
+    watch, given = CallTimeout(300), Given()
     thread = watch.call(threading.current_thread)
     watch.call(id, given)
     reference = weakref.ref(given)
@@ -324,7 +324,7 @@ def test_a_watch_lets_go_of_its_threads_and_of_what_it_was_given() -> None:
 
 
 def test_a_call_that_is_late_is_stuck_until_it_ends() -> None:
-    watch, release = Watch(0.05, most_stuck=1), threading.Event()
+    watch, release = CallTimeout(0.05, most_stuck=1), threading.Event()
     with pytest.raises(BatchTimeoutError):
         watch.call(release.wait)
     with pytest.raises(ModelHungError):

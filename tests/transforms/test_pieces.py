@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from transforms.inference.setup import ModelSetup
 from transforms.settings import ModelSettings
 from transforms.tokenization.encoding import encode_texts
-from transforms.tokenization.splitting import Cutter
+from transforms.tokenization.splitting import TextSplitter
 
 
 def changed(
@@ -167,9 +167,9 @@ TEXTS = st.lists(
 ).flatmap(lambda parts: st.sampled_from(["", " "]).map(lambda between: between.join(parts)))  # fmt: skip
 
 
-def assert_same(backend: Tokenizer, cutter: Cutter, text: str) -> None:
+def assert_same(backend: Tokenizer, splitter: TextSplitter, text: str) -> None:
     whole = backend.encode(text, add_special_tokens=False)
-    (ours,) = encode_texts(backend, cutter, [text])
+    (ours,) = encode_texts(backend, splitter, [text])
     assert ours.ids.tolist() == whole.ids
     assert ours.start is not None
     assert ours.end is not None
@@ -179,8 +179,8 @@ def assert_same(backend: Tokenizer, cutter: Cutter, text: str) -> None:
 @pytest.mark.parametrize("kind", CUT)
 def test_pieces_give_what_the_whole_gives(kind: str) -> None:
     backend = CUT[kind]()
-    cutters = [Cutter(backend, piece_chars) for piece_chars in (1, 7)]
-    assert all(cutter.can_cut for cutter in cutters)
+    splitters = [TextSplitter(backend, piece_chars) for piece_chars in (1, 7)]
+    assert all(splitter.can_cut for splitter in splitters)
 
     @settings(deadline=None, max_examples=200)
     @given(TEXTS)
@@ -188,17 +188,17 @@ def test_pieces_give_what_the_whole_gives(kind: str) -> None:
     @example("\x00a \x00 b\x00 c ͺ ͺ aͺ bͺ c")
     @example(" a b  c ")
     def holds(text: str) -> None:
-        for cutter, backend.encode_special_tokens in itertools.product(cutters, [False, True]):
-            assert_same(backend, cutter, text)
+        for splitter, backend.encode_special_tokens in itertools.product(splitters, [False, True]):
+            assert_same(backend, splitter, text)
 
     holds()
 
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_what_is_not_known_to_be_safe_is_read_whole(kind: str) -> None:
-    cutter = Cutter(WHOLE[kind](), piece_chars=1)
-    assert not cutter.can_cut
-    assert [*cutter.pieces("Ann and Max")] == [(0, 0, 11)]
+    splitter = TextSplitter(WHOLE[kind](), piece_chars=1)
+    assert not splitter.can_cut
+    assert [*splitter.pieces("Ann and Max")] == [(0, 0, 11)]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_what_is_not_known_to_be_safe_is_read_whole(kind: str) -> None:
     ],
 )
 def test_cuts_are_between_words(text: str, cuts: list[int]) -> None:
-    pieces = [*Cutter(wordpiece(), piece_chars=1).pieces(text)]
+    pieces = [*TextSplitter(wordpiece(), piece_chars=1).pieces(text)]
     assert [piece.first for piece in pieces] == [0, *cuts]
     assert [piece.stop for piece in pieces] == [*cuts, len(text)]
     assert all(piece.lead == max(0, piece.first - 1) for piece in pieces)
@@ -223,17 +223,17 @@ def test_cuts_are_between_words(text: str, cuts: list[int]) -> None:
 
 def test_pieces_have_the_length_that_is_asked_for() -> None:
     text = "lorem ipsum " * 1000
-    pieces = [*Cutter(wordpiece(), piece_chars=100).pieces(text)]
+    pieces = [*TextSplitter(wordpiece(), piece_chars=100).pieces(text)]
     assert all(100 <= piece.stop - piece.first < 112 for piece in pieces[:-1])
-    assert [*Cutter(wordpiece(), piece_chars=len(text)).pieces(text)] == [(0, 0, len(text))]
+    assert [*TextSplitter(wordpiece(), piece_chars=len(text)).pieces(text)] == [(0, 0, len(text))]
     assert all(left.stop == right.first for left, right in itertools.pairwise(pieces))
 
 
 def test_looking_for_a_cut_has_an_end() -> None:
     """A letter that ends an added token, which must not stand before a cut, stands before all spaces but one."""
-    cutter = Cutter(wordpiece(added=[AddedToken("xyz")]), piece_chars=10)
-    assert [piece.first for piece in cutter.pieces("z " * 50 + "x y")] == [0, 101]
-    assert [piece.first for piece in cutter.pieces("z " * 105 + "x y" + "z " * 105)] == [
+    splitter = TextSplitter(wordpiece(added=[AddedToken("xyz")]), piece_chars=10)
+    assert [piece.first for piece in splitter.pieces("z " * 50 + "x y")] == [0, 101]
+    assert [piece.first for piece in splitter.pieces("z " * 105 + "x y" + "z " * 105)] == [
         0
     ]  # it lies in what is skipped
 
@@ -244,7 +244,7 @@ def test_long_and_short_texts_side_by_side() -> None:
     long = "[SEP] " + " ".join(CORPUS) * 200 + " [SEP]"
     texts = ["Ann", "", long, "Max"]
     found = tokenization.encode(texts)
-    assert sum(1 for _ in Cutter(tokenization.tokenizer.backend_tokenizer).pieces(long)) > 1
+    assert sum(1 for _ in TextSplitter(tokenization.tokenizer.backend_tokenizer).pieces(long)) > 1
     for text, encoded in zip(texts, found, strict=True):
         whole = tokenization.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
         assert encoded.ids.tolist() == whole.ids

@@ -20,7 +20,7 @@ from transforms import TokenClassifier
 from transforms.inference.setup import ModelSetup
 from transforms.settings import ModelSettings
 from transforms.tokenization.encoding import Encoded
-from transforms.tokenization.registry import own_tokenization
+from transforms.tokenization.registry import own_tokenization, tokenization_of
 from transforms.tokenization.special_tokens import special_ids
 from transforms.tokenization.tokenizer import Tokenization
 
@@ -149,7 +149,7 @@ def wrapped(**added: object) -> transformers.PreTrainedTokenizerFast:
 
 def test_a_vocabulary_with_whole_special_tokens() -> None:
     text = "ann [SEP] paris"
-    tokenization = Tokenization(wrapped())
+    tokenization = tokenization_of(wrapped())
     (encoded,) = tokenization.encode([text])
     assert encoded.ids.tolist() == [3, 0, 4]
     words, is_subword = tokenization.words_and_subwords(text, encoded.ids, encoded.start, encoded.end)
@@ -162,7 +162,7 @@ def test_added_tokens_that_are_not_special_stay_tokens() -> None:
     tokenizer.add_tokens([AddedToken("ACME-42", normalized=False)])
     number = tokenizer.convert_tokens_to_ids("ACME-42")
     for text in ("Ann at ACME-42 in Paris", "</s> Ann at ACME-42 </s>"):
-        (encoded,) = Tokenization(copy.deepcopy(tokenizer)).encode([text])
+        (encoded,) = tokenization_of(copy.deepcopy(tokenizer)).encode([text])
         assert encoded.start is not None
         assert encoded.start[encoded.ids == number].tolist() == [text.index("ACME-42")]
 

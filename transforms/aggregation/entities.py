@@ -1,8 +1,8 @@
 """From tokens to entities: the aggregation strategies of Hugging Face's pipeline, over columns.
 
-The rules are those of `transformers.TokenClassificationPipeline` 5.23, its oddities included. Where that class
-walks over dicts, the functions here find the boundaries of words and groups in whole columns, and make Python
-objects only for the entities that are returned.
+The rules are those of `transformers.TokenClassificationPipeline` 5.23, including its oddities. That class iterates
+over dicts. The functions here find the boundaries of words and groups in whole columns, and create Python objects only
+for the entities that are returned.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ def find_entities(
     ignore_labels: Collection[str] = (),
     window_join: str = "entities",
 ) -> list[Entity]:
-    """The entities of one document.
+    """Return the entities of one document.
 
     Args:
         pre_entities: The document's tokens.
-        strategy: How tokens become entities.
+        strategy: The aggregation strategy.
         scheme: The labels of the model that scored the tokens.
-        to_string: The tokenizer's way to render tokens as text.
-        ignore_labels: Labels (``none``) or entity groups (else) that are dropped after grouping.
-        window_join: What happens where windows overlap. ``entities``, as Hugging Face: each window is grouped
-            alone, and of two overlapping entities the longer stays. ``tokens``: each token is taken from the
-            window that sees more of its surroundings, and the document is grouped as a whole; this happens in
-            any case for ``none`` and without offsets, where entities cannot be compared.
+        to_string: The tokenizer's function that renders tokens as text.
+        ignore_labels: Labels (``none``) or entity groups (other strategies) to drop after grouping.
+        window_join: The rule for overlapping windows. ``entities``, as in Hugging Face: each window is grouped alone,
+            and of two overlapping entities the longer is kept. ``tokens``: each token is taken from the window with
+            more context around it, and the document is grouped as a whole. ``tokens`` always applies to the strategy
+            ``none``, and to tokens without offsets, because their entities cannot be compared.
 
     Returns:
-        Entities in order of their start (of their place among the tokens without offsets).
+        The entities in order of their start; without offsets, in order of their tokens.
     """
     if not len(pre_entities):
         return []
@@ -112,7 +112,10 @@ def _group_words(
     strategy: AggregationStrategy,
     to_string: ToString,
 ) -> list[str]:
-    """The word of each group. Words are rendered one by one and then once more together, as Hugging Face does."""
+    """Return the word of each group.
+
+    The strategies by word first render each word, and then render the results together, as Hugging Face does.
+    """
     groups = zip(starts.tolist(), stops.tolist(), strict=True)
     words, first, stop = pre_entities.words, units.first, units.stop
     if not strategy.by_word:
@@ -138,7 +141,7 @@ def _entities(
     last: np.ndarray,
     index: list[int] | None = None,
 ) -> list[Entity]:
-    """Entities from columns; `first` and `last` are the rows of each one's first and last token."""
+    """Return entities from columns; `first` and `last` are the rows of each entity's first and last token."""
     indices: list[Any] = index or [None] * len(labels)
     if pre_entities.start is None or pre_entities.end is None:
         return [

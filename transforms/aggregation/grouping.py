@@ -12,7 +12,7 @@ from transforms.errors import ArgumentError
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities, best_of
 
-_WORDS_AT_ONCE = 1 << 16  # whose scores are averaged together: of a large document's, there are no copies
+_WORDS_AT_ONCE = 1 << 16  # words that are averaged at a time, so that a large document's scores are not all copied
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Units:
         label: int64[n_units], class id.
         score: float[n_units], probability of the label.
         first: int64[n_units], the unit's first row in the pre-entities.
-        stop: int64[n_units], the row after its last.
+        stop: int64[n_units], the row after the unit's last row.
         opens_window: bool[n_units], true for the first unit of a window.
     """
 
@@ -35,17 +35,17 @@ class Units:
 
 
 def label_tokens(pre_entities: PreEntities) -> Units:
-    """Each token with its best label."""
+    """Return each token as a unit with its best label."""
     rows = np.arange(len(pre_entities))
     label, score = pre_entities.best()
     return Units(label=label, score=score, first=rows, stop=rows + 1, opens_window=window_openings(pre_entities))
 
 
 def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Units:
-    """Each word with the label that the strategy gives it: ``first``, ``average`` or ``max``.
+    """Return each word as a unit with the label that the strategy selects: ``first``, ``average`` or ``max``.
 
     Raises:
-        ValueError: if the strategy needs the scores of all labels, and they were not kept.
+        ValueError: if the strategy needs the scores of all labels, but only the best were kept.
     """
     opens_window = window_openings(pre_entities)
     first = (~pre_entities.is_subword | opens_window).nonzero()[0]
@@ -65,10 +65,10 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
 
 
 def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarray]:
-    """Groups adjacent units of one tag; a unit that begins (``B-``) or opens a window starts a new group.
+    """Groups adjacent units with the same tag. A unit with a ``B-`` label, or the first of a window, starts a group.
 
     Returns:
-        First unit and unit after the last of each group: int64[n_groups] twice.
+        The first unit of each group, and the unit after its last: int64[n_groups] each.
     """
     tag = scheme.tag[units.label]
     opens = scheme.begins[units.label] | units.opens_window
@@ -79,7 +79,7 @@ def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarr
 
 
 def group_scores(units: Units, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """The score of each group of units, which is the mean of theirs: float[n_groups]."""
+    """Return the score of each group, which is the mean of its units' scores: float[n_groups]."""
     scores = units.score[starts]
     longer = (stops - starts > 1).nonzero()[0]
     scores[longer] = segment_means(units.score, starts[longer], stops[longer])
@@ -87,6 +87,7 @@ def group_scores(units: Units, starts: np.ndarray, stops: np.ndarray) -> np.ndar
 
 
 def window_openings(pre_entities: PreEntities) -> np.ndarray:
+    """Return whether each token is the first of a window: bool[n_tokens]."""
     opens = np.zeros(len(pre_entities), bool)
     if pre_entities.num_windows == 1:
         opens[:1] = True

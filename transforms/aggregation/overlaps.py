@@ -1,4 +1,4 @@
-"""The overlaps of windows: entities that overlap, and tokens that two windows hold."""
+"""The overlaps of windows: entities that overlap, and tokens that are in two windows."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from transforms.pre_entities import PreEntities
 
 
 def resolve_overlaps(spans: list[tuple[int, int, float]]) -> list[int]:
-    """Which of these spans stay when overlapping ones are merged as Hugging Face merges windows.
+    """Return the spans that remain after overlapping spans are merged, as Hugging Face merges windows.
 
-    In order of their start, each span is held against the one kept last: if it starts inside that one, the longer
-    of the two stays, of equally long ones that with the higher score. A span that only the loser overlapped
-    comes back in no other form, so text can be lost: that is Hugging Face's rule. So is it that a first span
-    without any width stays twice.
+    Each span, in order of its start, is compared with the last kept span. If it starts inside that span, only the
+    longer of the two is kept. If both are equally long, the one with the higher score is kept.
+
+    Two oddities are Hugging Face's. A dropped span is not restored if the span that it overlapped is dropped later,
+    so entities can be lost. A first span of zero width is kept twice.
 
     Args:
-        spans: Half-open ``(start, end, score)``.
+        spans: Half-open spans with scores: ``(start, end, score)``.
 
     Returns:
-        Positions in `spans` of those that stay, ordered by start.
+        The positions in `spans` of the kept spans, ordered by start.
 
     >>> resolve_overlaps([(0, 20, 0.9), (12, 40, 0.8), (41, 45, 0.7)])
     [1, 2]
     """
+    # The example above, in order of start:
+    #
+    #   (0, 20)    |-------------------|                            dropped: the next one is longer
+    #   (12, 40)               |---------------------------|        kept
+    #   (41, 45)                                            |---|   kept: it starts after the last kept span
     if not spans:
         return []
     order = sorted(range(len(spans)), key=lambda position: spans[position][0])
@@ -44,13 +50,23 @@ def resolve_overlaps(spans: list[tuple[int, int, float]]) -> list[int]:
 
 
 def join_windows(pre_entities: PreEntities) -> PreEntities:
-    """One row a token: in each overlap, a token is taken from the window whose edge is further away.
+    """Return one row for each token. In an overlap, a token is taken from the window whose edge is further away.
 
-    Two windows change over at the start of the word that is nearest to the middle of their overlap.
+    The rows change from one window to the next at a word's start: the one nearest to the middle of the overlap.
 
     Returns:
         Pre-entities of a single window, whose `index` counts through the whole document.
     """
+    # Two windows with the tokens 4 to 7 in common; ## marks a subword:
+    #
+    #                                   overlap
+    #                                |-----------|
+    #   window 1     0   1   2   3   4   5 ##6   7
+    #   window 2                     4   5 ##6   7   8   9  10  11
+    #                                    |   ^ the middle, which is inside a word
+    #                                    ^ the start of a word that is nearest to it; if two are, the first
+    #
+    #   taken from   1   1   1   1   1   2   2   2   2   2   2   2
     bounds = np.append(pre_entities.window_starts, len(pre_entities))
     rows_of = [
         np.arange(bounds[window], bounds[window + 1])
@@ -71,7 +87,14 @@ def join_windows(pre_entities: PreEntities) -> PreEntities:
 
 
 def _changeover(pre_entities: PreEntities, position: np.ndarray, rows: np.ndarray, overlap_end: int) -> int:
-    """Position from which the window of these rows speaks, where the window before reaches `overlap_end`."""
+    """Return the position from which tokens are taken from the next window.
+
+    Args:
+        pre_entities: The tokens of all windows.
+        position: int64[n_tokens], the position of each row's token in the document.
+        rows: The rows of the next window.
+        overlap_end: The position after the last token of the window before.
+    """
     middle = (position[rows[0]] + overlap_end + 1) // 2
     in_overlap = position[rows] <= overlap_end
     word_starts = position[rows][in_overlap & ~pre_entities.is_subword[rows]]

@@ -1,4 +1,4 @@
-"""Arithmetic over the segments of a column: where they end, their means, their highest rows."""
+"""Arithmetic over the segments of a column: their ends, their means and the rows of their maxima."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import operator
 import numpy as np
 
 _IN_ORDER = 7
-"""So many numbers `numpy.sum` adds from the first to the last; of more, it adds several partial sums."""
+"""The most numbers that `numpy.sum` adds one after the other; with more, it adds up several partial sums."""
 
 
 def stops_of(starts: np.ndarray, total: int) -> np.ndarray:
-    """Where segments end that begin at these starts and cover everything up to `total`."""
+    """Return the ends of segments that begin at `starts` and cover everything up to `total`."""
     stops = np.empty_like(starts)
     stops[:-1] = starts[1:]
     stops[-1:] = total
@@ -20,7 +20,10 @@ def stops_of(starts: np.ndarray, total: int) -> np.ndarray:
 
 
 def segment_means(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """Mean over axis 0 of each ``values[start:stop]`` of two or more, NaN left out as `numpy.nanmean` does."""
+    """Return the mean over axis 0 of each ``values[start:stop]``, without NaN, as `numpy.nanmean` does.
+
+    Each segment must have two or more rows.
+    """
     add = _sums_of_numbers if values.ndim == 1 else _sums_of_rows
     lengths = stops - starts
     sums = add(values, starts, lengths)
@@ -33,12 +36,12 @@ def segment_means(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> 
         return (sums / present).astype(values.dtype, copy=False)
 
 
-# Rounding decides between labels or spans of equal mean, so it matters in which order a sum is made: here, in that of
-# `numpy.sum`, which goes from row to row, and from number to number while they are few. `reduceat` has another.
+# Rounding can decide between labels or spans with equal means. So the order of additions must be that of `numpy.sum`:
+# row by row, and number by number if there are few. `reduceat` adds in another order.
 
 
 def _sums_of_rows(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Sum of each ``values[start : start + length]`` of two or more rows: [n_segments, n_columns]."""
+    """Return the sum of each ``values[start : start + length]`` of two or more rows: [n_segments, n_columns]."""
     sums = values[starts] + values[starts + 1]
     row = 2
     while len(longer := (lengths > row).nonzero()[0]):
@@ -48,7 +51,7 @@ def _sums_of_rows(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -
 
 
 def _sums_of_numbers(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Sum of each ``values[start : start + length]``: [n_segments]."""
+    """Return the sum of each ``values[start : start + length]``: [n_segments]."""
     sums = []
     for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
         numbers = values[start : start + length]
@@ -57,11 +60,11 @@ def _sums_of_numbers(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray
 
 
 def row_of_maximum(scores: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """Row of the highest of each ``scores[start:stop]``; the first of equals, as Python's `max` picks it."""
+    """Return the row of the maximum of each ``scores[start:stop]``; the first of equals, as with Python's `max`."""
     if len(starts) == len(scores):
         return starts
     missing = np.isnan(scores)
-    if missing.any():  # to Python's max, nothing beats a NaN that comes first, and a later one beats nothing
+    if missing.any():  # with Python's `max`, a NaN wins if it is the first value, and otherwise never
         scores = np.where(missing, -np.inf, scores)
         scores[starts[missing[starts]]] = np.inf
     of_segment = np.repeat(np.maximum.reduceat(scores, starts), stops - starts)

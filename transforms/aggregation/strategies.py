@@ -9,11 +9,11 @@ from transforms.settings import Scores
 
 
 class AggregationStrategy(str, Enum):
-    """How tokens become entities.
+    """The rule that makes entities from tokens.
 
-    ``none`` gives each token with its label. ``simple`` groups adjacent tokens of one tag. The others first
-    give all tokens of a word one label, by its ``first`` token, by the ``average`` of its scores, or by the
-    token with the ``max`` score, and then group words.
+    ``none`` returns each token with its label. ``simple`` groups adjacent tokens with the same tag. The other
+    strategies assign one label to all tokens of a word, and then group words. The label is that of the ``first``
+    token, of the ``average`` of the tokens' scores, or of the token with the ``max`` score.
     """
 
     NONE = "none"
@@ -24,10 +24,10 @@ class AggregationStrategy(str, Enum):
 
     @classmethod
     def parse(cls, value: str | AggregationStrategy) -> AggregationStrategy:
-        """The strategy of this name, in any case; Hugging Face's own enum is understood too.
+        """Return the strategy with this name, in upper or lower case. Hugging Face's own enum is accepted too.
 
         Raises:
-            ValueError: if there is none, naming those that there are.
+            ValueError: if there is no such strategy. The message lists the strategies.
         """
         name = value.value if isinstance(value, Enum) else value
         try:
@@ -38,10 +38,10 @@ class AggregationStrategy(str, Enum):
 
     @property
     def by_word(self) -> bool:
-        """Whether all tokens of a word get one label, which needs a fast tokenizer."""
+        """True if all tokens of a word get one label, which requires a fast tokenizer."""
         return self in (AggregationStrategy.FIRST, AggregationStrategy.AVERAGE, AggregationStrategy.MAX)
 
     @property
     def scores(self) -> Scores:
-        """Which scores of a token it looks at, see `transforms.settings.Scores`."""
+        """The scores of a token that the strategy needs; see `transforms.settings.Scores`."""
         return "all" if self is AggregationStrategy.AVERAGE else "best"

@@ -1,17 +1,21 @@
-"""How what travels between the steps is encoded: without pickle, the same bytes for the same value, with a version.
+"""The coders of the types that the steps exchange: without pickle, equal bytes for equal values, and with a version.
 
-Importing this module makes Beam use these coders for the types wherever a PCollection is known to hold them.
+Importing this module registers the coders. Beam then uses them for each PCollection with one of these types as its
+element type.
 
-An encoding is one byte, the version of its type's layout, and then fields. A streaming job can be updated in place
-while the layouts stay; a decoder keeps reading every version it knows, so a changed layout gets a new number.
+An encoding is one byte, the version of its type's layout, followed by the fields. A streaming job can be updated in
+place as long as the layouts stay the same. A changed layout gets a new version, and the coder can still decode the
+earlier ones.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from dataclasses import fields
+from typing import Any, ClassVar, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -28,7 +32,7 @@ Fields = list[Any]
 
 
 def pack(fields: Fields) -> bytes:
-    """Some fields of bytes, or of None, as bytes.
+    """Return fields as bytes; each field is bytes or None.
 
     >>> unpack(pack([b"ab", None, b""]))
     [b'ab', None, b'']
@@ -38,10 +42,10 @@ def pack(fields: Fields) -> bytes:
 
 
 def unpack(data: bytes, at: int = 0) -> Fields:
-    """The fields that were packed.
+    """Return the fields of packed bytes.
 
     Raises:
-        ValueError: If that is not what the bytes are.
+        ValueError: If the bytes are not packed fields.
     """
     try:
         (count,) = _COUNT.unpack_from(data, at)
@@ -62,23 +66,28 @@ def unpack(data: bytes, at: int = 0) -> Fields:
 
 
 def from_text(text: str | None) -> bytes | None:
-    """A text, or half of a surrogate pair in it, as bytes."""
+    """Return a text as UTF-8 bytes. The text may contain half a surrogate pair."""
     return None if text is None else text.encode("utf-8", "surrogatepass")
 
 
 def to_text(data: bytes | None) -> Any:
-    """What `from_text` was given."""
+    """Return the text of bytes from `from_text`."""
     return None if data is None else data.decode("utf-8", "surrogatepass")
 
 
 def from_integer(number: int | None) -> bytes | None:
-    """A whole number of up to 64 bits as bytes."""
+    """Return an integer of up to 64 bits, sign included, as bytes."""
     return None if number is None else _INTEGER.pack(number)
 
 
 def to_integer(data: bytes | None) -> Any:
-    """What `from_integer` was given."""
+    """Return the integer of bytes from `from_integer`."""
     return None if data is None else _INTEGER.unpack(data)[0]
+
+
+def bytes_or_none(data: bytes | None) -> bytes | None:
+    """Return bytes as they are."""
+    return data
 
 
 def _from_float(number: float | None) -> bytes | None:
@@ -90,7 +99,7 @@ def _to_float(data: bytes | None) -> Any:
 
 
 def _from_mapping(mapping: Mapping[str, str]) -> bytes:
-    # In the order of the keys, so that equal mappings are the same bytes.
+    # In the order of the keys, so that equal mappings have the same bytes.
     return pack([from_text(text) for item in sorted(mapping.items()) for text in item]) if mapping else b""
 
 
@@ -145,174 +154,128 @@ def _to_model(data: bytes) -> ModelInfo:
     return ModelInfo(name, revision, tokenizer, tokenizer_revision, tuple(labels))
 
 
-def _from_entity(entity: Entity) -> bytes:
-    numbers = (from_integer(number) for number in (entity.start, entity.end, entity.index))
-    texts = (from_text(text) for text in (entity.label, entity.word, entity.text))
-    return pack([*texts, _FLOAT.pack(entity.score), *numbers])
+class Codec(NamedTuple):
+    """A function from a value to its bytes, and one back.
+
+    Attributes:
+        encode: The function that returns a value's bytes; None for None, if the type includes None.
+        decode: The function that returns the value of some bytes.
+    """
+
+    encode: Callable[[Any], bytes | None]
+    decode: Callable[[Any], Any]
 
 
-def _to_entity(data: bytes) -> Entity:
-    label, word, text, score, start, end, index = unpack(data)
-    return Entity(
-        to_text(label), _to_float(score), to_text(word), to_integer(start), to_integer(end), to_text(text),
-        to_integer(index),
-    )  # fmt: skip
+class Layout:
+    """The fields of a dataclass in the order of their encoding, each once, with its codec."""
+
+    def __init__(self, make: type, codecs: Mapping[str, Codec]) -> None:
+        """Sets the fields.
+
+        Args:
+            make: The dataclass.
+            codecs: The codec of each field, in the order of the encoding. Fields without a codec must be the last of
+                the class, and have defaults.
+        """
+        self._make = make
+        self._codecs = codecs
+        self._values = operator.attrgetter(*codecs)
+        self._encoders = [codec.encode for codec in codecs.values()]
+        self._decoders = [codec.decode for codec in codecs.values()]
+        names = list(codecs)
+        # Positional arguments are faster than keyword arguments.
+        self._in_order = operator.itemgetter(*(names.index(each.name) for each in fields(make)[: len(names)]))
+
+    def encode(self, value: Any) -> bytes:
+        """Return a value as bytes."""
+        return pack([encode(field) for encode, field in zip(self._encoders, self._values(value), strict=True)])
+
+    def decode(self, data: bytes, start: int = 0) -> Any:
+        """Return the value of the bytes from a position on.
+
+        Raises:
+            ValueError: If the bytes are incomplete.
+        """
+        decoded = [decode(field) for decode, field in zip(self._decoders, unpack(data, start), strict=True)]
+        return self._make(*self._in_order(decoded))
+
+    def without(self, name: str) -> Layout:
+        """Return the layout of an earlier version without a field. The field must have a default."""
+        return Layout(self._make, {other: codec for other, codec in self._codecs.items() if other != name})
+
+    @property
+    def codec(self) -> Codec:
+        """The codec for a field of this type."""
+        return Codec(self.encode, self.decode)
 
 
-def _document_fields(document: Document) -> Fields:
-    return [
-        from_text(document.id),
-        from_text(document.text),
-        _from_mapping(document.attributes),
-        _from_float(document.timestamp),
-        document.payload,
-        from_text(document.receipt),
-    ]
+TEXT = Codec(from_text, to_text)
+INTEGER = Codec(from_integer, to_integer)
+_NUMBER = Codec(_from_float, _to_float)
+_BYTES = Codec(bytes_or_none, bytes_or_none)
+_FLAG = Codec(lambda flag: bytes([flag]), lambda data: data != b"\0")
+_MAPPING = Codec(_from_mapping, _to_mapping)
+_ARRAY = Codec(_from_array, _to_array)
 
-
-def _document(fields: Fields) -> Document:
-    name, text, attributes, timestamp, payload, receipt = fields
-    return Document(
-        to_text(name), to_text(text), _to_mapping(attributes), _to_float(timestamp), payload, to_text(receipt)
-    )
-
-
-def _failure_fields(failure: Failure) -> Fields:
-    return [
-        failure.payload,
-        from_text(failure.error),
-        from_text(failure.stage),
-        _from_mapping(failure.attributes),
-        from_text(failure.stacktrace),
-        _FLOAT.pack(failure.timestamp),
-        from_text(failure.receipt),
-    ]
-
-
-def _failure(fields: Fields) -> Failure:
-    payload, error, stage, attributes, stacktrace, timestamp, receipt = fields
-    return Failure(
-        payload, to_text(error), to_text(stage), _to_mapping(attributes), to_text(stacktrace), _to_float(timestamp),
-        to_text(receipt),
-    )  # fmt: skip
-
-
-def _result_fields(result: DocumentEntities) -> Fields:
-    return [
-        from_text(result.id),
-        pack([_from_entity(entity) for entity in result.entities]),
-        from_integer(result.num_tokens),
-        from_integer(result.num_windows),
-        bytes([result.truncated]),
-        from_text(result.model),
-        from_text(result.model_revision),
-        from_text(result.aggregation_strategy),
-        from_text(result.text),
-        _from_mapping(result.attributes),
-        _from_float(result.timestamp),
-        from_text(result.receipt),
-        result.payload,
-    ]
-
-
-def _result(fields: Fields) -> DocumentEntities:
-    name, entities, num_tokens, num_windows, truncated, model, revision, strategy, text, *others = fields
-    attributes, when, receipt, payload = others
-    return DocumentEntities(
-        to_text(name),
-        tuple(map(_to_entity, unpack(entities))),
-        to_integer(num_tokens),
-        to_integer(num_windows),
-        truncated != b"\0",
-        to_text(model),
-        to_text(revision),
-        to_text(strategy),
-        to_text(text),
-        _to_mapping(attributes),
-        _to_float(when),
-        to_text(receipt),
-        payload,
-    )
-
-
-def _pre_entities_fields(columns: PreEntities) -> Fields:
-    arrays = (
-        columns.scores, columns.start, columns.end, columns.index, columns.is_subword, columns.window_starts,
-        columns.window_offsets, columns.label,
-    )  # fmt: skip
-    return [
-        pack(_document_fields(columns.document)),
-        _from_model(columns.model),
-        from_integer(columns.num_tokens),
-        bytes([columns.truncated]),
-        _from_words(columns.words),
-        *map(_from_array, arrays),
-    ]
-
-
-def _pre_entities_1(fields: Fields) -> PreEntities:
-    return _pre_entities([*fields, None])
-
-
-def _pre_entities(fields: Fields) -> PreEntities:
-    document, model, num_tokens, truncated, words, *arrays = fields
-    scores, start, end, index, is_subword, window_starts, window_offsets, label = map(_to_array, arrays)
-    return PreEntities(
-        scores=scores,
-        words=_to_words(words),
-        start=start,
-        end=end,
-        index=index,
-        is_subword=is_subword,
-        window_starts=window_starts,
-        window_offsets=window_offsets,
-        num_tokens=to_integer(num_tokens),
-        truncated=truncated != b"\0",
-        document=_document(unpack(document)),
-        model=_to_model(model),
-        label=label,
-    )
+_ENTITY = Layout(Entity, {
+    "label": TEXT, "word": TEXT, "text": TEXT, "score": _NUMBER, "start": INTEGER, "end": INTEGER, "index": INTEGER,
+})  # fmt: skip
+_ENTITIES = Codec(
+    lambda entities: pack([_ENTITY.encode(entity) for entity in entities]),
+    lambda data: tuple(map(_ENTITY.decode, unpack(data))),
+)
+_DOCUMENT = Layout(Document, {
+    "id": TEXT, "text": TEXT, "attributes": _MAPPING, "timestamp": _NUMBER, "payload": _BYTES, "receipt": TEXT,
+})  # fmt: skip
+_FAILURE = Layout(Failure, {
+    "payload": _BYTES, "error": TEXT, "stage": TEXT, "attributes": _MAPPING, "stacktrace": TEXT, "timestamp": _NUMBER,
+    "receipt": TEXT,
+})  # fmt: skip
+_RESULT = Layout(DocumentEntities, {
+    "document": _DOCUMENT.codec, "entities": _ENTITIES, "num_tokens": INTEGER, "num_windows": INTEGER,
+    "truncated": _FLAG, "model": TEXT, "model_revision": TEXT, "aggregation_strategy": TEXT,
+})  # fmt: skip
+_PRE_ENTITIES = Layout(PreEntities, {
+    "document": _DOCUMENT.codec, "model": Codec(_from_model, _to_model), "num_tokens": INTEGER, "truncated": _FLAG,
+    "words": Codec(_from_words, _to_words), "scores": _ARRAY, "start": _ARRAY, "end": _ARRAY, "index": _ARRAY,
+    "is_subword": _ARRAY, "window_starts": _ARRAY, "window_offsets": _ARRAY, "label": _ARRAY,
+})  # fmt: skip
 
 
 class RecordCoder(beam.coders.Coder):
-    """Encodes a type by its fields; the subclasses say which.
+    """Encodes a type by its fields. Each subclass defines the type and its layouts.
 
     Attributes:
         record: The type.
-        version: Of the layout that is written; below 256.
-        layouts: By version, from the fields to the value.
+        version: The version of the layout that is written; below 256.
+        layouts: The layouts by version.
     """
 
     record: ClassVar[type]
     version: ClassVar[int] = 1
-    layouts: ClassVar[Mapping[int, Callable[[Fields], Any]]]
-
-    @staticmethod
-    def fields(value: Any, /) -> Fields:
-        """The fields of a value."""
-        raise NotImplementedError
+    layouts: ClassVar[Mapping[int, Layout]]
 
     def encode(self, value: Any) -> bytes:
-        """The value as bytes."""
-        return bytes([self.version]) + pack(self.fields(value))
+        """Return a value as bytes."""
+        return bytes([self.version]) + self.layouts[self.version].encode(value)
 
     def decode(self, encoded: bytes) -> Any:
-        """The value again.
+        """Return the value of some bytes.
 
         Raises:
-            ValueError: If the bytes are of a version that is not known here, or not whole.
+            ValueError: If the bytes are of an unknown version, or incomplete.
         """
         layout = self.layouts.get(encoded[0]) if encoded else None
         if layout is None:
             raise ValueError(f"{self.record.__name__} is encoded in version {encoded[:1].hex()}, not known here")
-        return layout(unpack(encoded, 1))
+        return layout.decode(encoded, 1)
 
     def is_deterministic(self) -> bool:
-        """True: equal values are the same bytes."""
+        """Return True: equal values have the same bytes."""
         return True
 
     def to_type_hint(self) -> type:
-        """The type."""
+        """Return the type."""
         return self.record
 
 
@@ -320,57 +283,69 @@ class DocumentCoder(RecordCoder):
     """Encodes `Document`."""
 
     record = Document
-    fields = staticmethod(_document_fields)
-    layouts: ClassVar = {1: _document}
+    layouts: ClassVar = {1: _DOCUMENT}
 
 
 class FailureCoder(RecordCoder):
     """Encodes `Failure`."""
 
     record = Failure
-    fields = staticmethod(_failure_fields)
-    layouts: ClassVar = {1: _failure}
+    layouts: ClassVar = {1: _FAILURE}
 
 
 class DocumentEntitiesCoder(RecordCoder):
     """Encodes `DocumentEntities`."""
 
     record = DocumentEntities
-    fields = staticmethod(_result_fields)
-    layouts: ClassVar = {1: _result}
+    layouts: ClassVar = {1: _RESULT}
 
 
 class PreEntitiesCoder(RecordCoder):
-    """Encodes `PreEntities`, its columns as their bytes; decoded, they are read-only."""
+    """Encodes `PreEntities`, each column of numbers as its bytes; after decoding, these columns are read-only."""
 
     record = PreEntities
     version = 2
-    fields = staticmethod(_pre_entities_fields)
-    layouts: ClassVar = {1: _pre_entities_1, 2: _pre_entities}
+    layouts: ClassVar = {1: _PRE_ENTITIES.without("label"), 2: _PRE_ENTITIES}
 
 
 class Outcome:
-    """`PreEntities | Failure` as one type, for Beam has no coders for unions; no value is of this class itself."""
+    """A name for `PreEntities | Failure`, because Beam has no coders for unions. The class has no instances."""
 
 
-def _outcome_fields(outcome: PreEntities | Failure) -> Fields:
-    if isinstance(outcome, Failure):
-        return [None, FailureCoder().encode(outcome)]
-    return [PreEntitiesCoder().encode(outcome), None]
+class OutcomeCoder(beam.coders.Coder):
+    """Encodes `PreEntities` or `Failure`. The first byte is the kind."""
+
+    _KINDS: ClassVar[Mapping[bytes, RecordCoder]] = {b"p": PreEntitiesCoder(), b"f": FailureCoder()}
+
+    def encode(self, value: PreEntities | Failure) -> bytes:
+        """Return a value as bytes."""
+        kind = b"f" if isinstance(value, Failure) else b"p"
+        return kind + self._KINDS[kind].encode(value)
+
+    def decode(self, encoded: bytes) -> PreEntities | Failure:
+        """Return the value of some bytes.
+
+        Raises:
+            ValueError: If the bytes are of an unknown kind or version, or incomplete.
+        """
+        if encoded[:1] not in self._KINDS:
+            raise ValueError(f"an outcome is encoded as the kind {encoded[:1].hex()}, not known here")
+        return self._KINDS[encoded[:1]].decode(encoded[1:])
+
+    def is_deterministic(self) -> bool:
+        """Return True: equal values have the same bytes."""
+        return True
+
+    def to_type_hint(self) -> type:
+        """Return the type."""
+        return Outcome
 
 
-def _outcome(fields: Fields) -> PreEntities | Failure:
-    columns, failure = fields
-    return PreEntitiesCoder().decode(columns) if failure is None else FailureCoder().decode(failure)
-
-
-class OutcomeCoder(RecordCoder):
-    """Encodes what became of a document, `PreEntities` or `Failure`."""
-
-    record = Outcome
-    fields = staticmethod(_outcome_fields)
-    layouts: ClassVar = {1: _outcome}
-
-
-for _coder in (DocumentCoder, FailureCoder, DocumentEntitiesCoder, PreEntitiesCoder, OutcomeCoder):
-    beam.coders.registry.register_coder(_coder.record, _coder)
+for _record, _coder in (
+    (Document, DocumentCoder),
+    (Failure, FailureCoder),
+    (DocumentEntities, DocumentEntitiesCoder),
+    (PreEntities, PreEntitiesCoder),
+    (Outcome, OutcomeCoder),
+):
+    beam.coders.registry.register_coder(_record, _coder)

@@ -1,4 +1,4 @@
-"""The model behind Beam's RunInference."""
+"""The model handler for Beam's RunInference."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class TokenClassificationModelHandler(
 ):
     """Scores the tokens of documents with a token-classification checkpoint.
 
-    The prediction for a document is its `PreEntities`, or the `Failure` that it became: one for one, in order.
-    The device is looked for and the model loaded on the worker, once a process.
+    The prediction for a document is its `PreEntities`, or its `Failure`: one for each document, in order. The worker
+    selects the device and loads the model, once a process.
     """
 
     @takes_settings(HandlerSettings)
@@ -51,11 +51,11 @@ class TokenClassificationModelHandler(
 
         Args:
             model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id.
-            validate: Whether to look at the model here; turn it off where only the workers can reach it.
-            **settings: Other fields of `transforms.settings.HandlerSettings`, whose docstring has them all.
+            validate: Whether to check the model here. Turn it off if only the workers can reach the model.
+            **settings: Other fields of `transforms.settings.HandlerSettings`; its docstring lists them.
 
         Raises:
-            ValueError: if an argument is not understood, or does not fit the model.
+            ValueError: if an argument is invalid, or does not fit the model.
         """
         super().__init__()
         self._settings = HandlerSettings(model=model, **settings)
@@ -69,15 +69,15 @@ class TokenClassificationModelHandler(
 
     @classmethod
     def of(cls, settings: HandlerSettings) -> TokenClassificationModelHandler:
-        """Return a handler of settings that were checked against the model before."""
+        """Return a handler for settings that were already checked against the model."""
         handler = cls.__new__(cls)
         ModelHandler.__init__(handler)
         handler._settings = settings
         return handler
 
     def load_model(self) -> TokenClassifier | RefreshingClassifier:
-        """The classifier, loaded unless this process has it already."""
-        # A runner may set up a worker for every bundle; a lock keeps its threads from loading side by side.
+        """Return the classifier, loaded at the first call in a process."""
+        # A runner may set up a worker for each bundle. The lock prevents its threads from loading at the same time.
         with _load_lock:
             return _load(self._settings)
 
@@ -87,7 +87,7 @@ class TokenClassificationModelHandler(
         model: TokenClassifier | RefreshingClassifier,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PreEntities | Failure]:
-        """Scores a batch of documents; texts are taken too, and what `encoded` made of either."""
+        """Scores a batch of documents. An example may also be a text, or the bytes that `encoded` returned."""
         documents = [_document(example) for example in batch]
         refused = [self._refused(document) for document in documents]
         fine = [document for document, failure in zip(documents, refused, strict=True) if failure is None]
@@ -97,7 +97,7 @@ class TokenClassificationModelHandler(
         return [next(classified) if failure is None else failure for failure in refused]
 
     def _refused(self, document: Document) -> Failure | None:
-        """The failure of a document that is too long to be read; None of any other."""
+        """Return the failure of a document that is too long; None for any other document."""
         length, limit = len(document.text), self._settings.max_document_chars
         if length <= limit:
             return None
@@ -106,20 +106,23 @@ class TokenClassificationModelHandler(
         )
 
     def get_num_bytes(self, batch: Sequence[Example]) -> int:
-        """Characters of the batch's texts, which is near to their bytes."""
+        """Return the number of characters of the batch's texts, which approximates their bytes."""
         return sum(map(_length, batch))
 
     @property
     def batches_across_bundles(self) -> bool:
-        """Whether documents wait for their batch in Beam's state."""
+        """True if documents wait for their batch in Beam's state."""
         return self._settings.max_batch_wait_ms is not None
 
     def get_metrics_namespace(self) -> str:
-        """Namespace of RunInference's own metrics."""
+        """Return the namespace of RunInference's own metrics."""
         return NAMESPACE
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        """Batches are measured in characters and end with their bundle, or after `max_batch_wait_ms`."""
+        """Return the limits of a batch. Its size is in characters; it ends with its bundle or after a wait.
+
+        The wait is `max_batch_wait_ms`, if that is set.
+        """
         bounds: dict[str, Any] = {
             "min_batch_size": self._settings.max_batch_chars,
             "max_batch_size": self._settings.max_batch_chars,
@@ -131,7 +134,7 @@ class TokenClassificationModelHandler(
 
 
 def encoded(example: Document | str) -> bytes:
-    """A document as bytes, which the handler takes as well as the document itself."""
+    """Return a document as bytes, which the handler accepts too."""
     return _CODER.encode(Document.of(example))
 
 
@@ -144,16 +147,19 @@ def _length(example: Example) -> int:
 
 
 def batch_size(example: Example | tuple[Any, Example]) -> int:
-    """What an example adds to a batch; a `KeyedModelHandler` asks with the key."""
+    """Return the size that an example adds to a batch. A `KeyedModelHandler` passes a pair of key and example."""
     return _CHARS_A_DOCUMENT + _length(example[1] if isinstance(example, tuple) else example)
 
 
 def threads_of_a_process(threads: int | None, processes: int) -> int | None:
-    """Threads of a process: those asked for, or its part of this machine's cores; None where it has them all.
+    """Return the number of threads of a process: the requested number, or its part of this machine's cores.
 
     Args:
-        threads: Those asked for.
-        processes: Processes that share the machine; 0 is one for each core.
+        threads: The requested number, or None.
+        processes: The number of processes that share the machine; 0 is one for each core.
+
+    Returns:
+        The number; None if none is requested and the process does not share the machine.
     """
     if threads is not None or processes == 1:
         return threads
@@ -174,15 +180,15 @@ def _load(settings: HandlerSettings) -> TokenClassifier | RefreshingClassifier:
     else:
         loaded = RefreshingClassifier(arguments.pop("model"), settings.model_refresh_seconds, arguments)
         classifier = loaded.current
-    classifier.scorer.counts.add("model_loads")
+    classifier.counts.add("model_loads")
     _logger.info(
         "loaded model %r, revision %s, in %.1f s: %s on %s in %s, windows of %d tokens",
         settings.model,
         classifier.model_revision,
         time.monotonic() - begin,
-        classifier.scorer.engine.name,
-        classifier.scorer.engine.device,
-        classifier.scorer.engine.precision,
+        classifier.engine.name,
+        classifier.engine.device,
+        classifier.engine.precision,
         classifier.window,
     )
     return loaded

@@ -29,7 +29,7 @@ _LONGEST_LABEL = 40  # characters
 
 
 class Classified(NamedTuple):
-    """What `ClassifyTokens` gives.
+    """The result of `ClassifyTokens`.
 
     Attributes:
         predictions: PCollection[PreEntities].
@@ -41,7 +41,7 @@ class Classified(NamedTuple):
 
 
 class Grouped(NamedTuple):
-    """What `GroupEntities(...).with_exception_handling()` gives.
+    """The result of `GroupEntities(...).with_exception_handling()`.
 
     Attributes:
         results: PCollection[DocumentEntities].
@@ -53,10 +53,10 @@ class Grouped(NamedTuple):
 
 
 class ClassifyTokens(beam.PTransform):
-    """Scores every token of every document: PCollection[Document | str] to `Classified`.
+    """Scores each token of each document: PCollection[Document | str] to `Classified`.
 
-    Every document comes out, as a prediction or as a failure. The result may be piped on as it is: `GroupEntities`
-    takes its predictions.
+    Each document becomes a prediction or a failure. The result can be piped into `GroupEntities`, which uses its
+    predictions.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class ClassifyTokens(beam.PTransform):
         """Checks the arguments; see `TokenClassificationModelHandler`.
 
         Args:
-            model: A name as there, or a handler that is ready.
-            **settings: As there.
+            model: The name of a model, or a handler.
+            **settings: The settings of the handler; none if `model` is a handler.
 
         Raises:
-            ValueError: if an argument is not understood, or does not fit the model.
+            ValueError: if an argument is invalid, or does not fit the model.
         """
         super().__init__()
         if isinstance(model, TokenClassificationModelHandler):
@@ -83,6 +83,7 @@ class ClassifyTokens(beam.PTransform):
 
     @no_annotations
     def expand(self, pcoll: beam.PCollection) -> Classified:
+        """Build the steps; return the predictions and the failures."""
         outcomes = (
             pcoll
             | "Examples" >> self._examples()
@@ -97,7 +98,7 @@ class ClassifyTokens(beam.PTransform):
 
     def _examples(self) -> beam.PTransform:
         if self._handler.batches_across_bundles:
-            # Beam keeps them in a state that it would pickle them for, whatever their type's coder.
+            # Beam keeps waiting examples in state, and would pickle documents there, despite the coder of their type.
             return beam.Map(encoded).with_output_types(bytes)
         return beam.Map(Document.of).with_output_types(Document)
 
@@ -105,7 +106,7 @@ class ClassifyTokens(beam.PTransform):
 class GroupEntities(beam.PTransform):
     """Groups scored tokens into entities: PCollection[PreEntities] to PCollection[DocumentEntities].
 
-    What `ClassifyTokens` gives may be piped in as it is.
+    The result of `ClassifyTokens` can be piped in directly.
     """
 
     def __init__(
@@ -120,12 +121,12 @@ class GroupEntities(beam.PTransform):
 
         Args:
             aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.
-            ignore_labels: Labels (``none``) or entity groups that are left out.
-            min_score: Entities below this score are left out.
-            window_join: How overlapping windows are joined; see `transforms.aggregation.entities.find_entities`.
+            ignore_labels: Labels (``none``) or entity groups (other strategies) to leave out.
+            min_score: The lowest score of an entity; entities below it are left out.
+            window_join: The rule for overlapping windows; see `transforms.aggregation.entities.find_entities`.
 
         Raises:
-            ValueError: if an argument is not understood.
+            ValueError: if an argument is invalid.
         """
         super().__init__()
         check_choice("window_join", window_join, WINDOW_JOINS)
@@ -137,12 +138,16 @@ class GroupEntities(beam.PTransform):
         self._gives_failures = False
 
     def with_exception_handling(self) -> "GroupEntities":
-        """The same transform, giving `Grouped`: a document that cannot be grouped is a failure, not an error."""
+        """Return the same transform with `Grouped` as its result.
+
+        A document that cannot be grouped then becomes a failure instead of raising an error.
+        """
         self._gives_failures = True
         return self
 
     @no_annotations
     def expand(self, pcoll: beam.PCollection | Classified) -> beam.PCollection | Grouped:
+        """Build the steps; return the results, or with exception handling the results and the failures."""
         predictions = pcoll.predictions if isinstance(pcoll, Classified) else pcoll
         group = _Group(
             self._strategy, self._ignore_labels, self._min_score, self._window_join, not self._gives_failures
@@ -163,15 +168,15 @@ def group_document(
     min_score: float = 0.0,
     window_join: str = "entities",
 ) -> DocumentEntities:
-    """The entities of one document; see `GroupEntities`.
+    """Return the entities of one document; see `GroupEntities`.
 
-    The tokenizer that renders the words is that of the model if this process has loaded it, and is otherwise found by
-    the name that the pre-entities carry, once a process.
+    The words are rendered by the model's tokenizer. If this process has not loaded that tokenizer yet, it is loaded by
+    the name in the pre-entities, once a process.
 
     Raises:
-        ValueError: if the strategy needs words, and the tokenizer knows none.
+        ValueError: if the strategy needs words, and the tokenizer is slow.
     """
-    model, document = pre_entities.model, pre_entities.document
+    model = pre_entities.model
     if strategy.by_word and pre_entities.start is None and len(pre_entities):
         raise ArgumentError(
             f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and that of model={model.name!r}"
@@ -187,7 +192,7 @@ def group_document(
         window_join=window_join,
     )
     return DocumentEntities(
-        id=document.id,
+        document=pre_entities.document,
         entities=tuple(entity for entity in entities if entity.score >= min_score),
         num_tokens=pre_entities.num_tokens,
         num_windows=pre_entities.num_windows,
@@ -195,11 +200,6 @@ def group_document(
         model=model.name,
         model_revision=model.revision,
         aggregation_strategy=strategy.value,
-        text=document.text,
-        attributes=document.attributes,
-        timestamp=document.timestamp,
-        receipt=document.receipt,
-        payload=document.payload,
     )
 
 
@@ -262,9 +262,9 @@ class _Group(beam.DoFn):
 
 
 def count_labels(entities: Iterable[Entity], labels: tuple[str, ...]) -> Counter[str]:
-    """How many entities of each label there are, by the names of their counters.
+    """Return the number of entities of each label, by the name of the label's counter.
 
-    A model may have more labels than runners keep counters for: those beyond the first are counted together.
+    A model can have more labels than runners keep counters for. So labels beyond a limit share one counter.
 
     >>> entities = [Entity("CITY", 0.9, "york", 0, 4, "York"), Entity("CITY", 0.9, "rome", 5, 9, "Rome")]
     >>> count_labels(entities, ("O", "B-CITY", "I-CITY"))
@@ -280,7 +280,7 @@ def count_labels(entities: Iterable[Entity], labels: tuple[str, ...]) -> Counter
 
 @functools.lru_cache(maxsize=8)
 def _counter_names(labels: tuple[str, ...]) -> dict[str, str]:
-    """By label and by entity group: each has a counter of its own, as long as there are not too many."""
+    """Return the counter's name for each entity group and each label, up to a limit for either."""
     names: dict[str, str] = {}
     for kind in (LabelScheme.of(labels).groups, labels):
         for label in list(dict.fromkeys(kind))[:_MOST_LABELS]:

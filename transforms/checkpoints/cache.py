@@ -12,9 +12,9 @@ from transforms.checkpoints.files import TOKENIZER_FILES, content_hash, hash_fil
 
 
 def cache_folder() -> Path:
-    """Where downloads and converted models are kept: ``$BEAM_NER_CACHE``, else the user's cache folder.
+    """Return the folder for downloads and converted models: ``$BEAM_NER_CACHE``, or one in the user's cache folder.
 
-    Where that cannot be written, as in some containers, it is in the machine's folder for temporary files.
+    If the user's cache folder is not writable, as in some containers, the machine's temporary folder is used.
     """
     if chosen := os.environ.get("BEAM_NER_CACHE"):
         return Path(chosen)
@@ -28,13 +28,13 @@ def cache_folder() -> Path:
 
 
 _SCHEME = "sha256:"
-"""What a revision begins with that names a tokenizer by the content of its files."""
+"""The prefix of a revision that identifies a tokenizer by the content of its files."""
 
 
 def snapshot(folder: Path) -> Path:
-    """A copy of a checkpoint's files in the cache, under the hash of their content; there once a machine.
+    """Return a copy of a checkpoint's files in the cache, under the hash of their content; made once a machine.
 
-    The running model may have its weights mapped from the files, so that it needs files that nobody changes.
+    The weights of a running model may be mapped from the files, so the files must not change.
     """
     files = [path for pattern in ("*", "onnx/*") for path in folder.glob(pattern) if path.is_file()]
     names = [path.relative_to(folder).as_posix() for path in files]
@@ -46,14 +46,14 @@ def pin_tokenizer(folder: Path) -> str:
     """Copies a checkpoint's tokenizer and configuration to the cache.
 
     Returns:
-        The revision by which `pinned_tokenizer` finds the copy.
+        The revision of the copy, from which `pinned_tokenizer` finds it.
     """
     names = {path.name for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
     return _SCHEME + _copied(folder, sorted(names), "tokenizers", _tokenizer_hash).name
 
 
 def pinned_tokenizer(revision: str | None) -> Path | None:
-    """The folder of a copy that this machine has; None if it has none, or the revision is none of a copy."""
+    """Return the folder of a copy on this machine; None if it is missing, or the revision is not that of a copy."""
     if not is_pinned(revision):
         return None
     folder = cache_folder() / "tokenizers" / str(revision).removeprefix(_SCHEME)
@@ -61,7 +61,7 @@ def pinned_tokenizer(revision: str | None) -> Path | None:
 
 
 def is_pinned(revision: str | None) -> bool:
-    """Whether a revision is one that `pin_tokenizer` gives."""
+    """Return whether a revision is from `pin_tokenizer`."""
     return revision is not None and revision.startswith(_SCHEME)
 
 
@@ -70,7 +70,7 @@ def _tokenizer_hash(folder: Path) -> str:
 
 
 def _copied(folder: Path, names: Iterable[str], kind: str, hashed: Callable[[Path], str]) -> Path:
-    """The copy of these files in the cache; it appears as a whole, under a hash of itself."""
+    """Copies files to the cache and returns the copy; it appears there as a whole, under a hash of its content."""
     root = cache_folder() / kind
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root) as scratch:

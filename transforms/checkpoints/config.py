@@ -16,16 +16,16 @@ _PLAIN_NAME = re.compile(r"(?!\.\.?$)[^/\\]+")
 
 
 class NoObjectError(ValueError):
-    """JSON that is no object."""
+    """A JSON value that is not an object."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Return the JSON object in a file.
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if it is too large or no JSON; a `NoObjectError` if that is no object.
-        RecursionError: if it is nested too deeply.
+        ValueError: if the file is too large or not JSON; a `NoObjectError` if the JSON is not an object.
+        RecursionError: if the JSON is nested too deeply.
     """
     if (size := path.stat().st_size) > _LARGEST:
         raise ValueError(f"{size} bytes")
@@ -35,28 +35,29 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_named_files(model: str, folder: Path) -> None:
-    """Looks whether the files that a checkpoint's files name stand beside them.
+def check_referenced_files(model: str, folder: Path) -> None:
+    """Checks that a checkpoint's files refer only to files in the same folder.
 
-    transformers takes shards of weights and tokenizers from wherever their names lead, and an adapter's model too.
+    transformers loads shards of weights and tokenizers from any path that a file contains. It also loads the base model
+    of an adapter, so adapters are rejected.
 
     Args:
-        model: The checkpoint's name, for sentences.
-        folder: Where it is.
+        model: The checkpoint's name, for messages.
+        folder: The checkpoint's folder.
 
     Raises:
-        ValueError: if not.
+        ValueError: if a reference leaves the folder, a file cannot be read, or the checkpoint is an adapter.
     """
     if (folder / "adapter_config.json").exists():
         raise ArgumentError(f"model={model!r} is an adapter of another model; merge it into that one")
     for path in [folder / "config.json", folder / "tokenizer_config.json", *sorted(folder.glob("*.index.json"))]:
         try:
-            named = _named_files(read_object(path))
+            named = _referenced_files(read_object(path))
         except FileNotFoundError:
             continue
         except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
             if path.name == "config.json":
-                continue  # of which more is said where it is read
+                continue  # `read_config` reports the error in detail
             raise ArgumentError(
                 f"model={model!r} has a {path.name} that cannot be read: {type(error).__name__}"
             ) from None
@@ -64,8 +65,11 @@ def check_named_files(model: str, folder: Path) -> None:
             raise ArgumentError(f"model={model!r} has a {path.name} that names files out of the folder")
 
 
-def _named_files(content: dict[str, Any]) -> list[Any]:
-    """The shards of an index, a tokenizer's files for versions of transformers, and a configuration's weights."""
+def _referenced_files(content: dict[str, Any]) -> list[Any]:
+    """Return the file names in a JSON object.
+
+    These are the shards of an index, a tokenizer's files for versions of transformers, and a configuration's weights.
+    """
     weights = content.get("transformers_weights")
     return [
         *(content.get("weight_map") or {}).values(),
@@ -75,10 +79,10 @@ def _named_files(content: dict[str, Any]) -> list[Any]:
 
 
 def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The checkpoint's ``config.json``, after a look whether it is one of a token classifier.
+    """Return the checkpoint's ``config.json``, after checking that it is one of a token classifier.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if it is not, or cannot be read.
     """
     name, path = checkpoint.name, checkpoint.folder / "config.json"
     try:

@@ -13,7 +13,7 @@ from transforms.errors import ArgumentError
 TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
 
 MANIFEST = "SHA256SUMS"
-"""Name of a file with the checksums of the others, as the program `sha256sum` writes it."""
+"""The name of a file with the checksums of the other files, in the format of the program `sha256sum`."""
 
 _BLOCK = 1 << 20  # bytes
 
@@ -25,10 +25,10 @@ class Checkpoint:
     """A checkpoint on this machine.
 
     Attributes:
-        name: The name it was asked for by.
+        name: The name that was requested.
         revision: The hub's commit, the embedded package's version, or a hash of the folder's content.
-        folder: Where its files are.
-        tokenizer_revision: By what its tokenizer is found again where its folder's content may change; None where not.
+        folder: The folder that contains the files.
+        tokenizer_revision: Revision of the cached tokenizer copy if the folder may change; otherwise None.
     """
 
     name: str
@@ -38,28 +38,28 @@ class Checkpoint:
 
     @property
     def safetensors(self) -> list[Path]:
-        """Its safetensors files."""
+        """The safetensors files."""
         return sorted(self.folder.glob("*.safetensors"))
 
     @property
     def onnx(self) -> Path | None:
-        """Its ONNX model; the one with the least quantisation where there are several."""
+        """The ONNX model; of several, the one with the shortest name, which is the least quantised."""
         models = [*self.folder.glob("*.onnx"), *self.folder.glob("onnx/*.onnx")]
         return min(models, key=lambda path: (len(path.stem), path.stem), default=None)
 
     @property
     def weights(self) -> list[Path]:
-        """All its files of weights, of any kind."""
+        """The files of weights, of any kind."""
         return _weights(self.folder)
 
     @property
     def pickles(self) -> list[Path]:
-        """Its pickled weights, which can run code when they are loaded."""
+        """The files of pickled weights, which can run code when they are loaded."""
         return sorted(self.folder.glob("pytorch_model*.bin"))
 
 
 def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False) -> None:
-    """Looks whether there are weights that may be loaded.
+    """Checks that there are weights that may be loaded.
 
     Raises:
         ValueError: if there are none.
@@ -75,7 +75,7 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
 
 
 def content_hash(folder: Path) -> str:
-    """12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
+    """Return 12 hexadecimal digits of the SHA-256 of a checkpoint's files: configuration, tokenizer and weights."""
     tokenizer = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
     return hash_files(sorted({*tokenizer, *_weights(folder)}), folder)[:12]
 
@@ -86,7 +86,7 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def hash_files(paths: Iterable[Path], folder: Path) -> str:
-    """The SHA-256 of files in this order: of their names in a folder, sizes and contents."""
+    """Return the SHA-256 of the names, sizes and contents of files, in this order; names are relative to `folder`."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
@@ -95,7 +95,7 @@ def hash_files(paths: Iterable[Path], folder: Path) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """The SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     digest = hashlib.sha256()
     _add_file(digest, path)
     return digest.hexdigest()
@@ -108,7 +108,7 @@ def _add_file(digest: Any, path: Path) -> None:
 
 
 def is_checkpoint_file(name: str, *, weights: bool) -> bool:
-    """Whether a file of a checkpoint's folder is of use, by its name in there."""
+    """Return whether a file belongs to a checkpoint, by its name in the checkpoint's folder."""
     if ".." in name.split("/") or name.startswith("/"):
         return False
     endings = (".json", ".txt", ".model", ".jinja", ".tiktoken", *(_WEIGHT_ENDINGS if weights else ()))

@@ -11,16 +11,27 @@ _HUB_TIMEOUT = 5.0  # seconds
 
 
 def find_on_hub(model: str, revision: str | None, *, weights: bool, allow_pickle_weights: bool) -> Checkpoint:
+    """Downloads a checkpoint from the hub, or finds it in the local cache if the hub cannot be reached.
+
+    Args:
+        model: The id of the model.
+        revision: Branch, tag or commit; None for the default branch.
+        weights: Whether to include the weights.
+        allow_pickle_weights: Whether to download pickled weights if there are no others.
+
+    Raises:
+        ArgumentError: if there is no such model or revision, it is gated, or it is neither reachable nor cached.
+    """
     from huggingface_hub import HfApi, constants, errors, snapshot_download
 
     try:
         if constants.HF_HUB_OFFLINE:
             raise ConnectionError
-        # One request without retries, so that a wrong name is known at once.
+        # One request without retries, so that a wrong name is reported at once.
         info = HfApi().model_info(model, revision=revision, timeout=_HUB_TIMEOUT)
         files = [sibling.rfilename for sibling in info.siblings or []]
         patterns = [*TOKENIZER_FILES, MANIFEST] + (_weight_files(files, allow_pickle_weights) if weights else [])
-        # By its name, so that under this name it is in the cache where the hub is not asked any more.
+        # Downloaded by its name, so that the cache contains it under this name when the hub cannot be reached.
         folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError:
         raise ArgumentError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
@@ -39,7 +50,7 @@ def find_on_hub(model: str, revision: str | None, *, weights: bool, allow_pickle
 def _from_hub_cache(model: str, revision: str | None, error: Exception, *, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    # Of a repository only a part was downloaded; without these patterns it would count as incomplete.
+    # Only a part of the repository was downloaded; without these patterns it would count as incomplete.
     patterns = TOKENIZER_FILES + (["*.safetensors"] if weights else [])
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))

@@ -1,4 +1,4 @@
-"""The checksums of a checkpoint's files, in the form of the program ``sha256sum``."""
+"""The checksums of a checkpoint's files, in the format of the program ``sha256sum``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
 
 
 def check_manifest(checkpoint: Checkpoint, *, weights: bool) -> None:
-    """Holds the files against the folder's ``SHA256SUMS``, in the form of the program ``sha256sum``, if it has one.
+    """Checks a checkpoint's files against its ``SHA256SUMS``, if there is such a file.
 
     Args:
-        checkpoint: Where they are.
-        weights: Whether the weights are looked at too; then none may be there that the list does not name.
+        checkpoint: The checkpoint.
+        weights: Whether to check the weights too; all of them must then be listed.
 
     Raises:
-        ValueError: if a file is not the one that was listed.
+        ValueError: if a file differs from the list, or is missing in the folder or in the list.
     """
     path, problem = checkpoint.folder / MANIFEST, f"model={checkpoint.name!r} has a {MANIFEST}"
     if not path.is_file():

@@ -1,7 +1,7 @@
-"""A remote folder on this machine: whole or not at all, and the same bytes.
+"""Copies a remote folder to this machine, completely or not at all, and checks the copied bytes.
 
-Google Cloud Storage keeps a CRC32C of every object, which is compared. Beam names no checksum of one known kind for
-other file systems (an S3 etag is an MD5 for some objects only); there the sizes are compared.
+Sizes are always compared. Google Cloud Storage stores a CRC32C of every object, which is compared too. For other file
+systems, Beam's checksum is not always of the same kind (an S3 etag is an MD5 for some objects only), so it is not used.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ _BLOCK = 1 << 20  # bytes
 
 
 def download(root: str, wanted: Callable[[str], bool], cache: Path, *, required: str) -> Path | None:
-    """Copies a remote folder's files into a cache, once for each state of it; who comes second waits and finds them.
+    """Copies a remote folder's files into a cache, once for each state of the folder.
+
+    If another thread or process is copying the same state, this call waits, and returns that copy.
 
     Args:
         root: The remote folder, with a slash at its end.
-        wanted: Whether a file is to be copied, by its name below `root`.
+        wanted: Function that returns whether to copy a file, by its name below `root`.
         cache: A folder on this machine, which threads and processes share.
-        required: The file without which nothing is copied.
+        required: Name of a file; without it nothing is copied.
 
     Returns:
-        The copy, a folder below `cache`; None where there is no `required` file.
+        The copy, a folder below `cache`; None if there is no `required` file.
 
     Raises:
-        ValueError: if a file is lost, cut or changed on the way, as a sentence that wants the folder's name before it;
-            nothing is left in the cache then.
+        ValueError: if the folder cannot be listed, or a file is lost, truncated or changed during the copy. The message
+            is the end of a sentence that starts with the folder's name. Nothing is left in the cache.
     """
     files = _list(root, wanted)
     if required not in files:
@@ -63,7 +65,7 @@ def _state(files: dict[str, FileMetadata]) -> str:
 
 
 def _copy_all(root: str, files: dict[str, FileMetadata], target: Path) -> None:
-    """Copies into a folder of another name first, so that what a killed process leaves does not look finished."""
+    """Copies into a folder of another name first, so that the files of a killed process do not look complete."""
     unfinished = target.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -89,7 +91,7 @@ def _copy(source: str, path: Path, size: int) -> None:
 
 
 def _copy_bytes(source: str, path: Path) -> tuple[int, str]:
-    """Copies a file; gives its bytes' number and, in base64 as Cloud Storage does, their CRC32C."""
+    """Copies a file; returns the number of its bytes, and their CRC32C in base64, as in Cloud Storage."""
     import google_crc32c  # comes with Cloud Storage's client
 
     checksum, copied = google_crc32c.Checksum(), 0

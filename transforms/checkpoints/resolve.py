@@ -1,7 +1,13 @@
-"""The way from the name of a checkpoint to a folder on this machine.
+"""Finds the folder on this machine for the name of a checkpoint.
 
-A name is the embedded model's, a folder, a folder on a file system that Beam supports (``gs://…``) or the id of a
-model on the Hugging Face hub. A name is resolved where it is used, so that each worker finds its own copy.
+There are four kinds of names:
+
+- ``rampart``, the embedded model
+- a folder
+- a folder on a file system that Beam supports (``gs://…``)
+- the id of a model on the Hugging Face hub
+
+Each worker resolves the name itself, so that it finds its own copy.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ import re
 from pathlib import Path
 
 from transforms.checkpoints.cache import cache_folder
-from transforms.checkpoints.config import check_named_files
+from transforms.checkpoints.config import check_referenced_files
 from transforms.checkpoints.files import Checkpoint, content_hash, is_checkpoint_file
 from transforms.checkpoints.hub import find_on_hub
 from transforms.errors import ArgumentError
@@ -27,16 +33,16 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def resolve(
     model: str, revision: str | None = None, *, weights: bool = True, allow_pickle_weights: bool = False
 ) -> Checkpoint:
-    """Finds a checkpoint, and downloads it where it is not on this machine.
+    """Finds a checkpoint, and downloads it if it is not on this machine.
 
     Args:
         model: ``rampart``, a folder, a remote folder, or a hub id.
         revision: Branch, tag or commit of a hub id.
-        weights: Whether the weights are wanted too, not the configuration and tokenizer alone.
-        allow_pickle_weights: Whether pickled weights may be downloaded where there are no others.
+        weights: Whether to include the weights, not only the configuration and tokenizer.
+        allow_pickle_weights: Whether to download pickled weights if there are no others.
 
     Raises:
-        ValueError: if there is no such checkpoint or it cannot be had, in one sentence that names it.
+        ValueError: if there is no such checkpoint or it cannot be downloaded, in one sentence with its name.
     """
     if not model:
         raise ArgumentError(
@@ -57,7 +63,7 @@ def resolve(
         raise ArgumentError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
     else:
         checkpoint = find_on_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
-    check_named_files(checkpoint.name, checkpoint.folder)
+    check_referenced_files(checkpoint.name, checkpoint.folder)
     return checkpoint
 
 
@@ -73,7 +79,7 @@ def _embedded() -> Checkpoint:
 
 
 def _local_folder(model: str, folder: Path) -> Checkpoint:
-    """A folder of this machine, whose files are files and stand in it."""
+    """Return the checkpoint in a folder of this machine, whose files must be regular files in that folder."""
     root = folder.resolve()
     # In the cache of the hub, files are links to blobs beside the snapshots.
     homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
@@ -87,12 +93,12 @@ def _local_folder(model: str, folder: Path) -> Checkpoint:
             if path.exists() and not path.is_file():
                 raise ArgumentError(f"model={model!r} has a {name} that is no file")
         return Checkpoint(model, content_hash(folder), folder)
-    except (OSError, RuntimeError) as error:  # a RuntimeError of links in a circle
+    except (OSError, RuntimeError) as error:  # RuntimeError: links form a circle
         raise ArgumentError(f"model={model!r} has files that cannot be read: {type(error).__name__}") from error
 
 
 def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
-    """Copies a remote folder into the cache, once for each state of it; processes that come second wait."""
+    """Copies a remote folder into the cache, once for each state of the folder; other processes wait for the copy."""
     from transforms.checkpoints.remote import download
 
     wanted = functools.partial(is_checkpoint_file, weights=weights)

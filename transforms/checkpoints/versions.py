@@ -12,11 +12,11 @@ from transforms.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Version:
-    """What stands in a model's place at some moment.
+    """The content of a model's folder at some moment.
 
     Attributes:
         name: The folder, or the remote folder.
-        state: Names, sizes and times of its files; another state is another version.
+        state: Names, times and sizes of its files, and inodes of local ones; another state is another version.
     """
 
     name: str
@@ -24,10 +24,10 @@ class Version:
 
 
 def check_watchable(model: str) -> None:
-    """Looks whether a model can be watched.
+    """Checks that a model can be watched for new versions.
 
     Raises:
-        ValueError: if it is no folder, in one sentence.
+        ValueError: if it is not a folder, a remote folder or a pattern, in one sentence.
     """
     if "://" not in model and not is_pattern(model) and not Path(model).expanduser().is_dir():
         raise ArgumentError(
@@ -36,12 +36,12 @@ def check_watchable(model: str) -> None:
 
 
 def newest_version(model: str) -> Version:
-    """What a folder holds now; of the folders that match a pattern, the one with the latest file.
+    """Return the current version in a folder, or in the folder with the latest file if a pattern matches several.
 
-    Folders without a ``config.json`` do not count. Of folders equally new, the last by name is the newest.
+    Folders without a ``config.json`` are ignored. If folders are equally new, the last by name is chosen.
 
     Args:
-        model: A folder, or a pattern (``models/ner-*``), here or on a file system that Beam knows.
+        model: A folder, or a pattern (``models/ner-*``), here or on a file system that Beam supports.
 
     Raises:
         ValueError: if there is no such folder, or it cannot be listed.
@@ -62,6 +62,7 @@ def newest_version(model: str) -> Version:
 
 
 def is_pattern(model: str) -> bool:
+    """Return whether a model's name contains wildcards."""
     return any(wildcard in model for wildcard in "*?[")
 
 
@@ -72,7 +73,7 @@ def _local_files(model: str) -> list[tuple[Any, ...]]:
         root = Path(path.anchor)
         folders = [folder for folder in root.glob(str(path.relative_to(root))) if folder.is_dir()]
     return [
-        # The inode tells two files of one size and one time apart.
+        # The inode distinguishes two files of the same size and time.
         (str(folder), file.relative_to(folder).as_posix(), status.st_mtime, status.st_size, status.st_ino)
         for folder in folders
         for inside in ("*", "onnx/*")

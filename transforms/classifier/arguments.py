@@ -1,4 +1,4 @@
-"""What a call may be given, read as Hugging Face's pipeline reads it."""
+"""The arguments of a call, interpreted as by Hugging Face's pipeline."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class TokenClassificationArgumentHandler:
         """Normalises one call.
 
         Args:
-            inputs: A text, or a list (or tuple) of them; words where `is_split_into_words`. An iterator and a
-                data set of PyTorch (that of ``KeyDataset``, for example) are handed back as they are.
+            inputs: A text, or a list (or tuple) of texts; words if `is_split_into_words`. An iterator and a data set
+                of PyTorch (``KeyDataset``, for example) are returned as they are.
             is_split_into_words: Whether the inputs are words already.
-            delimiter: What stands between words where they are joined to a text.
-            offset_mapping: The character range of each token, of one text or of each.
+            delimiter: The string between words that are joined to a text.
+            offset_mapping: The character range of each token, of one text or of each text.
 
         Returns:
             The inputs as a list, `is_split_into_words`, a list of offset mappings or None, `delimiter`.
 
         Raises:
-            ValueError: if there is no input, or not one offset mapping for each.
+            ValueError: if there is no input, or if the number of offset mappings is not that of the inputs.
         """
         if isinstance(inputs, Iterator) or _is_data_set(inputs):
             return inputs, is_split_into_words, None, delimiter
@@ -61,7 +61,7 @@ class TokenClassificationArgumentHandler:
 
 
 def _is_data_set(inputs: Any) -> bool:
-    torch_data = sys.modules.get("torch.utils.data")  # whoever has such a data set has loaded it
+    torch_data = sys.modules.get("torch.utils.data")  # loaded already if `inputs` is such a data set
     return torch_data is not None and isinstance(inputs, torch_data.Dataset)
 
 
@@ -70,10 +70,10 @@ def resolve_strategy(
     grouped_entities: bool | None = None,
     ignore_subwords: bool | None = None,
 ) -> AggregationStrategy:
-    """The strategy that the arguments ask for, those of older releases of transformers among them.
+    """Return the strategy for the arguments, including those of older releases of transformers.
 
-    `grouped_entities` meant ``simple``, with `ignore_subwords` ``first``; both are accepted with a warning and
-    take precedence, as they did.
+    `grouped_entities` meant ``simple``, and ``first`` together with `ignore_subwords`. Both are accepted with a warning
+    and take precedence, as in those releases.
     """
     if grouped_entities is None and ignore_subwords is None:
         return AggregationStrategy.parse(aggregation_strategy)

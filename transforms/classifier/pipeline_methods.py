@@ -1,4 +1,4 @@
-"""The single steps of transformers' `TokenClassificationPipeline`, for those who call or override one."""
+"""The single steps of transformers' `TokenClassificationPipeline`, as methods that can be called one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transforms.tokenization.tokenizer import Tokenization
 
 
 class PipelineSteps:
-    """Hugging Face's methods, which take and give lists of dicts.
+    """The methods of Hugging Face's pipeline. Their arguments and results are lists of dicts.
 
     Attributes:
         tokenization: The tokenizer.
@@ -40,17 +40,20 @@ class PipelineSteps:
         word_ids: Sequence[int | None] | None = None,
         word_to_chars_map: Sequence[tuple[int, int]] | None = None,
     ) -> list[dict[str, Any]]:
-        """The tokens of one window as pre-entities, special tokens left out.
+        """Return the tokens of one window as pre-entities, without special tokens.
+
+        The columns in the arguments include special tokens.
 
         Args:
             sentence: The text.
-            input_ids: [n_tokens], special tokens counted, as are all that follow.
-            scores: [n_tokens, n_labels].
-            offset_mapping: [n_tokens, 2], or None.
+            input_ids: [n_tokens], the ids.
+            scores: [n_tokens, n_labels], the probability of each label.
+            offset_mapping: [n_tokens, 2], the character range of each token; or None.
             special_tokens_mask: [n_tokens], true for special tokens.
-            aggregation_strategy: Without effect on the result.
-            word_ids: Word of each token, where the text was given as words.
-            word_to_chars_map: Character range of each word, likewise; shifts the offsets.
+            aggregation_strategy: Ignored; it does not affect the result.
+            word_ids: [n_tokens], the number of each token's word, if the text was given as words.
+            word_to_chars_map: The character range of each word, if the text was given as words. Its start is added to
+                the offsets.
         """
         rows = np.flatnonzero(~np.asarray(special_tokens_mask).astype(bool)[: len(scores)])
         ids = np.asarray(input_ids, np.int64)[rows]
@@ -74,7 +77,7 @@ class PipelineSteps:
     def aggregate(
         self, pre_entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
     ) -> list[dict[str, Any]]:
-        """Entities from pre-entities; nothing is left out, ``O`` neither."""
+        """Return the entities of pre-entities. No label is left out, not even ``O``."""
         strategy = AggregationStrategy.parse(aggregation_strategy)
         columns = PreEntities.from_dicts(pre_entities)
         return [as_dict(entity, strategy) for entity in self._entities(columns, strategy, frozenset())]
@@ -82,7 +85,7 @@ class PipelineSteps:
     def aggregate_words(
         self, entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
     ) -> list[dict[str, Any]]:
-        """Words with one label each, from pre-entities.
+        """Return the words of pre-entities, with one label for each word.
 
         Raises:
             ValueError: if the strategy is ``none`` or ``simple``.
@@ -109,13 +112,13 @@ class PipelineSteps:
     def aggregate_word(
         self, entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
     ) -> dict[str, Any]:
-        """One word with one label, from the pre-entities of its tokens."""
+        """Return one word with one label, from the pre-entities of its tokens."""
         first, *others = entities
         tokens = [{**first, "is_subword": False}, *({**other, "is_subword": True} for other in others)]
         return self.aggregate_words(tokens, aggregation_strategy)[0]
 
     def group_entities(self, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Groups adjacent entities (``entity, score, word, start, end``) of one tag."""
+        """Groups adjacent entities (``entity, score, word, start, end``) with the same tag."""
         labels = tuple(dict.fromkeys(entity["entity"] for entity in entities))
         scheme = LabelScheme.of(labels)
         rows = np.arange(len(entities))
@@ -140,13 +143,13 @@ class PipelineSteps:
         ]
 
     def group_sub_entities(self, entities: list[dict[str, Any]]) -> dict[str, Any]:
-        """One group of all these entities, named by the first."""
+        """Return one group of all entities, named after the first."""
         label = entities[0]["entity"]
         same = [{**entity, "entity": f"I-{get_tag(label)[1]}"} for entity in entities]
         return {**self.group_entities(same)[0], "entity_group": LabelScheme.of([label]).groups[0]}
 
     def get_tag(self, entity_name: str) -> tuple[str, str]:
-        """Prefix (``B`` or ``I``) and tag of a label."""
+        """Return the prefix (``B`` or ``I``) and the tag of a label."""
         return get_tag(entity_name)
 
     def aggregate_overlapping_entities(self, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -170,7 +173,7 @@ class PipelineSteps:
 
 
 def as_dict(entity: Entity, strategy: AggregationStrategy) -> dict[str, Any]:
-    """An entity in Hugging Face's form."""
+    """Return an entity as Hugging Face's dict."""
     if strategy is AggregationStrategy.NONE:
         return {
             "entity": entity.label,

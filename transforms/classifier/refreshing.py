@@ -1,12 +1,20 @@
-"""A model that is replaced while documents flow.
+"""A model that is replaced by newer versions while the pipeline runs.
 
-`RefreshingClassifier` looks at the model's folder every few seconds from a thread of its own, loads and tries a new
-version beside the one that is in use, and swaps the two between two batches. Beam has a way of its own, RunInference
-with a side input of model paths, which this does not use: there, a new path is loaded in the middle of a bundle,
-once for each thread and with all documents waiting; an exception of that load fails the bundle, and with it the
-stream; a folder whose content is replaced is the same path, and so goes unnoticed; the first documents wait for the
-side input's first value; and it has to be fed by an unbounded source, which not every runner has. A thread is the same
-on every runner, and of the stream it touches nothing but the model that the next batch is given.
+`RefreshingClassifier` checks the model's folder every few seconds in its own thread. The thread loads and tests a new
+version beside the one in use, and swaps the two between two batches:
+
+    thread     |-- check --|-- new version: load, test --| swap
+    batches    | old | old | old | old | old | old | old | new | new | ...
+
+Beam's own solution is RunInference with a side input of model paths. It is not used here, because
+
+- it loads a new path in the middle of a bundle, once for each thread, while all documents wait;
+- an exception during that load fails the bundle, and with it the stream;
+- a folder with replaced content has the same path, so the change is not detected;
+- the first documents wait for the side input's first value;
+- the side input requires an unbounded source, which not every runner supports.
+
+A thread works the same on every runner. It affects nothing in the stream except the model of the next batch.
 """
 
 from __future__ import annotations
@@ -24,11 +32,12 @@ from transforms.checkpoints.resolve import resolve
 from transforms.checkpoints.versions import Version, is_pattern, newest_version
 from transforms.classifier.token_classifier import TokenClassifier
 from transforms.documents import Document, Failure
+from transforms.engines.base import Engine
 from transforms.metrics import Counts
 from transforms.pre_entities import PreEntities
 
 _SETTLES = 1.0
-"""Seconds for which a folder must not change before it is read, at the most."""
+"""The time in seconds, at most, for which a folder must not change before it is read."""
 
 _logger = logging.getLogger(__name__)
 
@@ -36,28 +45,28 @@ _logger = logging.getLogger(__name__)
 class RefreshingClassifier:
     """Classifies documents with the newest usable version of a model; each batch with one version.
 
-    A version that cannot be loaded, or whose answers make no sense, leaves the one in use running: it is logged and
-    counted once, and looked at again only when its files change. Safe for concurrent use.
+    If a new version cannot be loaded, or its scores are not valid, the version in use is kept. The failure is logged
+    and counted once, and the new version is tried again only after its files change. Safe for concurrent use.
     """
 
     def __init__(self, model: str, seconds: float, settings: Mapping[str, Any], *, starts: bool = True) -> None:
-        """Loads the newest version, and begins to look for newer ones.
+        """Loads the newest version, and starts to check for newer ones.
 
         Args:
-            model: As for `newest_version`.
-            seconds: How often to look.
+            model: The model's folder, or a pattern of folders, as for `newest_version`.
+            seconds: The time between two checks.
             settings: The other arguments of `TokenClassifier`.
-            starts: Whether to look from a thread; otherwise only `refresh` does.
+            starts: Whether to check in a thread. Otherwise only `refresh` checks.
 
         Raises:
-            ValueError: if there is no version that can be used.
+            ValueError: if no version can be used.
         """
         self._model = model
         self._settings = dict(settings)
         self._counts = Counts()
         self._unlisted = False
         self._seen = newest_version(model)
-        self._current = self._loaded(self._seen)
+        self._current = self._load_version(self._seen)
         self._stop = threading.Event()
         if starts:
             look = threading.Thread(
@@ -68,64 +77,72 @@ class RefreshingClassifier:
 
     @property
     def current(self) -> TokenClassifier:
-        """The version in use; whoever asks for it keeps it."""
+        """The version in use. A caller can continue to use it after it was replaced."""
         return self._current
 
+    @property
+    def engine(self) -> Engine:
+        """The engine of the version in use."""
+        return self._current.engine
+
     def classify(self, documents: Sequence[Document], *, scores: str = "all") -> list[PreEntities | Failure]:
-        """As `TokenClassifier.classify`."""
+        """Classifies documents with the version in use; see `TokenClassifier.classify`."""
         return self._current.classify(documents, scores=scores)
 
     def take_counts(self) -> dict[str, int]:
-        """What happened since the last call: ``model_refreshes``, ``model_refresh_failures``, and what batches did.
+        """Return the counts since the last call: ``model_refreshes``, ``model_refresh_failures``, and those of batches.
 
-        The thread cannot count with Beam, whose counters belong to the bundle that a worker's thread is at.
+        The thread cannot use Beam's counters, which belong to the bundle that a worker's thread processes.
         """
         return self._counts.take()
 
     def refresh(self, pause: Callable[[float], Any], settles: float = _SETTLES) -> bool:
-        """Looks for a newer version, and takes it if there is one that can be used; whether it did.
+        """Checks for a newer version, and swaps it in if it can be used.
 
         Args:
-            pause: Called with the seconds to wait while a change settles; True ends the attempt.
-            settles: For how many seconds nothing may change before a version is read.
+            pause: A function that waits for some seconds. If it returns True, the attempt ends.
+            settles: The time in seconds for which nothing may change before a version is read.
+
+        Returns:
+            True if another version is in use now.
         """
         try:
             version = newest_version(self._model)
         except ValueError as error:
-            self._fails(str(error), again=self._unlisted)
+            self._report_failure(str(error), again=self._unlisted)
             self._unlisted = True
             return False
         self._unlisted = False
-        if version == self._seen or pause(settles) or self._now() != version:
-            return False  # the same, or still being written: the next look will tell
+        if version == self._seen or pause(settles) or self._current_version() != version:
+            return False  # the same, or still being written: the next check will find out
         try:
-            classifier = self._loaded(version)
+            classifier = self._load_version(version)
         except Exception as error:
-            if self._now() != version:
-                return False  # it was changed under our hands
+            if self._current_version() != version:
+                return False  # the files changed during the load
             self._seen = version
-            self._fails(str(error) if isinstance(error, ValueError) else type(error).__name__)
+            self._report_failure(str(error) if isinstance(error, ValueError) else type(error).__name__)
             return False
-        if self._now() != version:
-            return False  # it may be made of files of two versions
+        if self._current_version() != version:
+            return False  # the loaded files may be of two versions
         self._seen = version
-        return self._takes(classifier)
+        return self._swap_in(classifier)
 
-    def _now(self) -> Version | None:
+    def _current_version(self) -> Version | None:
         try:
             return newest_version(self._model)
         except ValueError:
             return None
 
-    def _takes(self, classifier: TokenClassifier) -> bool:
+    def _swap_in(self, classifier: TokenClassifier) -> bool:
         former, self._current = self._current.model_revision, classifier
         if former == classifier.model_revision:
-            return False  # touched, not changed
+            return False  # touched, but with the same content
         self._counts.add("model_refreshes")
         _logger.info("model %r: revision %s takes the place of %s", self._model, classifier.model_revision, former)
         return True
 
-    def _fails(self, problem: str, *, again: bool = False) -> None:
+    def _report_failure(self, problem: str, *, again: bool = False) -> None:
         if again:
             return
         self._counts.add("model_refresh_failures")
@@ -136,18 +153,18 @@ class RefreshingClassifier:
             problem,
         )
 
-    def _loaded(self, version: Version) -> TokenClassifier:
+    def _load_version(self, version: Version) -> TokenClassifier:
         name = version.name if is_pattern(self._model) else self._model
         checkpoint = _own_copy(
             name, self._settings.get("model_revision"), self._settings.get("allow_pickle_weights", False)
         )
         classifier = TokenClassifier(checkpoint, **self._settings)
-        classifier.scorer.counts = self._counts
+        classifier.counts = self._counts
         return classifier
 
 
 def _own_copy(name: str, revision: str | None, allow_pickle_weights: bool) -> Checkpoint:
-    """A checkpoint in files that nobody will change, with its tokenizer kept for later."""
+    """Return a checkpoint whose files will not change, with a cached copy of its tokenizer."""
     checkpoint = resolve(name, revision, allow_pickle_weights=allow_pickle_weights)
     if "://" not in name:
         folder = snapshot(checkpoint.folder)
@@ -162,6 +179,6 @@ def _look(reference: weakref.ref[RefreshingClassifier], stop: threading.Event, s
             return
         try:
             classifier.refresh(stop.wait, min(seconds, _SETTLES))
-        except Exception as error:  # whatever it is, there will be a next look
+        except Exception as error:  # of any kind: the next check retries
             _logger.error("looking for a new version failed: %s", type(error).__name__)
-        del classifier  # so that it may be let go of while this thread waits
+        del classifier  # so that it can be freed while this thread waits

@@ -1,4 +1,4 @@
-"""The token classifier: texts in, entities out, without Beam."""
+"""The token classifier: finds entities in texts, without Beam."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from transforms.checkpoints.files import Checkpoint
 from transforms.classifier.arguments import Offsets, TokenClassificationArgumentHandler, resolve_strategy
 from transforms.classifier.pipeline_methods import PipelineSteps, as_dict
 from transforms.documents import Document, Failure
-from transforms.engines.base import BatchTimeoutError
+from transforms.engines.base import BatchTimeoutError, Engine
 from transforms.engines.loading import load_engine
-from transforms.engines.timeouts import Watch, WatchedEngine
+from transforms.engines.timeouts import CallTimeout, WatchedEngine
 from transforms.errors import ArgumentError
-from transforms.inference.isolation import isolated
+from transforms.inference.isolation import run_isolating_failures
 from transforms.inference.scorer import Scorer, TokenizedText
 from transforms.inference.setup import ModelSetup
 from transforms.labels import ignored_labels
+from transforms.metrics import Counts
 from transforms.pre_entities import PreEntities
 from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, ModelSettings, check_choice, takes_settings
 from transforms.tokenization.encoding import Encoded
 
-_IN_PROCESS: dict[str, Any] = {"special_tokens": "special", "batch_timeout_seconds": 0}  # as Hugging Face
+_IN_PROCESS: dict[str, Any] = {"special_tokens": "special", "batch_timeout_seconds": 0}  # as in Hugging Face
 _STREAM_CHUNK = 1024  # texts taken at a time from an iterator
 
 
@@ -40,10 +41,10 @@ class TokenClassifier(PipelineSteps):
         [{'entity_group': 'EMAIL', 'score': 0.99, 'word': 'ann @ example. org', 'start': 9, 'end': 24}]
 
     Attributes:
-        id2label: Label of each class id; may be replaced.
+        id2label: The label of each class id; may be replaced.
         tokenization: The tokenizer.
-        scorer: What runs the model.
-        window: Tokens of a window, special tokens counted.
+        scorer: The scorer, which runs the model.
+        window: The number of tokens of a window, special tokens counted.
     """
 
     @takes_settings(ModelSettings, **_IN_PROCESS)
@@ -64,20 +65,20 @@ class TokenClassifier(PipelineSteps):
 
         Args:
             model: ``rampart`` (the embedded model), a folder, a remote folder or a hub id; or a checkpoint.
-            tokenizer: Name or folder of another tokenizer than the model's, or a tokenizer of transformers.
+            tokenizer: The name or folder of a tokenizer to use instead of the model's; or a tokenizer of transformers.
             aggregation_strategy: ``none`` (or None), ``simple``, ``first``, ``average`` or ``max``.
-            ignore_labels: Labels (``none``) or entity groups that are left out; None means ``("O",)``, and a single
-                one may stand for itself.
-            window_join: How overlapping windows are joined; see `transforms.aggregation.entities.find_entities`.
+            ignore_labels: Labels (``none``) or entity groups (other strategies) to leave out. None means ``("O",)``,
+                and a string is one label.
+            window_join: The rule for overlapping windows; see `transforms.aggregation.entities.find_entities`.
             device: ``auto`` (or None), ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
             grouped_entities: Deprecated; True means ``simple``.
             ignore_subwords: Deprecated; True with `grouped_entities` means ``first``.
-            **settings: Other fields of `transforms.settings.ModelSettings`. Two have other defaults here, as in
-                Hugging Face: ``special_tokens="special"`` and ``batch_timeout_seconds=0``. ``long_text="truncate"``
-                makes windows all the same where there is a `stride`.
+            **settings: Other fields of `transforms.settings.ModelSettings`. Two defaults differ here, as in Hugging
+                Face: ``special_tokens="special"`` and ``batch_timeout_seconds=0``. If `stride` is set,
+                ``long_text="truncate"`` has no effect, and a long text is read in windows.
 
         Raises:
-            ValueError: if an argument is not understood, or does not fit the model.
+            ValueError: if an argument is invalid, or does not fit the model.
         """
         check_choice("window_join", window_join, WINDOW_JOINS)
         strategy = resolve_strategy(
@@ -104,7 +105,7 @@ class TokenClassifier(PipelineSteps):
         self.window = setup.window
         self.id2label: Mapping[int, str] = dict(setup.config.id2label)
         load = functools.partial(load_engine, setup.checkpoint, chosen)
-        self._watch = Watch(chosen.batch_timeout_seconds) if chosen.batch_timeout_seconds else None
+        self._watch = CallTimeout(chosen.batch_timeout_seconds) if chosen.batch_timeout_seconds else None
         loaded = WatchedEngine(load, self._watch) if self._watch else load()
         self.scorer = Scorer(setup, loaded, max_batch_tokens=chosen.max_batch_tokens)
         check_answers(self, setup.checkpoint.name)
@@ -130,28 +131,30 @@ class TokenClassifier(PipelineSteps):
         num_workers: int | None = None,
         **deprecated: Any,
     ) -> Any:
-        """The entities of one text or of several.
+        """Return the entities of one text or of several.
 
         Args:
             inputs: A text; a list (or tuple) of texts; an iterator of texts or a data set of PyTorch, which are read
-                bit by bit.
-            aggregation_strategy: For this call alone.
-            ignore_labels: For this call alone.
-            stride: For this call alone.
-            offset_mapping: The character range of each token, special tokens counted, of one text or of each; in
-                place of the tokenizer's.
+                in chunks.
+            aggregation_strategy: The strategy for this call alone.
+            ignore_labels: The labels to leave out in this call alone.
+            stride: The stride for this call alone.
+            offset_mapping: The character range of each token, special tokens counted, of one text or of each text. It
+                replaces the tokenizer's offsets.
             is_split_into_words: Whether the input is a list of words, or a list of such lists.
-            delimiter: What stands between words where they are joined to a text; a space by default.
-            batch_size: Without meaning here; batches are filled up to `max_batch_tokens`.
-            num_workers: Without meaning here.
-            **deprecated: `grouped_entities` and `ignore_subwords`.
+            delimiter: The string between words that are joined to a text; a space by default.
+            batch_size: Ignored; batches are filled up to `max_batch_tokens`.
+            num_workers: Ignored.
+            **deprecated: The deprecated arguments `grouped_entities` and `ignore_subwords`.
 
         Returns:
-            A list of dicts for a text, a list of such lists for several, an iterator of them for an iterator. Keys are
-            ``entity_group`` (``entity`` and ``index`` for ``none``), ``score``, ``word``, ``start``, ``end``.
+            A list of dicts for a text. A list of such lists for several texts, and an iterator of such lists for an
+            iterator or a data set. The keys are ``entity_group`` (``entity`` and ``index`` for ``none``), ``score``,
+            ``word``, ``start``, ``end``.
 
         Raises:
-            ValueError: if an argument is not understood.
+            ValueError: if an argument is invalid.
+            TypeError: if there is an unknown argument.
         """
         unknown = set(deprecated) - {"grouped_entities", "ignore_subwords"}
         if unknown:
@@ -187,20 +190,34 @@ class TokenClassifier(PipelineSteps):
         return answers[0] if isinstance(inputs, str) else answers
 
     @property
+    def engine(self) -> Engine:
+        """The loaded model, with its name, device and precision."""
+        return self.scorer.engine
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of what happened to batches; several classifiers may share them."""
+        return self.scorer.counts
+
+    @counts.setter
+    def counts(self, counts: Counts) -> None:
+        self.scorer.counts = counts
+
+    @property
     def model_revision(self) -> str:
         """The checkpoint's commit or content hash."""
         return self._setup.checkpoint.revision
 
     def classify(self, documents: Sequence[Document], *, scores: str = "all") -> list[PreEntities | Failure]:
-        """What the model says of each token of these documents, in their order.
+        """Return the scored tokens of each document, in order.
 
-        A document that cannot be classified is a `Failure`; the others are not affected by it.
+        A document that cannot be classified becomes a `Failure`, and does not affect the others.
 
         Args:
-            documents: What to read.
-            scores: Which scores of a token to keep, those of ``all`` labels or the ``best``; see `PreEntities`.
+            documents: The documents to classify.
+            scores: The scores of a token to keep, those of ``all`` labels or the ``best``; see `PreEntities`.
         """
-        encoded = isolated(self._encoded, [document.text for document in documents], self.scorer.counts)
+        encoded = run_isolating_failures(self._encoded, [document.text for document in documents], self.scorer.counts)
         texts = [
             TokenizedText(document, tokens)
             for document, tokens in zip(documents, encoded, strict=True)
@@ -216,11 +233,14 @@ class TokenClassifier(PipelineSteps):
         ]
 
     def take_counts(self) -> dict[str, int]:
-        """What happened to batches since the last call: ``batch_splits`` and the like; see `transforms.scorer`."""
+        """Return the counts of batches since the last call: ``batch_splits``, ``batch_timeouts`` and others.
+
+        See `transforms.inference.isolation` and `transforms.inference.scorer`.
+        """
         return self.scorer.counts.take()
 
     def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
-        # A slow tokenizer is not watched: what it holds while it hangs, no other text could get.
+        # A slow tokenizer has no time limit: a stuck call would keep its lock, and block all other texts.
         if self._watch and self.tokenization.is_fast:
             return self._watch.call(self.tokenization.encode, texts)
         return self.tokenization.encode(texts)
@@ -240,7 +260,7 @@ class TokenClassifier(PipelineSteps):
         return [TokenizedText(Document("", text), tokens) for text, tokens in encoded]
 
     def _placed(self, encoded: Encoded, offsets: Offsets) -> Encoded:
-        """The same tokens at the caller's offsets, which count special tokens."""
+        """Return the same tokens with the caller's offsets, which include those of special tokens."""
         first = len(self.tokenization.template.prefix)
         own = np.array(offsets, np.int64).reshape(-1, 2)[first : first + len(encoded.ids)]
         if len(own) < len(encoded.ids):
@@ -252,7 +272,7 @@ class TokenClassifier(PipelineSteps):
 
 
 def _reason(error: BaseException, text: str) -> str | BaseException:
-    """What to tell of an error: a sentence of ours where we know the cause, else the error."""
+    """Return the reason to report: a sentence if the cause is known, otherwise the error itself."""
     if isinstance(error, BatchTimeoutError):
         return str(error)
     try:
@@ -269,7 +289,7 @@ def _raised(result: PreEntities | BaseException) -> PreEntities:
 
 
 def _stream(texts: Any) -> Iterator[Any]:
-    """What an iterator or a data set of PyTorch holds; of the latter, many know but their length and their items."""
+    """Return an iterator over an iterator or a data set of PyTorch. Many data sets define only a length and items."""
     return iter(texts) if hasattr(texts, "__iter__") else map(texts.__getitem__, range(len(texts)))
 
 
@@ -288,14 +308,14 @@ _CANARIES = [
 
 
 def check_answers(classifier: TokenClassifier, name: str) -> None:
-    """Has the model read a short and a long text.
+    """Checks that a model can classify a short and a long text.
 
     Args:
-        classifier: The model.
-        name: Its name.
+        classifier: The classifier of the model.
+        name: The model's name.
 
     Raises:
-        ValueError: if it cannot, or its scores are no probabilities.
+        ValueError: if the model cannot, or if its scores are not probabilities.
     """
     for outcome in classifier.classify(_CANARIES):
         if isinstance(outcome, Failure):

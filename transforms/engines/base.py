@@ -12,8 +12,8 @@ class Engine(Protocol):
 
     Attributes:
         name: ``torch`` or ``openvino``.
-        device: Where it runs, for example ``cpu`` or ``cuda:0``.
-        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``: the one that it computes in.
+        device: The device that it runs on, for example ``cpu`` or ``cuda:0``.
+        precision: The precision that it computes in: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
     """
 
     name: str
@@ -27,11 +27,11 @@ class Engine(Protocol):
 
         Args:
             input_ids: int64[batch, tokens], padded on the right.
-            attention_mask: int64[batch, tokens], 0 where padded.
+            attention_mask: int64[batch, tokens], 0 for padding.
             token_type_ids: int64[batch, tokens], or None if the tokenizer makes none.
 
         Returns:
-            float32[batch, tokens, labels].
+            The logits: float32[batch, tokens, labels].
 
         Raises:
             OutOfMemoryError: if the batch is too large for the device.
@@ -40,16 +40,16 @@ class Engine(Protocol):
 
 
 class ConversionError(ValueError):
-    """OpenVINO cannot convert a model, or the converted one gives other logits."""
+    """OpenVINO cannot convert a model, or the converted model returns other logits."""
 
 
 class OutOfMemoryError(RuntimeError):
-    """A batch does not fit in the device's memory; a smaller one may."""
+    """A batch does not fit in the device's memory; a smaller batch may fit."""
 
 
 class BatchTimeoutError(RuntimeError):
-    """A batch took longer than it may."""
+    """A batch timed out."""
 
 
 class ModelHungError(RuntimeError):
-    """The model hung so often, or so badly, that this process must not go on with it."""
+    """Too many batches hang, or a new model cannot be loaded after one hung: this process cannot use the model."""

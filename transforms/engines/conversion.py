@@ -1,4 +1,4 @@
-"""From a PyTorch checkpoint to a model for OpenVINO, which is kept."""
+"""Converts a PyTorch checkpoint into a model for OpenVINO, and keeps the model in the cache folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from transforms.checkpoints.files import Checkpoint
 from transforms.engines.base import ConversionError
 from transforms.engines.openvino_import import import_openvino
 
-_TOLERANCE = 1e-3  # of the largest logit; conversions that work differ by less than 1e-5
+_TOLERANCE = 1e-3  # relative to the largest logit; correct conversions differ by less than 1e-5
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Path:
-    """The converted model in the cache folder, under a hash of the checkpoint's content; made where it is not there.
+    """Return the converted model in the cache folder, after converting the checkpoint if the model is missing.
+
+    Its folder is named after the checkpoint's revision and OpenVINO's version.
 
     Raises:
         ConversionError: if OpenVINO cannot convert it.
@@ -40,7 +42,7 @@ def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Pa
     with FileLock(folder / "lock"):
         if not path.exists():
             module = load_model(checkpoint, dtype=torch.float32, allow_pickle_weights=allow_pickle_weights)
-            # Weights first, so that where there is a model.xml, there is all of it.
+            # The weights are moved first: once model.xml exists, the model is complete.
             unchecked = _convert(module, folder / "unchecked.xml")
             unchecked.with_suffix(".bin").replace(path.with_suffix(".bin"))
             unchecked.replace(path)
@@ -48,7 +50,7 @@ def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Pa
 
 
 def _convert(module: Any, path: Path) -> Path:
-    """Converts a module, writes it, and holds what was written against the module."""
+    """Converts a module, writes it, and compares the logits of the written model with the module's."""
     import torch
 
     from transforms.engines.openvino_engine import OpenVinoEngine
@@ -61,7 +63,7 @@ def _convert(module: Any, path: Path) -> Path:
     positions = getattr(module.config, "max_position_embeddings", None) or 512
 
     class Positional(torch.nn.Module):
-        """Inputs by position and logits alone, which is what OpenVINO's tracing wants."""
+        """A module with inputs by position and only the logits as output, as OpenVINO's tracing requires."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -73,7 +75,7 @@ def _convert(module: Any, path: Path) -> Path:
     example = _probe(vocabulary, 2, 8)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode():
-            warnings.simplefilter("ignore")  # of tracing, on what is checked below
+            warnings.simplefilter("ignore")  # tracing warns about things that are checked below
             converted = openvino.convert_model(
                 Positional().eval(), example_input=tuple(torch.from_numpy(example[name]) for name in names)
             )
@@ -93,7 +95,7 @@ def _convert(module: Any, path: Path) -> Path:
 
 
 def _probe(vocab_size: int, batch: int, length: int) -> dict[str, np.ndarray]:
-    """Inputs of this shape; in all but the first text, the last third is padding."""
+    """Return inputs of this shape; in all texts but the first, the last third is padding."""
     ids = np.random.default_rng(0).integers(0, vocab_size, (batch, length))
     mask = np.ones((batch, length), np.int64)
     mask[1:, length - length // 3 :] = 0

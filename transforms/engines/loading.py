@@ -18,17 +18,19 @@ _logger = logging.getLogger(__name__)
 def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -> Engine:
     """Loads a checkpoint into the engine that fits it and this machine.
 
-    `auto` is PyTorch on a GPU and OpenVINO on a CPU, or PyTorch there too where OpenVINO cannot convert the model.
-    A processor without instructions for the precision is no error: a warning in the log names what the engine does.
+    The engine `auto` is PyTorch on a GPU and OpenVINO on a CPU. On a CPU too it is PyTorch if OpenVINO is not
+    installed or cannot convert the model. For fp16 it is PyTorch if the checkpoint has weights for it.
+
+    If the processor has no instructions for the precision, a warning is logged about what the engine does instead. The
+    engine's attribute `precision` is the one that it computes in.
 
     Args:
         checkpoint: The model.
         settings: The engine, the device (``auto`` is a GPU if there is one), the precision (``auto`` is fp32), the
-            threads on a CPU, and whether pickled weights may be loaded. The engine's attribute `precision` is the one
-            that it computes in.
+            threads on a CPU, and whether pickled weights may be loaded.
 
     Raises:
-        ArgumentError: if the checkpoint, engine, device and precision do not go together.
+        ArgumentError: if the checkpoint, engine, device and precision cannot be combined.
     """
     settings = settings or ModelSettings()
     engine, device, precision = settings.engine, settings.device, settings.precision
@@ -72,7 +74,7 @@ def _torch(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
 
 
 def _openvino(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
-    """Loads a checkpoint into OpenVINO: its weights for PyTorch, converted, or else its ONNX model.
+    """Loads a checkpoint into OpenVINO: its converted weights for PyTorch, or its ONNX model if there are none.
 
     Raises:
         ConversionError: if OpenVINO cannot convert it.

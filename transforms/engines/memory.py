@@ -1,33 +1,33 @@
-"""The memory that processes take with a model, known before the model is loaded."""
+"""Estimates the memory of processes with a model, before the model is loaded."""
 
 from __future__ import annotations
 
 from typing import Any
 
 _PROCESS_BYTES = 0.6e9
-"""Of a process without a model: Python, Beam, transformers and PyTorch, and batches of 2,048 tokens."""
+"""The memory of a process without a model: Python, Beam, transformers, PyTorch, and batches of 2,048 tokens."""
 
 _COPIES = {"torch": 1.5, "openvino": 3.5}
-"""How often a process holds the model's weights, as 32-bit numbers, at its peak.
+"""The peak memory of a process as a multiple of the fp32 weight size, by engine.
 
-Measured on a BERT of 104 million numbers (0.42 GB), at the peak of the process: 1.18 GB with PyTorch, and with OpenVINO
-2.0 GB where it has to convert the model first, 1.35 GB where it was converted before. In other precisions it is less.
+Measured on a BERT with 104 million parameters (0.42 GB): with PyTorch the peak was 1.18 GB. With OpenVINO it was 2.0 GB
+if the process converted the model first, and 1.35 GB if not. Other precisions need less.
 """
 
 _OWN_COPIES = {"torch": 1.5, "openvino": 0.4}
-"""How often each further process of a machine holds them: with OpenVINO most is shared, and one converts for all.
+"""The same multiple for each further process on a machine; docs/runners.md lists the measurements.
 
-(docs/runners.md has the measurements.)
+With OpenVINO, processes share most of the memory, and only one of them converts the model.
 """
 
 
 def machine_bytes(parameters: int, engine: str, processes: int = 1) -> int:
-    """Bytes of memory that worker processes take together at their peak on a CPU.
+    """Return the bytes of memory that all worker processes of a machine need at their peak, on a CPU.
 
     Args:
-        parameters: Numbers in the model's weights.
+        parameters: Number of the model's parameters.
         engine: One of `transforms.settings.ENGINES`.
-        processes: How many there are on a machine, each with the model.
+        processes: Number of processes on the machine, each with the model.
     """
     kind, weights = "torch" if engine == "torch" else "openvino", 4 * parameters
     first, further = (_PROCESS_BYTES + weights * copies[kind] for copies in (_COPIES, _OWN_COPIES))
@@ -35,10 +35,10 @@ def machine_bytes(parameters: int, engine: str, processes: int = 1) -> int:
 
 
 def count_parameters(config: Any) -> int | None:
-    """Numbers in a model's weights, from its configuration alone; None if that does not tell.
+    """Return the number of a model's parameters from its configuration; None if that fails.
 
-    Weights that are packed on the disk are unpacked in memory, so the size of the files would mislead; and they may
-    not be on this machine.
+    The size of the weight files would mislead: packed weights are decompressed in memory. The files may also not be
+    on this machine.
     """
     import torch
     from transformers import AutoModelForTokenClassification
@@ -46,6 +46,6 @@ def count_parameters(config: Any) -> int | None:
     try:
         with torch.device("meta"):
             model = AutoModelForTokenClassification.from_config(config, trust_remote_code=False)
-    except Exception:  # whatever an odd configuration makes transformers raise: an estimate is missing, no more
+    except Exception:  # transformers may raise anything for an odd configuration; only the estimate is lost
         return None
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest way on a CPU. It reads ONNX as it is, and PyTorch checkpoints after a conversion."""
+"""The OpenVINO engine, the fastest on a CPU. It reads ONNX files directly, and PyTorch checkpoints once converted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OpenVinoEngine:
     """A token classifier in OpenVINO, on the CPU.
 
     Attributes:
-        precision: The precision that it computes in: fp32 where the processor has no instructions for another.
+        precision: The precision that it computes in: fp32 if the processor has no instructions for the requested one.
     """
 
     name = "openvino"
@@ -30,7 +30,7 @@ class OpenVinoEngine:
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
-            # Each process would pin its threads to the first cores, where those of the next process are already.
+            # With pinning, every process would pin its threads to the same first cores.
             "ENABLE_CPU_PINNING": False,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(ACTIVATION_GROUP if precision == "int8" else 0),
         }
@@ -47,7 +47,7 @@ class OpenVinoEngine:
         hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.precision = precision if precision == "int8" else _PRECISIONS[hint]
         self._request = compiled.create_infer_request()
-        # One request at a time uses all threads; two at once would only get in each other's way.
+        # One request uses all threads; two at the same time would only slow each other down.
         self._turn = threading.Lock()
 
     def logits(

@@ -9,9 +9,9 @@ from typing import Any
 def import_openvino() -> Any:
     """Return the module `openvino`, imported without `openvino_telemetry`.
 
-    That package sends the import and each conversion to Google Analytics, from a process that it forks off at any time.
-    OpenVINO works without it. Nothing else in the process is affected: an `openvino` that was imported before stays as
-    it is, and `openvino_telemetry` can be imported afterwards.
+    That package reports the import and each conversion to Google Analytics, from a process that it forks at any time.
+    OpenVINO works without it. Nothing else in the process is affected. An `openvino` that was imported before does not
+    change, and `openvino_telemetry` can be imported afterwards.
     """
     is_loaded = "openvino_telemetry" in sys.modules
     if not is_loaded:

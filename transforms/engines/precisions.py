@@ -1,4 +1,4 @@
-"""The precisions that a processor has instructions for, and the one that an engine computes in where it has none."""
+"""The precisions that a processor has instructions for, and the precision that an engine uses without them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import numpy as np
 from transforms.engines.openvino_import import import_openvino
 
 ACTIVATION_GROUP = 64
-"""Activations that share a scale where they are rounded to 8 bits."""
+"""The number of activations that share a scale when they are rounded to 8 bits."""
 
-_PROBE_ROWS, _PROBE_SIZE = 16, 128  # of a product, as a batch has them: whole groups of weights and of activations
+_PROBE_ROWS, _PROBE_SIZE = 16, 128  # shape of a product, like a batch's: whole groups of weights and of activations
 
 _INSTRUCTIONS = {
     "bf16": ("amx_bf16", "avx512_bf16", "avx10_2", "avx_ne_convert", "bf16", "sve_bf16"),
     "fp16": ("amx_fp16", "avx512_fp16", "avx10_2", "avx_ne_convert", "fp16_arith"),
 }
-"""Names in ``torch.cpu.get_capabilities()``, of Intel, AMD and ARM; any of them will do."""
+"""Names in ``torch.cpu.get_capabilities()``, of Intel, AMD and ARM; one of them is enough."""
 
 
 @functools.cache
 def openvino_core() -> Any:
-    """OpenVINO itself, once a process and for as long as that lives.
+    """Return OpenVINO's `Core`, which is created once, and kept until the process ends.
 
-    Its first use gives the thread that makes it a stack for signal handlers, and its end takes that away on whatever
-    thread it happens: the next signal would end the process.
+    Its first use sets a stack for signal handlers in the calling thread. Its end would remove such a stack in whichever
+    thread that happens, and the next signal would end the process.
     """
     return import_openvino().Core()
 
 
 def openvino_precision(precision: str) -> str:
-    """Return the precision for OpenVINO to compute in: the one that was asked for, or fp32 without instructions for it.
+    """Return the precision for OpenVINO: the requested one, or fp32 if the processor has no instructions for it.
 
-    OpenVINO, left alone, does something else and does not log it. It emulates bf16 with AVX-512, at a thirtieth of the
-    speed of fp32, and computes in fp32 without. It computes fp16 in bf16 or fp32. For int8 it rounds the weights
-    alone, which is no faster than fp32.
+    Without this function OpenVINO would do something else, and not log it. With AVX-512 it emulates bf16 at a thirtieth
+    of the speed of fp32, and without AVX-512 it computes in fp32. It computes fp16 in bf16 or fp32. For int8 it rounds
+    only the weights, which is no faster than fp32.
 
     Args:
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
@@ -50,10 +50,10 @@ def openvino_precision(precision: str) -> str:
 
 @functools.cache
 def _rounds_activations() -> bool:
-    """Return whether OpenVINO multiplies 8 bits by 8 here.
+    """Return whether OpenVINO multiplies 8-bit activations by 8-bit weights on this processor.
 
-    A product with the identity shows it. `OPTIMIZATION_CAPABILITIES` contains INT8 on every processor, and a compiled
-    model's nodes are named i8 for their weights.
+    The test is a product with the identity matrix, which shows whether the input was rounded. OpenVINO does not report
+    it: `OPTIMIZATION_CAPABILITIES` contains INT8 on every processor, and nodes are named i8 if only weights are.
     """
     from transforms.engines.weights import round_weights
 
@@ -70,17 +70,17 @@ def _rounds_activations() -> bool:
         "INFERENCE_NUM_THREADS": 1,
         "ENABLE_CPU_PINNING": False,
     }
-    # No even ramp, which 8 bits would hold exactly.
+    # Not an even ramp, which 8 bits could represent exactly.
     given = np.cos(np.arange(_PROBE_ROWS * _PROBE_SIZE, dtype=np.float32)).reshape(_PROBE_ROWS, _PROBE_SIZE)
     product = openvino_core().compile_model(model, "CPU", settings)(given)[0]
     return bool(np.abs(product - given).max() > 1e-4)  # half a step of 8 bits is 4e-3
 
 
 def torch_emulates(precision: str) -> bool:
-    """Return whether PyTorch has to compute in a precision on the CPU without instructions for it.
+    """Return whether PyTorch emulates a precision on the CPU, since the processor has no instructions for it.
 
-    Numbers are rounded as with them, and it takes longer than in fp32. A PyTorch that cannot name a processor's
-    instructions counts as having them.
+    An emulation rounds in the same way, but is slower than fp32. If PyTorch cannot list the processor's instructions,
+    they are assumed to exist.
     """
     import torch
 
@@ -90,16 +90,16 @@ def torch_emulates(precision: str) -> bool:
 
 
 def shortfall(asked: str, *, name: str, device: str, computed: str) -> str | None:
-    """Return a sentence for a processor without a precision, or None for one that has it.
+    """Return a sentence about a processor without instructions for a precision, or None if it has them.
 
     >>> shortfall("bf16", name="openvino", device="cpu", computed="fp32")
     'precision=bf16: this processor has no bf16; openvino computes in fp32'
 
     Args:
-        asked: The precision that was asked for.
+        asked: The requested precision.
         name: The engine's name.
-        device: Its device.
-        computed: The precision that it computes in.
+        device: The engine's device.
+        computed: The precision that the engine computes in.
     """
     lacks = f"precision={asked}: this processor has no {'fast int8' if asked == 'int8' else asked}"
     if computed != asked:

@@ -1,10 +1,14 @@
-"""A limit on the time of calls that nothing can interrupt.
+"""A time limit for calls that nothing can interrupt.
 
-A thread that computes in native code cannot be ended in Python, and neither can one that waits there for ever. So the
-caller does not make such a call itself: a helper thread does, and a caller who has waited for long enough leaves the
-helper alone with it. What that costs stays as long as the call does: a thread, a core if it computes, and all that
-the call refers to. Hence the bound on calls that are left alone: beyond it, it is the process that must go. (A
-child process could be killed, but then every batch and every score would have to travel between two processes.)
+Python cannot end a thread that computes or waits in native code. So a worker thread makes such a call, and the caller
+waits for it. When the call times out, the caller continues, and the call is stuck in its worker thread:
+
+    caller    |--- waits ---| BatchTimeoutError, then continues
+    worker    |--- call -------------------------------- ...
+
+A stuck call keeps its resources until it ends: a thread, a core if it computes, and all objects that it refers to. So
+the number of stuck calls is limited; beyond the limit, the process must end. A child process could be killed instead,
+but then every batch and every score would have to be copied between two processes.
 """
 
 from __future__ import annotations
@@ -22,60 +26,63 @@ import numpy as np
 from transforms.engines.base import BatchTimeoutError, Engine, ModelHungError
 
 MOST_STUCK = 8
-"""Calls that may be left alone at a time. A document that hangs the model costs two: see `isolated`."""
+"""The largest number of stuck calls at a time.
+
+A document that hangs the model causes two: see `run_isolating_failures`.
+"""
 
 T = TypeVar("T")
 
 
-class Watch:
-    """Makes calls on threads of its own, and waits for each no longer than a time; safe for concurrent use."""
+class CallTimeout:
+    """Makes calls in its own threads, with a time limit for each call; safe for concurrent use."""
 
     def __init__(self, seconds: float, *, most_stuck: int = MOST_STUCK) -> None:
         """Sets the limits.
 
         Args:
-            seconds: How long a call may take.
-            most_stuck: How many calls that took longer may go on at a time.
+            seconds: The time limit of a call.
+            most_stuck: The largest number of stuck calls at a time.
         """
         self._seconds = seconds
         self._most_stuck = most_stuck
-        self._idle: list[_Helper] = []
+        self._idle: list[_Worker] = []
         self._stuck: list[_Call] = []
         self._lock = threading.Lock()
 
     @property
     def stuck(self) -> int:
-        """Calls that took too long and have not ended yet."""
+        """The number of calls that timed out and have not ended yet."""
         with self._lock:
             self._stuck = [call for call in self._stuck if not call.ended.is_set()]
             return len(self._stuck)
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """``function(*arguments)``, or what it raises.
+        """Return ``function(*arguments)``, or raise the exception of the function.
 
         Raises:
-            BatchTimeoutError: if it takes too long; it goes on then, and nobody will know its result.
-            ModelHungError: if too many calls go on like that, without another try.
+            BatchTimeoutError: if the call times out. It continues in its thread, and its result is dropped.
+            ModelHungError: if too many calls are stuck. The function is then not called.
         """
         if self._stuck and self.stuck >= self._most_stuck:
             raise ModelHungError(f"{self._most_stuck} batches hang in this process, and there is no ending them")
         try:
-            helper = self._idle.pop()
+            worker = self._idle.pop()
         except IndexError:
-            helper = _Helper()
+            worker = _Worker()
         call = _Call(function, arguments)
-        helper.calls.put(call)
+        worker.calls.put(call)
         if not call.ended.wait(self._seconds):
             with self._lock:
                 self._stuck.append(call)
             raise BatchTimeoutError(f"the batch was not done after {self._seconds:g} seconds")
-        self._idle.append(helper)
+        self._idle.append(worker)
         if call.error is None:
             return call.result
         try:
             raise call.error
         finally:
-            del call  # which the error's traceback would keep, and so the arguments
+            del call  # otherwise the error's traceback would keep the call and its arguments in memory
 
 
 class _Call:
@@ -94,12 +101,12 @@ class _Call:
         self.ended.set()
 
 
-class _Helper:
-    """A thread that makes one call after the other, and ends when nobody will give it another."""
+class _Worker:
+    """A thread that makes one call after the other, and ends when this object is garbage-collected."""
 
     def __init__(self) -> None:
         self.calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        # A daemon, for the process must be able to end while it hangs.
+        # A daemon thread, so that the process can end while the thread hangs.
         threading.Thread(target=_serve, args=(self.calls,), name="watched-call", daemon=True).start()
         weakref.finalize(self, self.calls.put, None)
 
@@ -114,17 +121,17 @@ _logger = logging.getLogger(__name__)
 
 
 class WatchedEngine:
-    """Runs the batches of an engine, and takes a fresh one after a batch that has hung.
+    """Runs the batches of an engine with a time limit, and replaces the engine after a batch has hung.
 
-    The engine that hung is left to its batch: it may hold locks for ever, and memory until its batch ends.
+    The engine that hung is not used again: its batch may keep locks for ever, and memory until it ends.
     """
 
-    def __init__(self, load: Callable[[], Engine], watch: Watch) -> None:
+    def __init__(self, load: Callable[[], Engine], watch: CallTimeout) -> None:
         """Loads the engine.
 
         Args:
-            load: Gives an engine, each time a fresh one.
-            watch: Makes the calls.
+            load: Function that returns a new engine at each call.
+            watch: The time limit, which makes the calls.
         """
         self._load = load
         self._watch = watch
@@ -139,14 +146,14 @@ class WatchedEngine:
         """Runs one batch; see `Engine.logits`.
 
         Raises:
-            BatchTimeoutError: if it takes too long.
-            ModelHungError: if there is no going on after that.
+            BatchTimeoutError: if the batch times out.
+            ModelHungError: if too many batches are stuck, or a new engine cannot be loaded.
         """
         while True:
             current = engine, turn = self._current
             with turn:
                 if current is not self._current:
-                    continue  # it hung while this batch waited for its turn
+                    continue  # the engine hung while this batch waited for its turn
                 try:
                     return self._watch.call(engine.logits, input_ids, attention_mask, token_type_ids)
                 except BatchTimeoutError:
@@ -154,7 +161,10 @@ class WatchedEngine:
                     raise
 
     def _new_turn(self) -> AbstractContextManager[Any]:
-        """On a CPU batches take turns, so that none is blamed for the time that it waited for another."""
+        """Return a lock for batches on a CPU, which run one after the other; it is without effect on other devices.
+
+        The time limit of a batch starts when its turn comes, so waiting for other batches does not count.
+        """
         return threading.Lock() if self.device == "cpu" else nullcontext()
 
     def _replace(self, hung: tuple[Engine, AbstractContextManager[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch: on CPUs, CUDA and Apple's GPUs."""
+"""The PyTorch engine, on CPUs, CUDA and Apple's GPUs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def resolve_device(device: str) -> str:
-    """The device of this name on this machine; ``auto`` is the first GPU, or the CPU.
+    """Return the device of this name on this machine; ``auto`` is the first GPU, or the CPU.
 
     Raises:
         ValueError: if PyTorch does not know the name or this machine has no such device.
@@ -42,7 +42,7 @@ def resolve_device(device: str) -> str:
 
 
 def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool = False) -> Any:
-    """The checkpoint as a PyTorch module in evaluation mode, on the CPU.
+    """Return the checkpoint as a PyTorch module in evaluation mode, on the CPU.
 
     Raises:
         ValueError: if it cannot be loaded, or has weights that are missing or corrupt.
@@ -76,7 +76,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
 def _unmap(model: Any) -> None:
     """Copies the weights into memory of this process; safetensors maps them from their file.
 
-    What is written over the file would be computed with from then on, and the process would end where it was cut short.
+    With mapped weights, a change of the file would change the model, and truncating it would end the process.
     """
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         tensor.data = tensor.data.clone()
@@ -99,7 +99,7 @@ class TorchEngine:
     """A token classifier of transformers in PyTorch.
 
     Attributes:
-        takes_token_types: Whether the model is fed `token_type_ids`.
+        takes_token_types: Whether the model accepts `token_type_ids`.
     """
 
     name = "torch"
@@ -109,7 +109,7 @@ class TorchEngine:
         self.precision = precision
         self._model = model.to(device)
         self.takes_token_types = "token_type_ids" in inspect.signature(model.forward).parameters
-        # On a CPU one batch at a time uses all threads; two at once would only get in each other's way.
+        # On a CPU one batch uses all threads; two at the same time would only slow each other down.
         self._turn: AbstractContextManager[Any] = threading.Lock() if device == "cpu" else nullcontext()
 
     @classmethod

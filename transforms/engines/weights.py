@@ -1,4 +1,4 @@
-"""The weights of a model: corrupt ones found, packed ones in OpenVINO unpacked or rounded to 8 bits."""
+"""Checks a model for corrupt weights; in OpenVINO, decompresses packed weights or rounds weights to 8 bits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from transforms.errors import ArgumentError
 
 LARGEST_WEIGHT = 1e5
-"""No trained weight is near to it; a few random bytes in a float are likely to be far above."""
+"""The bound for a weight: trained weights are far below it, and random bytes in a float are likely far above it."""
 
 
 def check_parameters(name: str, model: Any) -> None:
-    """Looks at all weights of a PyTorch module.
+    """Checks all weights of a PyTorch module.
 
     Raises:
-        ValueError: if one is not finite or beyond all bounds.
+        ValueError: if a weight is not a number, or larger than `LARGEST_WEIGHT` in magnitude.
     """
     for parameter, tensor in model.named_parameters():
         if tensor.is_floating_point() and tensor.numel():
@@ -27,18 +27,18 @@ def check_parameters(name: str, model: Any) -> None:
 
 
 _GROUP = 128
-"""Weights that share a scale; larger groups are hardly faster, and lose labels."""
+"""The number of weights that share a scale; larger groups are hardly faster, and change some labels."""
 
-_FLOATS = ("f16", "f32", "f64")  # those that numpy knows
+_FLOATS = ("f16", "f32", "f64")  # types that numpy supports
 
 _LARGE = 16
-"""Numbers of a constant that is more likely a weight than a setting."""
+"""The number of values from which a constant is more likely a weight than a setting."""
 
 
 def unpack_weights(model: Any) -> None:
-    """Replaces weights that are kept in few bits by what they stand for, once instead of in every call.
+    """Replaces packed weights by their decompressed values, once instead of in every call.
 
-    A model that was quantised with its activations is left alone: its arithmetic needs both.
+    A model with quantised activations is not changed: its arithmetic requires the weights to be quantised too.
     """
     from openvino.passes import ConstantFolding, Manager
 
@@ -50,13 +50,13 @@ def unpack_weights(model: Any) -> None:
 
 
 def check_constants(model: Any) -> None:
-    """Looks at all weights of a model in OpenVINO.
+    """Checks all weights of a model in OpenVINO.
 
-    Small constants and negative ones are let be: they may be what masks scores, which is as near to minus infinity as
-    the exporter could get.
+    Small constants and negative values are not checked. They may mask scores, with the lowest value that the exporter
+    could write for minus infinity.
 
     Raises:
-        ValueError: if there are weights that are not numbers or beyond all bounds.
+        ValueError: if a weight is not a number, or larger than `LARGEST_WEIGHT`.
     """
     for node in model.get_ops():
         if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() not in _FLOATS:
@@ -67,9 +67,9 @@ def check_constants(model: Any) -> None:
 
 
 def round_weights(model: Any) -> None:
-    """Rounds the matrices to 8 bits, in groups of `_GROUP` weights (or a row) with a scale each.
+    """Rounds the weight matrices to 8 bits, in groups of `_GROUP` weights (or a row) with one scale each.
 
-    With `DYNAMIC_QUANTIZATION_GROUP_SIZE`, OpenVINO rounds the activations as well, and multiplies 8 bits by 8.
+    With `DYNAMIC_QUANTIZATION_GROUP_SIZE`, OpenVINO also rounds the activations, and multiplies 8-bit numbers.
     """
     import openvino.opset13 as ops
 
@@ -86,13 +86,14 @@ def round_weights(model: Any) -> None:
 
 
 def round_groups(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A matrix in 8 bits.
+    """Return a matrix rounded to 8 bits, with its scales.
 
     Args:
-        weights: float32[n_rows, n_columns].
+        weights: The matrix: float32[n_rows, n_columns].
 
     Returns:
-        int8[n_rows, n_groups, size] and float32[n_rows, n_groups, 1], whose product is nearly the matrix.
+        The rounded weights: int8[n_rows, n_groups, size], and the scales: float32[n_rows, n_groups, 1]. Their product
+        is nearly the matrix.
     """
     rows, columns = weights.shape
     groups = weights.reshape(rows, -1, _GROUP if columns % _GROUP == 0 else columns)

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 
 def plan_batches(lengths: Sequence[int], max_tokens: int, *, same_length: bool = False) -> list[list[int]]:
-    """Groups windows of like length so that no batch holds more than `max_tokens` tokens, padding counted.
+    """Groups windows of similar length into batches of at most `max_tokens` tokens, padding counted.
 
     Args:
-        lengths: Tokens of each window, special tokens counted.
-        max_tokens: Bound on windows x longest window of a batch; a longer single window is a batch of its own.
-        same_length: Whether a batch may hold only windows of one length, for models that see the padding.
+        lengths: The number of tokens of each window, special tokens counted.
+        max_tokens: The limit on the number of windows times the longest window. A single window above the limit is a
+            batch of its own.
+        same_length: Whether to put only windows of one length in a batch, for models whose scores depend on padding.
 
     Returns:
-        Positions in `lengths`, longest windows first, so that memory peaks at once.
+        Positions in `lengths`, longest windows first, so that memory peaks in the first batch.
 
     >>> plan_batches([3, 9, 4, 8], 18)
     [[1, 3], [2, 0]]
@@ -30,7 +31,9 @@ def plan_batches(lengths: Sequence[int], max_tokens: int, *, same_length: bool =
 
 
 def padded_length(length: int) -> int:
-    """A length rounded up by some 3 %: few different ones, since an engine prepares and keeps code for each shape.
+    """Return a length rounded up, by some 3 % for most lengths.
+
+    This leaves few different lengths. An engine prepares and keeps code for each shape.
 
     >>> [padded_length(length) for length in (5, 64, 65, 300)]
     [8, 64, 72, 304]

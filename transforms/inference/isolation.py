@@ -1,4 +1,4 @@
-"""Items that fail without their neighbours."""
+"""Calls in which an item that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def isolated(
+def run_isolating_failures(
     function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], counts: Counts | None = None
 ) -> list[R | BaseException]:
-    """``function(items)``, where an item that makes it raise costs its neighbours nothing but time.
+    """Return ``function(items)``, with an exception in place of the result of each item that makes it raise.
 
-    The items are halved until the culprit stands alone; its place in the result holds the exception. Items that
-    together take too long are tried one by one at once: each try that hangs leaves a thread behind.
+    If a call fails, the items are split in halves and retried, until the failing item is alone. If a call times out,
+    its items are retried one by one at once, because each call that hangs leaves a thread behind.
 
     Args:
-        function: Gives as many results as it is given items.
-        items: What it is to be given.
-        counts: Where to count ``batch_splits`` and ``batch_timeouts``.
+        function: A function that returns one result for each item.
+        items: The items.
+        counts: The counts to which ``batch_splits`` and ``batch_timeouts`` are added.
 
     Raises:
-        OutOfMemoryError: if several items do not fit together, for which none of them is to blame.
-        ModelHungError: if there is no use in trying any item.
+        OutOfMemoryError: if several items do not fit in memory together, since no single item is the cause.
+        ModelHungError: if no retry can succeed.
     """
+    # c makes the function raise:
+    #
+    #   [a b c d]  ->  [a b]                   ->  A B
+    #                  [c d]  ->  [c]  ->  error
+    #                             [d]  ->  D              result: [A, B, error, D]
     if not items:
         return []
     try:
@@ -40,7 +45,7 @@ def isolated(
         if len(items) == 1:
             return [error]
         raise
-    except BaseException as error:  # Rust's panics are no Exceptions
+    except BaseException as error:  # a panic in Rust is no Exception
         late = isinstance(error, BatchTimeoutError)
         if late and counts:
             counts.add("batch_timeouts")
@@ -50,4 +55,4 @@ def isolated(
         counts.add("batch_splits")
     size = 1 if late else -(-len(items) // 2)
     parts = [items[first : first + size] for first in range(0, len(items), size)]
-    return [result for part in parts for result in isolated(function, part, counts)]
+    return [result for part in parts for result in run_isolating_failures(function, part, counts)]

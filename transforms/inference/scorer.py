@@ -1,4 +1,4 @@
-"""Tokens in, scored tokens out: windows, batches, the model, and each document put together again."""
+"""Scores tokenized texts: makes windows and batches, runs the model, and assembles the results of each document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from transforms.documents import Document
 from transforms.engines.base import Engine, OutOfMemoryError
 from transforms.inference.batching import padded_length, plan_batches
-from transforms.inference.isolation import isolated
+from transforms.inference.isolation import run_isolating_failures
 from transforms.inference.setup import ModelSetup
 from transforms.inference.windows import truncated_bounds, window_bounds
 from transforms.labels import dense_labels
@@ -22,8 +22,8 @@ from transforms.metrics import Counts
 from transforms.pre_entities import ModelInfo, PreEntities, best_of
 from transforms.tokenization.encoding import Encoded
 
-# Architectures whose logits depend on the padding behind a text, by convolutions, pooling or mixing over positions.
-# MobileBERT looks at the embeddings of both neighbours.
+# Architectures whose logits depend on the padding after a text, through convolutions, pooling or mixing over positions.
+# MobileBERT uses the embeddings of both neighbours of a token.
 _SEES_PADDING = frozenset(
     "canine convbert fnet funnel nystromformer reformer longformer big_bird yoso mra mobilebert".split()
 )
@@ -40,51 +40,74 @@ class TokenizedText:
 
 
 @dataclass(frozen=True, eq=False)
-class _Window:
-    """One window of a text; what the model is given of it is made when its turn comes.
-
-    Attributes:
-        bounds: Half-open range of the text's tokens that it holds.
-        ids: int32[n], these tokens.
-        kept: int32[n_kept], positions in the model's input that are no special tokens; may be shared.
-        length: Tokens to pad it to, at the least.
-    """
-
-    bounds: tuple[int, int]
-    ids: np.ndarray
-    kept: np.ndarray
-    length: int
-
-
-@dataclass(frozen=True, eq=False)
 class _Scores:
-    """Where what the model says of some tokens goes.
+    """The buffers for the scores of some tokens.
 
     Attributes:
-        values: As `PreEntities.scores`.
-        label: As `PreEntities.label`.
+        values: The buffer of `PreEntities.scores`.
+        label: The buffer of `PreEntities.label`, or None.
     """
 
     values: np.ndarray
     label: np.ndarray | None
 
     @classmethod
-    def room(cls, num_tokens: int, num_labels: int, scores: str) -> _Scores:
-        """Room for these scores, ``all`` or ``best``, of so many tokens."""
+    def allocate(cls, num_tokens: int, num_labels: int, scores: str) -> _Scores:
+        """Return buffers for the scores of `num_tokens` tokens; `scores` is ``all`` or ``best``."""
         if scores == "all":
             return cls(np.empty((num_tokens, num_labels), np.float32), None)
         return cls(np.empty((num_tokens, 1), np.float32), np.empty(num_tokens, np.min_scalar_type(num_labels)))
 
-    def part(self, start: int, stop: int) -> _Scores:
-        """The same room, for some of the tokens."""
+    def slice(self, start: int, stop: int) -> _Scores:
+        """Return the part of the buffers for a range of the tokens; it shares their memory."""
         return _Scores(self.values[start:stop], None if self.label is None else self.label[start:stop])
 
-    def fill(self, probabilities: np.ndarray) -> None:
-        """Writes float32[n_tokens, n_labels] to it."""
+    def write(self, probabilities: np.ndarray) -> None:
+        """Writes probabilities, float32[n_tokens, n_labels], to the buffers."""
         if self.label is None:
             self.values[:] = probabilities
         else:
             self.label[:], self.values[:, 0] = best_of(probabilities)
+
+
+@dataclass(eq=False)
+class _Window:
+    """A window of a text. The model's input is built from it when its batch runs.
+
+    Attributes:
+        bounds: The half-open range of the text's tokens.
+        ids: int32[n], the ids of these tokens.
+        kept: int32[n_kept], the positions in the model's input that are not special tokens. Windows may share the
+            array.
+        length: The minimum length to pad the window to, in tokens.
+        scores: The window's part of the text's buffers.
+        error: The exception that this window alone raised.
+    """
+
+    bounds: tuple[int, int]
+    ids: np.ndarray
+    kept: np.ndarray
+    length: int
+    scores: _Scores
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredText:
+    """The windows of a text, and the scores of all windows, one after the other.
+
+    Attributes:
+        windows: The windows.
+        scores: The scores of their kept tokens.
+    """
+
+    windows: list[_Window]
+    scores: _Scores
+
+    @property
+    def error(self) -> BaseException | None:
+        """The first window's exception, if any window raised one."""
+        return next((window.error for window in self.windows if window.error), None)
 
 
 class Scorer:
@@ -92,7 +115,7 @@ class Scorer:
 
     Attributes:
         engine: The loaded model.
-        counts: How often batches were split, took too long, or did not fit in memory.
+        counts: The numbers of batches that were split, that timed out, or that did not fit in memory.
     """
 
     def __init__(self, setup: ModelSetup, engine: Engine, *, max_batch_tokens: int) -> None:
@@ -102,7 +125,7 @@ class Scorer:
         self._tokenization = setup.tokenization
         self._max_batch_tokens = max_batch_tokens
         self._sees_padding = setup.config.model_type in _SEES_PADDING
-        self._shortest: int = getattr(setup.config, "downsampling_rate", 1)  # CANINE crashes on less
+        self._shortest: int = getattr(setup.config, "downsampling_rate", 1)  # CANINE crashes on shorter inputs
         self._num_labels: int = setup.config.num_labels
         padding = setup.tokenization.tokenizer.pad_token_id
         self._padding: int = 0 if padding is None else padding
@@ -110,37 +133,34 @@ class Scorer:
     def score(
         self, texts: Sequence[TokenizedText], id2label: Mapping[int, str], stride: int | None, scores: str = "all"
     ) -> list[PreEntities | BaseException]:
-        """The scored tokens of each text, in their order; texts of the same tokens are run once.
+        """Return the scored tokens of each text, in order. Texts with the same tokens are run once.
 
         Args:
-            texts: What to score.
+            texts: The texts to score.
             id2label: The label of each class id.
-            stride: Tokens that neighbouring windows of a long text share; None truncates it to one window.
-            scores: Which scores of a token to keep, ``all`` or ``best``.
+            stride: Tokens that neighbouring windows of a long text share; None truncates the text to one window.
+            scores: The scores of a token to keep, ``all`` or ``best``.
 
         Returns:
-            Pre-entities, or the exception that this text alone has raised.
+            For each text, its pre-entities, or the exception that this text alone raised.
         """
-        keys = [hashlib.blake2b(np.ascontiguousarray(text.encoded.ids).data).digest() for text in texts]
-        windows = {key: self._windows(text.encoded.ids, stride) for key, text in zip(keys, texts, strict=True)}
-        # Of a large text, the scores of all labels are most of the memory: they are written where they are to stay.
-        rooms = {
-            key: _Scores.room(sum(len(window.kept) for window in of_text), self._num_labels, scores)
-            for key, of_text in windows.items()
-        }
-        places = [place for key, of_text in windows.items() for place in _places(of_text, rooms[key])]
-        problems = iter(self._score([window for of_text in windows.values() for window in of_text], places))
-        problem = {
-            key: next(filter(None, [*itertools.islice(problems, len(of_text))]), None)
-            for key, of_text in windows.items()
-        }
+        # texts          windows            batches of windows of similar length
+        #
+        # "Ann ..."  ->  [1][2][3]     ->   {1, 4}  {2, 5}  {3}  ->  each window's rows of its text's scores
+        # "Bob ..."  ->  [4][5]
+        # "Ann ..."      (the windows of the equal text above)
+        scored: dict[bytes, _ScoredText] = {}
+        in_order = []
+        for text in texts:
+            key = hashlib.blake2b(np.ascontiguousarray(text.encoded.ids).data).digest()
+            if key not in scored:
+                scored[key] = self._unscored(text.encoded.ids, stride, scores)
+            in_order.append((text, scored[key]))
+        self._score([window for each in scored.values() for window in each.windows])
         model = self._model_info(id2label)
-
-        def outcome(number: int) -> PreEntities | BaseException:
-            key = keys[number]
-            return problem[key] or self._assembled(texts[number], windows[key], rooms[key], model)
-
-        return isolated(lambda numbers: [outcome(number) for number in numbers], range(len(texts)))
+        return run_isolating_failures(
+            lambda pairs: [each.error or self._assembled(text, each, model) for text, each in pairs], in_order
+        )
 
     def _model_info(self, id2label: Mapping[int, str]) -> ModelInfo:
         return ModelInfo(
@@ -151,53 +171,55 @@ class Scorer:
             labels=dense_labels(id2label, self._num_labels),
         )
 
-    def _windows(self, ids: np.ndarray, stride: int | None) -> list[_Window]:
+    def _unscored(self, ids: np.ndarray, stride: int | None, scores: str) -> _ScoredText:
+        """Return the windows of a text, with buffers for their scores."""
         if stride is None:
             bounds = truncated_bounds(len(ids), self._setup.capacity, side=self._tokenization.side)
         else:
             bounds = window_bounds(len(ids), self._setup.capacity, stride, side=self._tokenization.side)
         template = self._tokenization.template
-        # Where padding matters, a text's last window gets that which Hugging Face gives it.
+        # If scores depend on padding, a text's last window is padded as in Hugging Face: to the longest window.
         content = max(stop - first for first, stop in bounds) if self._sees_padding else 0
         shortest = max(self._shortest, content + template.num_special)
-        return [
+        kept = [self._tokenization.kept_positions(ids[first:stop]) for first, stop in bounds]
+        ends = [0, *itertools.accumulate(map(len, kept))]
+        # Most of a large text's memory is its scores, so they are written only once, to their final place.
+        room = _Scores.allocate(ends[-1], self._num_labels, scores)
+        windows = [
             _Window(
                 bounds=(first, stop),
                 ids=ids[first:stop],
-                kept=self._tokenization.kept_positions(ids[first:stop]),
+                kept=positions,
                 length=max(shortest, self._padded(stop - first + template.num_special)),
+                scores=room.slice(begin, end),
             )
-            for first, stop in bounds
+            for (first, stop), positions, (begin, end) in zip(bounds, kept, itertools.pairwise(ends), strict=True)
         ]
+        return _ScoredText(windows, room)
 
     def _padded(self, length: int) -> int:
-        """The length that a window of this length is padded to, where that does not matter to the model."""
+        """Return the length to pad a window to; unchanged if the model's scores depend on padding."""
         return length if self._sees_padding else min(self._setup.window, padded_length(length))
 
-    def _score(self, windows: Sequence[_Window], places: Sequence[_Scores]) -> list[BaseException | None]:
-        """Writes the probabilities of the kept tokens of each window to its place.
-
-        Returns:
-            For each window what it has raised, if anything.
-        """
-        problems: list[BaseException | None] = [None] * len(windows)
-        pending = [number for number, window in enumerate(windows) if len(window.kept)]
+    def _score(self, windows: Sequence[_Window]) -> None:
+        """Sets the scores of each window's kept tokens, or the window's exception."""
+        pending = [window for window in windows if len(window.kept)]
         while pending:
-            lengths = [windows[number].length for number in pending]
-            plan = plan_batches(lengths, self._max_batch_tokens, same_length=self._sees_padding)
-            batches = [[pending[position] for position in batch] for batch in plan]
+            plan = plan_batches(
+                [window.length for window in pending], self._max_batch_tokens, same_length=self._sees_padding
+            )
             done: set[int] = set()
-            with suppress(OutOfMemoryError):  # what is left is planned anew, in smaller batches
-                for batch in batches:
-                    of_batch = isolated(self._forward, [windows[number] for number in batch], self.counts)
-                    for number, scores in zip(batch, of_batch, strict=True):
-                        if isinstance(scores, BaseException):
-                            problems[number] = scores
+            with suppress(OutOfMemoryError):  # the remaining windows are planned again, in smaller batches
+                for positions in plan:
+                    batch = [pending[position] for position in positions]
+                    outcomes = run_isolating_failures(self._forward, batch, self.counts)
+                    for window, outcome in zip(batch, outcomes, strict=True):
+                        if isinstance(outcome, BaseException):
+                            window.error = outcome
                         else:
-                            places[number].fill(scores)
-                    done.update(batch)
-            pending = [number for number in pending if number not in done]
-        return problems
+                            window.scores.write(outcome)
+                    done.update(positions)
+            pending = [window for position, window in enumerate(pending) if position not in done]
 
     def _forward(self, windows: Sequence[_Window]) -> list[np.ndarray]:
         shape = len(windows), max(window.length for window in windows)
@@ -227,7 +249,7 @@ class Scorer:
         return scores
 
     def _lower_budget(self, tokens: int) -> None:
-        """After a batch of so many tokens did not fit, none of more than half is tried again."""
+        """Limits later batches to half the tokens of a batch that did not fit in memory."""
         if tokens // 2 < self._max_batch_tokens:
             self._max_batch_tokens = max(1, tokens // 2)
             _logger.warning("out of memory with %d tokens; batches are now at most %d", tokens, self._max_batch_tokens)
@@ -235,19 +257,19 @@ class Scorer:
     def _assembled(
         self,
         text: TokenizedText,
-        windows: Sequence[_Window],
-        scores: _Scores,
+        scored: _ScoredText,
         model: ModelInfo,
     ) -> PreEntities:
-        """The windows of one text as its pre-entities."""
+        """Return the pre-entities of one text, from its windows."""
+        windows = scored.windows
         prefix = len(self._tokenization.template.prefix)
         ids = _joined([window.ids[window.kept - prefix] for window in windows])
         start, end = self._offsets(text.encoded, windows)
         words, is_subword = self._tokenization.words_and_subwords(text.document.text, ids, start, end)
         first, stop = windows[0].bounds
         return PreEntities(
-            scores=scores.values,
-            label=scores.label,
+            scores=scored.scores.values,
+            label=scored.scores.label,
             words=words,
             start=start,
             end=end,
@@ -262,7 +284,7 @@ class Scorer:
         )
 
     def _offsets(self, encoded: Encoded, windows: Sequence[_Window]) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Offsets of the kept tokens of all windows; none if the tokenizer knows none."""
+        """Return the starts and the ends of the kept tokens of all windows; None twice for a slow tokenizer."""
         prefix = len(self._tokenization.template.prefix)
         starts, ends = [], []
         for window in windows:
@@ -275,17 +297,9 @@ class Scorer:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, computed as Hugging Face's pipeline does: float32, same shape."""
+    """Return probabilities over the last axis, computed as in Hugging Face's pipeline: float32, same shape."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-def _places(windows: Sequence[_Window], room: _Scores) -> list[_Scores]:
-    """The part of a text's scores that is each window's."""
-    if len(windows) == 1:
-        return [room]
-    stops = np.cumsum([len(window.kept) for window in windows]).tolist()
-    return [room.part(start, stop) for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

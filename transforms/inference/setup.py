@@ -1,4 +1,4 @@
-"""All about a model that can be known without its weights, checked before anything runs."""
+"""The configuration and tokenizer of a model, checked before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class ModelSetup:
     """A checkpoint with its configuration and tokenizer.
 
     Attributes:
-        checkpoint: Where it is.
-        config: Its `PretrainedConfig`.
-        tokenization: Its tokenizer, or the one named in its place.
-        tokenizer_name: By which name a worker finds that tokenizer.
-        tokenizer_revision: And in which revision.
-        window: Tokens that the model reads at a time, special tokens counted.
+        checkpoint: The checkpoint.
+        config: The checkpoint's `PretrainedConfig`.
+        tokenization: The checkpoint's tokenizer, or the one in the settings.
+        tokenizer_name: The name by which a worker finds that tokenizer.
+        tokenizer_revision: The revision of that tokenizer, if one is needed.
+        window: The number of tokens that the model reads at a time, special tokens counted.
     """
 
     checkpoint: Checkpoint
@@ -53,11 +53,11 @@ class ModelSetup:
         Args:
             settings: The settings.
             checkpoint: The checkpoint, if it was found already.
-            tokenizer: A tokenizer of transformers in place of the one that the settings name.
-            weights: Whether the weights are downloaded too.
+            tokenizer: A tokenizer of transformers to use instead of the one in the settings.
+            weights: Whether to download the weights too.
 
         Raises:
-            ArgumentError: if there is no such model, or it is no token classifier.
+            ArgumentError: if there is no such model, or it is not a token classifier.
         """
         allow_pickle_weights, special_tokens = settings.allow_pickle_weights, settings.special_tokens
         if checkpoint is None:
@@ -85,14 +85,14 @@ class ModelSetup:
 
     @property
     def capacity(self) -> int:
-        """Tokens of text that fit in a window beside the special tokens."""
+        """The number of text tokens that fit in a window beside the special tokens."""
         return self.window - self.tokenization.template.num_special
 
     def stride(self, stride: int | None) -> int:
-        """Tokens that neighbouring windows share; by default a quarter of what fits in one.
+        """Return the number of tokens that neighbouring windows share; by default a quarter of a window's capacity.
 
         Raises:
-            ValueError: if the windows could not advance with it.
+            ValueError: if windows cannot advance with this stride, or have no room for text.
         """
         special = self.tokenization.template.num_special
         if self.capacity < 1:
@@ -110,7 +110,7 @@ class ModelSetup:
         return stride
 
     def check_strategy(self, strategy: AggregationStrategy) -> None:
-        """Warns if the tokenizer has to guess where words begin.
+        """Warns if the tokenizer does not mark subwords, so that the starts of words are guessed.
 
         Raises:
             ValueError: if the strategy needs words and the tokenizer is slow.
@@ -148,7 +148,7 @@ def _load_config(checkpoint: Checkpoint) -> Any:
 
 
 def check_vocabulary(checkpoint: Checkpoint, config: Any, tokenization: Tokenization) -> None:
-    """Looks whether the model knows all tokens that its tokenizer may give it.
+    """Checks that the model's vocabulary includes all ids that its tokenizer can return.
 
     Raises:
         ValueError: if it does not.

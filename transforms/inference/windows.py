@@ -1,4 +1,4 @@
-"""Windows of a model's length that cover a text."""
+"""The windows that cover a text, each of the model's length at most."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from transforms.errors import ArgumentError
 
-# Families whose positions begin behind the padding token's id, so that as many fewer are of use.
+# Families whose positions begin after the padding token's id, so that the positions up to that id are unusable.
 _OFFSET_POSITIONS = frozenset(
     "roberta xlm-roberta xlm-roberta-xl camembert longformer mpnet roberta-prelayernorm data2vec-text ibert luke mluke"
     " xmod lilt markuplm layoutlmv3 esm".split()
 )
 
-# Families that read beyond their nominal length: positions are relative, rotary or not there at all.
+# Families that can read more than their nominal length: their positions are relative, rotary or absent.
 _UNBOUND_POSITIONS = frozenset(
     "deberta deberta-v2 xlnet t5 mt5 umt5 modernbert modernbert-decoder eurobert funnel bloom mpt llama mistral qwen2"
     " qwen3 gemma gemma2 gemma3_text phi phi3 gpt_neox nomic_bert jina_embeddings_v3".split()
@@ -22,11 +22,15 @@ _DEFAULT_WINDOW = 512
 
 
 def window_length(config: Any, tokenizer_length: int | None) -> int:
-    """Tokens of a window, special tokens counted: what the tokenizer names, but no more than the model has positions.
+    """Return the length of a window in tokens, special tokens counted.
+
+    This is the tokenizer's length, or the number of the model's positions if that is lower. The positions are no limit
+    for families that can read more than their nominal length. If only one of the two is known, this is the length; if
+    neither is known, the length is 512.
 
     Args:
         config: The model's `PretrainedConfig`.
-        tokenizer_length: The tokenizer's `model_max_length`; None if it names no usable one.
+        tokenizer_length: The tokenizer's `model_max_length`; None if that is not usable.
     """
     positions = getattr(config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
@@ -40,20 +44,20 @@ def window_length(config: Any, tokenizer_length: int | None) -> int:
 
 
 def window_bounds(num_tokens: int, capacity: int, stride: int, *, side: str = "right") -> list[tuple[int, int]]:
-    """Half-open token ranges that cover a text, each `stride` tokens over the one before.
+    """Return half-open token ranges that cover a text. Neighbouring ranges share `stride` tokens.
 
-    They are those that `tokenizers` makes when it truncates with overflow: from `side` ``right`` the first window
-    is the text's beginning and the last one ends with the text, whatever that leaves of it; from ``left`` the
-    windows start at the text's end and come in that order.
+    The ranges are those of `tokenizers` when it truncates with overflow. With `side` ``right``, the first window
+    begins with the text. The last window ends with the text, and may be shorter than the others. With ``left``, this is
+    mirrored: the first window ends with the text.
 
     Args:
-        num_tokens: Tokens of the text, without special tokens.
-        capacity: Most tokens that a window takes beside the special tokens.
-        stride: Tokens that two neighbouring windows share; less than `capacity`.
+        num_tokens: The number of tokens of the text, without special tokens.
+        capacity: The most tokens of a window, without special tokens.
+        stride: The number of tokens that two neighbouring windows share; less than `capacity`.
         side: The side on which the tokenizer truncates.
 
     Raises:
-        ValueError: if `stride` leaves no room to go on.
+        ValueError: if `stride` is not less than `capacity`, so that windows cannot advance.
 
     >>> window_bounds(10, 6, 2)
     [(0, 6), (4, 10)]
@@ -75,7 +79,7 @@ def window_bounds(num_tokens: int, capacity: int, stride: int, *, side: str = "r
 
 
 def truncated_bounds(num_tokens: int, capacity: int, *, side: str = "right") -> list[tuple[int, int]]:
-    """The one range that a truncating tokenizer keeps.
+    """Return the one range that a truncating tokenizer keeps.
 
     >>> truncated_bounds(10, 6), truncated_bounds(10, 6, side="left"), truncated_bounds(3, 6)
     ([(0, 6)], [(4, 10)], [(0, 3)])

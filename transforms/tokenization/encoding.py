@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from transforms.tokenization.splitting import Cutter, Piece
+from transforms.chunks import chunks
+from transforms.tokenization.splitting import Piece, TextSplitter
 
 _CHARS_AT_ONCE = 200_000
-"""Characters of the pieces that are read together, by several threads."""
+"""The most characters of the pieces that are encoded together, by several threads; a longer piece is alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +22,9 @@ class Encoded:
     Attributes:
         ids: int32[n_tokens].
         start: int32[n_tokens], first code point of each token; None from a slow tokenizer.
-        end: int32[n_tokens], code point after the last; None from a slow tokenizer.
-        opens_word: bool[n_tokens], true for the first token of each word where the text was given as words.
+        end: int32[n_tokens], code point after the last one; None from a slow tokenizer.
+        opens_word: bool[n_tokens], true for the first token of each word, if the text was given as words; otherwise
+            None.
     """
 
     ids: np.ndarray
@@ -31,17 +33,19 @@ class Encoded:
     opens_word: np.ndarray | None = None
 
 
-def encode_texts(backend: Any, cutter: Cutter, texts: Sequence[str]) -> list[Encoded]:
-    """The tokens of each text, however long, a few pieces at a time: what `tokenizers` makes of a text is large.
+def encode_texts(backend: Any, splitter: TextSplitter, texts: Sequence[str]) -> list[Encoded]:
+    """Return the tokens of each text, however long it is.
+
+    A few pieces are encoded at a time, because an encoding of `tokenizers` takes much memory.
 
     Args:
         backend: A `tokenizers.Tokenizer`.
-        cutter: What cuts texts for this tokenizer, or for one that differs from it in its vocabulary alone.
-        texts: What to read.
+        splitter: The splitter for this tokenizer, or for one that differs only in its vocabulary.
+        texts: The texts to encode.
     """
     parts: list[list[Encoded]] = [[] for _ in texts]
-    pieces = ((number, piece) for number, text in enumerate(texts) for piece in cutter.pieces(text))
-    for some in _groups(pieces):
+    pieces = ((number, piece) for number, text in enumerate(texts) for piece in splitter.pieces(text))
+    for some in chunks(pieces, _CHARS_AT_ONCE, _chars_of):
         read = [texts[number][piece.lead : piece.stop] for number, piece in some]
         encodings = backend.encode_batch(read, add_special_tokens=False)
         for (number, piece), encoding in zip(some, encodings, strict=True):
@@ -49,14 +53,8 @@ def encode_texts(backend: Any, cutter: Cutter, texts: Sequence[str]) -> list[Enc
     return [_joined(of_text) for of_text in parts]
 
 
-def encode_text(backend: Any, cutter: Cutter, text: str) -> Encoded:
-    """The tokens of one text; see `encode_texts`."""
-    (encoded,) = encode_texts(backend, cutter, [text])
-    return encoded
-
-
 def encode_words(backend: Any, words: Sequence[str], delimiter: str) -> Encoded:
-    """The tokens of a text that is given as words, with offsets as if the words were joined by `delimiter`."""
+    """Return the tokens of a text that is given as words. Offsets count in the words joined by `delimiter`."""
     encoding = backend.encode(list(words), is_pretokenized=True, add_special_tokens=False)
     lengths = [len(word) + len(delimiter) for word in words]
     word_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -64,19 +62,9 @@ def encode_words(backend: Any, words: Sequence[str], delimiter: str) -> Encoded:
     return replace(_columns(encoding, word_starts[word]), opens_word=np.diff(word, prepend=-1) != 0)
 
 
-def _groups(pieces: Iterable[tuple[int, Piece]]) -> Iterator[list[tuple[int, Piece]]]:
-    """The same pieces, each with the number of its text, in lists of a limited number of characters."""
-    group: list[tuple[int, Piece]] = []
-    chars = 0
-    for number, piece in pieces:
-        length = piece.stop - piece.lead
-        if group and chars + length > _CHARS_AT_ONCE:
-            yield group
-            group, chars = [], 0
-        group.append((number, piece))
-        chars += length
-    if group:
-        yield group
+def _chars_of(numbered: tuple[int, Piece]) -> int:
+    _, piece = numbered
+    return piece.stop - piece.lead
 
 
 def _columns(encoding: Any, shift: np.ndarray | int = 0) -> Encoded:

@@ -1,7 +1,7 @@
 """The tokenizers that this process has loaded, by the names that pre-entities carry.
 
-The step that groups tokens needs the tokenizer of the step that classified them, in most pipelines in the same
-process. To take it from here spares a second load. It also works after the model's folder was deleted.
+The step that groups tokens needs the tokenizer of the step that classified them. In most pipelines, both steps run in
+the same process. Then the registry saves a second load, and works even after the model's folder was deleted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from transforms.checkpoints.cache import is_pinned, pin_tokenizer, pinned_tokeni
 from transforms.checkpoints.resolve import resolve
 from transforms.errors import ArgumentError
 from transforms.settings import SPECIAL_TOKENS
+from transforms.tokenization.fast import FastTokenization
+from transforms.tokenization.slow import SlowTokenization
 from transforms.tokenization.tokenizer import Tokenization
 
 _CAPACITY = 8
@@ -38,10 +40,10 @@ def load_tokenization(name: str, revision: str | None, folder: Path, special_tok
         name: A `ModelInfo`'s `tokenizer`.
         revision: Its `tokenizer_revision`.
         folder: The folder of that tokenizer on this machine.
-        special_tokens: As for `Tokenization`.
+        special_tokens: ``text`` or ``special``, as for `Tokenization`.
 
     Raises:
-        ValueError: if there is none, or it cannot be read. The message needs the tokenizer's name before it.
+        ValueError: if there is none, or it cannot be read. The caller must put the tokenizer's name before the message.
     """
     with _lock:
         entry = _entries.pop((name, revision, special_tokens), None)
@@ -54,14 +56,14 @@ def load_tokenization(name: str, revision: str | None, folder: Path, special_tok
 
 
 def recall(name: str, revision: str | None) -> Tokenization:
-    """Return the tokenizer of a name, loaded if it has not been. It may read special tokens either way.
+    """Return the tokenizer of a name, loaded if this process has not loaded it. Its `special_tokens` may be either.
 
     Args:
         name: A `ModelInfo`'s `tokenizer`.
         revision: Its `tokenizer_revision`.
 
     Raises:
-        ValueError: if there is none, in one sentence that names it.
+        ValueError: if there is none. The message is one sentence with the name.
     """
     for special_tokens in SPECIAL_TOKENS:
         entry = _entries.get((name, revision, special_tokens))
@@ -75,10 +77,10 @@ def recall(name: str, revision: str | None) -> Tokenization:
 
 
 def read_tokenization(folder: Path, special_tokens: str = "text") -> Tokenization:
-    """Return the tokenizer in a folder, loaded anew.
+    """Return the tokenizer in a folder, always loaded from its files.
 
     Raises:
-        ValueError: if there is none, or it cannot be read. The message needs the tokenizer's name before it.
+        ValueError: if there is none, or it cannot be read. The caller must put the tokenizer's name before the message.
     """
     from transformers import AutoTokenizer
 
@@ -88,24 +90,30 @@ def read_tokenization(folder: Path, special_tokens: str = "text") -> Tokenizatio
         raise ValueError(f"has no tokenizer that transformers can load ({type(error).__name__})") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ValueError("has a tokenizer without a vocabulary, of which files are missing")
-    return Tokenization(tokenizer, special_tokens)
+    return tokenization_of(tokenizer, special_tokens)
+
+
+def tokenization_of(tokenizer: Any, special_tokens: str = "text") -> Tokenization:
+    """Return the tokenization of a tokenizer of transformers, fast or slow; see `Tokenization`."""
+    kind = FastTokenization if tokenizer.is_fast else SlowTokenization
+    return kind(tokenizer, special_tokens)
 
 
 def own_tokenization(tokenizer: Any, special_tokens: str = "text") -> Tokenization:
-    """Return the tokenization of a copy of a tokenizer, whose owner may go on to change it."""
-    return Tokenization(copy.deepcopy(tokenizer), special_tokens)
+    """Return the tokenization of a copy of a tokenizer, so that the caller may change the original."""
+    return tokenization_of(copy.deepcopy(tokenizer), special_tokens)
 
 
 def tokenizer_folder(name: str, revision: str | None) -> Path:
     """Return the folder of a tokenizer on this machine.
 
     Args:
-        name: As for `resolve`.
-        revision: As for `resolve`, or a result of `transforms.checkpoints.cache.pin_tokenizer`. The latter is a copy,
-            which is independent of what the name's folder contains by now.
+        name: The name, as for `resolve`.
+        revision: The revision, as for `resolve`; or a result of `transforms.checkpoints.cache.pin_tokenizer`. The
+            latter identifies a cached copy, which later changes of the folder do not affect.
 
     Raises:
-        ValueError: if there is none, in one sentence that names it.
+        ValueError: if there is none. The message is one sentence with the name.
     """
     if pinned := pinned_tokenizer(revision):
         return pinned

@@ -1,4 +1,4 @@
-"""Special tokens that somebody typed in a text: ``[SEP]``, ``</s>``, ``<mask>``."""
+"""Special tokens that are written in a text: ``[SEP]``, ``</s>``, ``<mask>``."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-# A piece that no text holds: a space, which tokenizers replace or split at, between two that are no characters.
+# A piece that no text can match: a space, which tokenizers replace or split at, between two noncharacters.
 _NEVER_TYPED = "\uffff \uffff"
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Ids of a tokenizer of transformers that mean more to a model than their text; not the unknown token's."""
+    """Return the ids of all special tokens of a tokenizer of transformers, except the unknown token's."""
     added = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     return frozenset({*tokenizer.all_special_ids, *added} - {tokenizer.unk_token_id})
 
 
 def without_pieces(backend: Any, ids: Collection[int]) -> Any:
-    """A copy of a `tokenizers.Tokenizer` whose Unigram model does not find the pieces of these ids in a text.
+    """Return a copy of a `tokenizers.Tokenizer` whose Unigram model never matches the pieces of some ids.
 
-    `tokenizers` may be told not to look for special tokens, but those of SentencePiece are pieces of the vocabulary
-    too, with the best of scores: SentencePiece itself never matches them.
+    A setting of `tokenizers` stops the search for special tokens. But SentencePiece's special tokens are also pieces of
+    the vocabulary, with the highest scores, so the Unigram model still matches them. SentencePiece itself never does.
+
+    Args:
+        backend: The tokenizer.
+        ids: The ids of the pieces.
 
     Returns:
         The copy, or None if the model is of another kind.

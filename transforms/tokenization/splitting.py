@@ -1,4 +1,4 @@
-"""Where a long text may be cut, so that the tokens of its pieces are those of the whole."""
+"""Splits long texts into pieces, so that the tokens of the pieces are those of the whole text."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 PIECE_CHARS = 50_000
-"""Characters of a piece, at the least: `tokenizers` takes some 150 bytes for each while it reads it."""
+"""The minimum length of a piece in characters. `tokenizers` takes some 150 bytes for each while it encodes a piece."""
 
-_SIGNS = "。，"  # what Chinese has between words where others have spaces
+_SIGNS = "。，"  # the Chinese full stop and comma, which can separate words instead of a space
 _BETWEEN_WORDS = re.compile(rf"\S(?=[ \n{_SIGNS}]\S)")
-_LOOKS = 100  # at places where a piece might end, before it gets as much again
+_LOOKS = 100  # places to try for a split, before the piece is extended by its minimum length
 
-# A word as it is normalized: there may be a space before it, and behind it where that makes no difference.
+# A normalized word. A space may precede it; a space may also follow it if the tokenizer drops spaces.
 _WORD = re.compile(r"[ ▁]?[^\s▁]+")
 _WORD_OR_IDEOGRAPH = re.compile(r"[ ▁]?[^\s▁]+ ?")
 
-# What each of these makes of a character depends on its neighbours up to the next space, and on no more.
+# Normalizers whose result for a character depends only on its neighbours up to the next space.
 _NORMALIZERS = frozenset(
     "BertNormalizer Lowercase NFC NFD NFKC NFKD Nmt Precompiled Prepend Strip StripAccents".split()
 )
+# Patterns of replacements that match only spaces.
 _OF_SPACES = frozenset([" {2,}", r"\s+", r"\s{2,}|[\n\r\t]"])
 
 _SEPARATORS = {
@@ -34,18 +35,19 @@ _SEPARATORS = {
     "Whitespace": (" \n", None),
     "WhitespaceSplit": (" \n", None),
 }
-"""Pre-tokenizers that begin a word at one of these characters, and the setting that makes them."""
+"""For each pre-tokenizer: the characters at which it begins a word, and the setting that must be on for this."""
 _DROPS_SPACES = frozenset(["BertPreTokenizer", "Whitespace", "WhitespaceSplit"])
 _INDIFFERENT = frozenset(["Digits", "Punctuation"])  # neither splits at a space nor looks across it
 
 
 class Piece(NamedTuple):
-    """Part of a text.
+    """A part of a text.
 
     Attributes:
-        lead: Where to begin to read: a character before `first`, whose tokens do not count; but not before the text.
-        first: First character of the piece.
-        stop: The character after its last.
+        lead: The first character to encode. It is the one before `first`, and its tokens are dropped. At the beginning
+            of the text, it is `first` itself.
+        first: The first character of the piece.
+        stop: The character after the last one of the piece.
     """
 
     lead: int
@@ -53,35 +55,48 @@ class Piece(NamedTuple):
     stop: int
 
 
-class Cutter:
-    """Cuts texts for a tokenizer of `tokenizers`.
+class TextSplitter:
+    """Splits texts for a tokenizer of `tokenizers`.
 
-    A cut lies between two words, before a single space or line feed, or for BERT before a Chinese comma or full stop.
-    The tokens of the pieces, one behind the other, are exactly those of the whole, because
+    A split point lies between two words, before a single space or line feed. For BERT, it can also lie before a Chinese
+    comma or full stop. The tokens of the pieces, one after the other, are exactly those of the whole text, because
 
-    - no added token reaches over a cut, for none holds one of these; nor is there one right before it;
-    - the normalizer leaves the word before the cut, what separates them and the word behind it apart, which is looked
-      at for each cut; and it looks no further than a word: its steps are those of Unicode, BERT and SentencePiece, and
+    - no added token crosses a split point, since none contains such a separator, and none ends right before one;
+    - the normalizer does not join the word before, the separator and the word after. This is checked for each split
+      point;
+    - the normalizer reads no further than a word. Its steps are those of Unicode, BERT and SentencePiece, and
       replacements of signs or of runs of spaces;
-    - the first pre-tokenizer that splits at spaces begins a word at the cut, and those after it see one word at a time;
-    - the model sees one word at a time, and throws no dice;
-    - a piece is read from the character before it, so that what is special about a text's beginning (a space put
-      before it, or spaces taken away) happens to that one.
+    - the first pre-tokenizer that splits at spaces begins a word at the split point, and later ones read one word at a
+      time;
+    - the model reads one word at a time, without randomness;
+    - a piece is encoded from the character before it. A tokenizer may treat the beginning of a text in its own way: add
+      a space, or remove spaces. This then affects only the extra character.
 
-    A tokenizer that is not known to be so reads every text whole, as every one does a text without such places, or one
-    from whose beginning SentencePiece's map takes a character away, or from behind an added token: there `tokenizers`
-    loses count, and the offsets that follow are too low.
+    A text is not split if
+
+    - the tokenizer is not known to work like this;
+    - the text is short, or has no split point;
+    - SentencePiece's character map removes a character at the beginning of the text or right after an added token.
+      In these places, `tokenizers` does not count the character, and all later offsets are too low.
 
     Attributes:
-        can_cut: Whether the tokenizer is known to be so.
+        can_cut: Whether to split texts at all: true if the tokenizer is known to work like this.
     """
 
+    # A text with a split point before the space after "Bern" (`_` is a space):
+    #
+    #   text       ...town_of_Bern_lies_in_a_loop...
+    #   piece 1    ...town_of_Bern
+    #   piece 2                  n_lies_in_a_loop...
+    #                            |^ first: the split point
+    #                            ^ lead: encoded with the piece, and its tokens are dropped
+
     def __init__(self, backend: Any, piece_chars: int = PIECE_CHARS) -> None:
-        """Looks at the tokenizer, which must not change from now on.
+        """Inspects the tokenizer, which must not change afterwards.
 
         Args:
             backend: A `tokenizers.Tokenizer`.
-            piece_chars: Characters of a piece, at the least.
+            piece_chars: The minimum length of a piece in characters; the last piece may be shorter.
         """
         self._backend = backend
         self._piece_chars = piece_chars
@@ -92,13 +107,14 @@ class Cutter:
         self._stay_apart = functools.lru_cache(maxsize=1 << 12)(self._look)
 
     def pieces(self, text: str) -> Iterator[Piece]:
-        """The pieces of a text, in order: at least one, and one alone if the text is short or cannot be cut."""
+        """Yields the pieces of a text in order. A text that is short or cannot be split is one piece."""
         is_cut = self.can_cut and len(text) > self._piece_chars and not self._loses_count(text)
         cuts = self._cuts(text) if is_cut else ()
         for first, stop in itertools.pairwise([0, *cuts, len(text)]):
             yield Piece(max(0, first - 1), first, stop)
 
     def _cuts(self, text: str) -> Iterator[int]:
+        """Yields the split points of a text, each at least a piece's minimum length after the one before."""
         at, looks = self._piece_chars, 0
         while place := _BETWEEN_WORDS.search(text, at):
             at, looks = place.end(), looks + 1
@@ -109,6 +125,7 @@ class Cutter:
                 at, looks = at + self._piece_chars, 0
 
     def _loses_count(self, text: str) -> bool:
+        """Return whether a character may be removed in a place where this makes the later offsets too low."""
         vanishing = (
             character
             for character in set(text if self._maps else "")
@@ -119,13 +136,16 @@ class Cutter:
         )
 
     def _look(self, around: str) -> bool:
-        """Whether the first of these three characters has a token, and a new word begins at the second."""
+        """Return whether a text can be split between the first and the second of three characters.
+
+        For this, the first must have a token, and a new word must begin at the second.
+        """
         first, between, last = [*around]
         if between in _SIGNS and between not in self._separators:
             return False
         normalizer = self._backend.normalizer
         normalized = str if normalizer is None else normalizer.normalize_str
-        # Before another letter: at a text's end, spaces might be taken away.
+        # With another letter after it, because a normalizer may remove spaces at a text's end.
         before, behind, all_three = normalized(f"{first}z").removesuffix("z"), normalized(last), normalized(around)
         if not self._word.fullmatch(before) or not behind.strip(" ▁"):
             return False
@@ -138,7 +158,7 @@ class Cutter:
 
 
 def _maps(backend: Any) -> list[Any]:
-    """The normalizer's steps that are SentencePiece's."""
+    """Return the character maps of SentencePiece in the normalizer's steps."""
     from tokenizers import normalizers
 
     steps = _steps(backend.normalizer, "normalizers")
@@ -147,14 +167,15 @@ def _maps(backend: Any) -> list[Any]:
 
 
 def _separators(backend: Any) -> tuple[str, re.Pattern[str]]:
-    """Characters at which a word begins whose tokens do not depend on what stands before; and what may stand there.
+    """Return the characters before which a text may be split, and the pattern of the word before.
 
-    There are no such characters if that is not known of the tokenizer.
+    At such a character, a word begins whose tokens do not depend on the text before it. There are no such characters if
+    the tokenizer is not known to work like this.
     """
     try:
         normalizers = _steps(backend.normalizer, "normalizers")
         pre_tokenizers = _steps(backend.pre_tokenizer, "pretokenizers")
-    except Exception:  # one in Python, of which nothing is known
+    except Exception:  # a component written in Python, about which nothing is known
         return "", _WORD
     splits = next((step for step in pre_tokenizers if step["type"] not in _INDIFFERENT), {"type": ""})
     separators, setting = _SEPARATORS.get(splits["type"], ("", None))
@@ -173,7 +194,7 @@ def _separators(backend: Any) -> tuple[str, re.Pattern[str]]:
 
 
 def _steps(component: Any, key: str) -> list[dict[str, Any]]:
-    """The steps of a normalizer or pre-tokenizer, sequences within sequences unfolded."""
+    """Return the steps of a normalizer or pre-tokenizer, with nested sequences flattened."""
     pending = [] if component is None else [json.loads(component.__getstate__())]
     steps = []
     while pending:
@@ -186,6 +207,7 @@ def _steps(component: Any, key: str) -> list[dict[str, Any]]:
 
 
 def _looks_no_further(normalizer: dict[str, Any]) -> bool:
+    """Return whether a normalizer's step is known to read no further than a word."""
     if normalizer["type"] != "Replace":
         return normalizer["type"] in _NORMALIZERS
     pattern = normalizer["pattern"]
@@ -193,7 +215,7 @@ def _looks_no_further(normalizer: dict[str, Any]) -> bool:
 
 
 def _added_tokens(backend: Any) -> Iterator[str]:
-    """The added tokens as they are looked for, some in the text as it is and some in the normalized one."""
+    """Yields the added tokens as they are matched, some in the original text and some in the normalized text."""
     for token in backend.get_added_tokens_decoder().values():
         yield token.content
         if token.normalized and backend.normalizer is not None:

@@ -1,1 +1,1 @@
-"""BigQuery: tables and queries that are read, tables that are written."""
+"""BigQuery: reading tables and queries, and writing tables."""

@@ -1,4 +1,4 @@
-"""BigQuery's clients, and what a run wants to know of tables and queries before it starts."""
+"""BigQuery's clients, and the checks of tables and queries before a run starts."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from requests.exceptions import RequestException
 from pipeline.places import Table
 
 CHECK_SECONDS = 15.0
-"""How long a question before the start may take, with its retries."""
+"""The approximate time limit of one check before the start, including its retries."""
 
 CHECK_RETRY = DEFAULT_RETRY.with_timeout(CHECK_SECONDS)
-"""For those questions."""
+"""The retry policy of those checks."""
 
-# BigQuery's standard names and legacy names of the types that occur here.
+# BigQuery's standard names of types, with their legacy names, for the types that occur here.
 _TYPES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 
 
 def client_of(project: str | None) -> bigquery.Client:
-    """A client that asks and pays in the name of a project, None for the environment's own."""
+    """Return a client whose requests are made for, and paid by, a project; None for the environment's project."""
     return bigquery.Client(project=project)
 
 
 def standard_name(table: Table) -> str:
-    """The table's name as Google's client and standard SQL have it.
+    """Return the table's name in the form of Google's client and of standard SQL.
 
     >>> standard_name(Table("my-project", "ner", "entities"))
     'my-project.ner.entities'
@@ -39,7 +39,7 @@ def standard_name(table: Table) -> str:
 
 
 def column_type(column: SchemaField) -> str:
-    """The type of a column by the name that `pipeline.schemas` uses.
+    """Return the type of a column, under the name that `pipeline.schemas` uses.
 
     >>> column_type(SchemaField("n", "INT64"))
     'INTEGER'
@@ -48,19 +48,19 @@ def column_type(column: SchemaField) -> str:
 
 
 def find_table(table: Table, flag: str) -> bigquery.Table | None:
-    """Looks a table up, for at most about `CHECK_SECONDS`.
+    """Looks up a table, for at most about `CHECK_SECONDS`.
 
     Args:
         table: The table.
-        flag: Where it was given (`--output`), for the sentence of a refusal.
+        flag: The flag that names the table (`--output`), for error messages.
 
     Returns:
-        The table as BigQuery knows it, None if there is none of this name.
+        BigQuery's description of the table, or None if there is no such table.
 
     Raises:
-        ValueError: If BigQuery does not tell, in one line.
+        ValueError: If BigQuery returns another error or does not answer; the message is one line.
     """
-    with told_by(f"{flag}={table} cannot be looked up"):
+    with as_value_error(f"{flag}={table} cannot be looked up"):
         try:
             return client_of(table.project).get_table(
                 standard_name(table.whole), retry=CHECK_RETRY, timeout=CHECK_SECONDS
@@ -73,10 +73,10 @@ def query_columns(query: str, project: str | None, flag: str) -> list[SchemaFiel
     """Return the columns of a query in standard SQL, from a dry run, which costs nothing.
 
     Raises:
-        ValueError: If BigQuery refuses the query, or does not answer, or the query is anything but a SELECT: to run it
-            would change tables. In one line.
+        ValueError: If BigQuery rejects the query or does not answer, or if the query is not a SELECT. Other statements
+            would change tables. The message is one line.
     """
-    with told_by(f"{flag} cannot be run"):
+    with as_value_error(f"{flag} cannot be run"):
         settings = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
         job = client_of(project).query(query, settings, retry=CHECK_RETRY, timeout=CHECK_SECONDS, job_retry=None)
     if job.statement_type == "SCRIPT":
@@ -88,16 +88,16 @@ def query_columns(query: str, project: str | None, flag: str) -> list[SchemaFiel
 
 
 def check_text_column(columns: Iterable[SchemaField], text_field: str, id_field: str, place: str) -> None:
-    """Refuses columns among which the text or the id is not what a document needs; an id may be missing.
+    """Rejects columns without a text of type STRING, or with an id that is a RECORD or REPEATED; an id may be missing.
 
     Args:
         columns: The columns of a table or a query.
-        text_field: Name of the text's column.
-        id_field: Name of the id's column.
-        place: The flag and the table, for the sentence of a refusal.
+        text_field: The name of the text's column.
+        id_field: The name of the id's column.
+        place: The flag and the table, for error messages.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If the columns are rejected; the message is one line.
     """
     present = {column.name: column for column in columns}
     text, name = present.get(text_field), present.get(id_field)
@@ -116,21 +116,21 @@ def _kind(column: SchemaField) -> str:
 
 
 @contextmanager
-def told_by(sentence: str) -> Iterator[None]:
-    """Turns what BigQuery's client raises into a ValueError of one line, for the checks before a run."""
+def as_value_error(sentence: str) -> Iterator[None]:
+    """Converts the errors of BigQuery's client to a ValueError of one line, for the checks before a run."""
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:
-        raise ValueError(f"{sentence}: {reason_of(error)}") from error
+        raise ValueError(f"{sentence}: {describe_error(error)}") from error
 
 
-def reason_of(error: BaseException) -> str:
-    """Return a refusal's message, in one line, without the address that was asked.
+def describe_error(error: BaseException) -> str:
+    """Return an error's message in one line, without the address of the request.
 
-    Fit for a terminal before the start, when no document has been read; not for a worker's log.
+    Use it only in a terminal before the start, when no document has been read. It does not belong in a worker's log.
     """
     if isinstance(error, RetryError) and error.cause:
-        error = error.cause  # that time is up says less than what took it
+        error = error.cause  # the cause is more useful than the fact that time is up
     message = str(getattr(error, "message", "") or error)
     line = (message.splitlines() or [""])[0]
     if isinstance(error, BadRequest | Forbidden | NotFound):

@@ -1,4 +1,4 @@
-"""Streaming inserts as a Beam step, which tells of each element whether BigQuery has its rows."""
+"""Streaming inserts as a Beam step, which outputs each element's receipt or its failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILURES = "failures"
 
 @dataclass(frozen=True)
 class _Waiting:
-    """An element whose rows have not been sent yet, and where in time its outcome belongs."""
+    """An element whose rows have not been sent yet, with the timestamp and the window for its outcome."""
 
     element: Any
     rows: Sequence[Row]
@@ -34,15 +34,15 @@ class _Waiting:
 
 
 class _InsertFn(beam.DoFn):
-    """Inserts the rows of elements, those of a whole bundle together as far as a request can hold them.
+    """Inserts the rows of elements; those of a whole bundle share requests as far as they fit.
 
-    Gives the receipts of the elements all of whose rows BigQuery has, after it has them. When it cannot be had to take
-    or refuse rows in time, the bundle fails and gives nothing, for the runner to try again; rows that it has by then
-    are sent again under the same ids.
+    It yields the receipt of an element after BigQuery has accepted all of the element's rows. If BigQuery neither
+    accepts nor rejects rows in time, the bundle fails without output, and the runner retries it. Rows that BigQuery
+    already accepted are then sent again under the same ids.
 
-    Elements without a receipt may be alike in all that their insert ids hash, as a record that is twice in a file or a
-    table's rows without ids that say the same. Within a bundle their rows are numbered, so that BigQuery takes none for
-    another one's repetition; a bundle that is tried again has the same numbers.
+    Elements without a receipt may have equal insert ids. Examples are a record that occurs twice in a file, and equal
+    rows of a table without ids. So their rows are numbered within a bundle, and BigQuery does not drop one as a
+    repetition of another. A retried bundle has the same numbers.
     """
 
     def __init__(self, table: Table, rows_of: Callable[[Any], Sequence[Row]], retry_seconds: float) -> None:
@@ -99,8 +99,8 @@ class _InsertFn(beam.DoFn):
                 yield item.outcome(item.element.receipt)
 
     def _send(self, rows: Sequence[Row]) -> dict[int, str]:
-        """Sends the rows; gives the reason for each that was refused, by its identity."""
-        if self._inserter is None:  # once a worker that has rows: no client for a dead letter that stays empty
+        """Sends the rows; returns the reason for each row that was rejected, keyed by the row's `id()`."""
+        if self._inserter is None:  # made for the first rows: a dead letter that stays empty needs no client
             self._inserter = Inserter(self._table, self._retry_seconds)
         reasons = self._too_large(self._inserter, [row for row in rows if row.size > MAX_REQUEST_BYTES])
         for request in requests_of([row for row in rows if row.size <= MAX_REQUEST_BYTES]):
@@ -109,11 +109,11 @@ class _InsertFn(beam.DoFn):
         return reasons
 
     def _too_large(self, inserter: Inserter, rows: Sequence[Row]) -> dict[int, str]:
-        """What becomes of rows that no request can hold."""
+        """Handles rows that are too large for a request; returns reasons in the same form as `_send`."""
         raise NotImplementedError
 
     def _refused(self, item: _Waiting, error: str | Exception) -> TaggedOutput:
-        """What becomes of an element that has no rows or whose rows are refused."""
+        """Return the output for an element that has no rows, or whose rows were rejected."""
         raise NotImplementedError
 
     @staticmethod
@@ -123,9 +123,9 @@ class _InsertFn(beam.DoFn):
 
 
 class InsertResultsFn(_InsertFn):
-    """Inserts results; one that cannot become a row, or whose row is refused, is a failure of the stage `write`.
+    """Inserts results. A result without a row, or with a rejected row, becomes a failure of the stage `write`.
 
-    Of a document with several rows, those that BigQuery has taken stay in the table.
+    If only some rows of a document are rejected, its other rows stay in the table.
     """
 
     def _too_large(self, inserter: Inserter, rows: Sequence[Row]) -> dict[int, str]:
@@ -134,11 +134,11 @@ class InsertResultsFn(_InsertFn):
     def _refused(self, item: _Waiting, error: str | Exception) -> TaggedOutput:
         result: DocumentEntities = item.element
         self._failed.inc()
-        return TaggedOutput(FAILURES, item.outcome(Failure.of_result(result, error, "write")))
+        return TaggedOutput(FAILURES, item.outcome(Failure.of_document(result.document, error, "write")))
 
 
 class InsertFailuresFn(_InsertFn):
-    """Inserts failures. They have nowhere else to go: one that is refused fails the bundle, and is not lost."""
+    """Inserts failures. A failure that is rejected fails the bundle, so that it is not lost: it has no other place."""
 
     def _too_large(self, inserter: Inserter, rows: Sequence[Row]) -> dict[int, str]:
         for row in rows:

@@ -1,4 +1,4 @@
-"""Streaming inserts: rows into a table over `tabledata.insertAll`, until BigQuery has taken or refused each of them."""
+"""Streaming inserts with `tabledata.insertAll`, until BigQuery has accepted or rejected each row."""
 
 from __future__ import annotations
 
@@ -27,29 +27,33 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_bef
 
 from pipeline.io.bigquery.client import client_of, standard_name
 from pipeline.places import Table
+from transforms.chunks import chunks
 from transforms.metrics import NAMESPACE
 
 MAX_REQUEST_ROWS = 500
-"""What BigQuery recommends; it allows 50,000."""
+"""The number of rows in a request that BigQuery recommends; it allows 50,000."""
 
 MAX_REQUEST_BYTES = 9_000_000
-"""Of the rows of one request, and so of one row. BigQuery allows 10 MB, with what is around the rows."""
+"""The most bytes of the rows of one request, and so of one row.
+
+BigQuery allows 10 MB, including the data around the rows.
+"""
 
 RETRY_SECONDS = 600.0
-"""How long transient errors are retried before the bundle is given back to the runner."""
+"""The seconds for which transient errors are retried. After that, the bundle fails and the runner retries it."""
 
 REQUEST_SECONDS = 60.0
-"""How long one request may go unanswered."""
+"""The time after which one request times out, in seconds."""
 
 _MAX_WAIT_SECONDS = 30.0
 _ROW_OVERHEAD_BYTES = 128  # the row's id, and the names and braces around both
 
-_STOPPED = "stopped"  # nothing is wrong with the row: another one's fault stopped it
+_STOPPED = "stopped"  # the row is valid, but another row stopped the request
 _TRANSIENT_ROW_REASONS = {"backendError", "internalError", "timeout", "rateLimitExceeded", "quotaExceeded", _STOPPED}
 _TRANSIENT_FORBIDDEN = {"rateLimitExceeded", "quotaExceeded", "userRateLimitExceeded", "jobRateLimitExceeded"}
 _TOO_LARGE = 413
 
-# What BigQuery says of a row may quote it. These sentences, as far as they are matched, do not.
+# BigQuery's messages about a row may quote it. The parts that this pattern matches do not.
 _HARMLESS = re.compile(
     r"no such field|missing required field|cannot convert value to \w+|array specified for non-repeated field"
     r"|repeated record added outside of an array|this field is not a record|only optional fields can be set to null"
@@ -61,11 +65,11 @@ _logger = logging.getLogger(__name__)
 
 
 class UnwrittenError(RuntimeError):
-    """Rows that could not be written, for no fault of theirs; the message quotes none of them."""
+    """An error for rows that could not be written, for a reason other than their content; it quotes no row."""
 
 
 class _TransientError(Exception):
-    """The request may succeed later; the message quotes no row."""
+    """An error after which the request may succeed later; the message quotes no row."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,10 @@ class Row:
     """A row to insert.
 
     Attributes:
-        values: Its columns, as JSON has them.
-        id: Lets BigQuery drop a row that was sent again within a minute or so; the same in every attempt.
-        size: Bytes that it takes in a request.
+        values: The row's columns, as JSON values.
+        id: The insert id, by which BigQuery drops a row that is sent again within about a minute. It is the same in
+            every attempt.
+        size: The bytes of the row in a request.
     """
 
     values: dict[str, Any]
@@ -84,21 +89,23 @@ class Row:
 
     @classmethod
     def of(cls, values: dict[str, Any], id: str) -> Row:
-        """Measures the row as Google's client writes it: in ASCII, where a letter of another script has six bytes.
+        """Makes a row with its size as Google's client writes it.
+
+        The client writes ASCII, in which a letter of another script has six bytes.
 
         Raises:
-            ValueError: If a number is not finite, for which JSON has no name.
+            ValueError: If a number is not finite, since JSON cannot represent it.
         """
         return cls(values, id, len(json.dumps(values, allow_nan=False)) + _ROW_OVERHEAD_BYTES)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A row that BigQuery will never take.
+    """A row that BigQuery rejects permanently.
 
     Attributes:
         row: The row.
-        reason: BigQuery's reason and the column; no value of the row.
+        reason: BigQuery's reason and the column, without any value of the row.
     """
 
     row: Row
@@ -108,15 +115,15 @@ class Refusal:
 class Inserter:
     """Inserts rows into one table.
 
-    Transient errors (429, 5xx, broken connections, quotas, a table that is not there yet) are retried with random
-    exponential waits of at most 30 s, each call from the shortest on. Beam's own streaming inserts wait ever longer
-    the more has succeeded before, and retry refused rows.
+    Transient errors are retried: 429, 5xx, broken connections, quotas, and a table that does not exist yet. The waits
+    are random and exponential, and at most 30 s. Each call begins with the shortest wait. Beam's own streaming inserts
+    wait longer the more requests have succeeded before, and they retry rejected rows.
 
     Args:
         table: The table.
-        retry_seconds: How long to retry.
-        client: For tests; the default is made for the table's project.
-        sleep: For tests.
+        retry_seconds: The time for which errors are retried, in seconds.
+        client: A client for tests; by default, one is made for the table's project.
+        sleep: A replacement for sleeping, for tests.
     """
 
     def __init__(
@@ -143,10 +150,11 @@ class Inserter:
         """Inserts the rows of one request.
 
         Returns:
-            Those that BigQuery refuses for good; it has all others.
+            The rows that BigQuery rejects permanently; it has accepted all others.
 
         Raises:
-            UnwrittenError: If it could not be had to take or refuse them all in time.
+            UnwrittenError: If BigQuery neither accepts nor rejects all rows in time, or rejects the request for another
+                reason.
         """
         refusals: list[Refusal] = []
         pending = list(rows)
@@ -162,7 +170,10 @@ class Inserter:
         return refusals
 
     def _advance(self, pending: list[Row], refusals: list[Refusal]) -> None:
-        """One request; takes the rows that BigQuery has from those pending, and adds those that it refuses."""
+        """Sends one request, and removes the rows that BigQuery has accepted or rejected from `pending`.
+
+        It adds the rejected rows to `refusals`.
+        """
         try:
             errors = self._request(pending)
         except _RefusedError as error:
@@ -172,13 +183,16 @@ class Inserter:
         refused = {index for index, reasons in errors.items() if not _TRANSIENT_ROW_REASONS.issuperset(reasons)}
         refusals += [Refusal(pending[index], _final(errors[index])) for index in sorted(refused)]
         pending[:] = [pending[index] for index in sorted(errors.keys() - refused)]
-        # Those that were only stopped by a refused one can be sent again at once.
+        # Rows that were only stopped by a rejected row can be sent again at once.
         if pending and not refused:
             reasons = {reason for reasons in errors.values() for reason in reasons}
             raise _TransientError(f"rows were put off: {', '.join(sorted(reasons))}")
 
     def _refused(self, rows: list[Row], reason: str) -> list[Refusal]:
-        """The refusals among the rows of a request that was refused: one row can spoil it, and it is not said which."""
+        """Return the rejected rows of a request that was rejected as a whole.
+
+        One row can cause this, and BigQuery does not report which one. So the rows are inserted again in halves.
+        """
         if len(rows) == 1:
             return [Refusal(rows[0], reason)]
         middle = len(rows) // 2
@@ -188,7 +202,7 @@ class Inserter:
         """Sends the rows once.
 
         Returns:
-            For each row that was not taken its reasons, each with what may be said of it.
+            For the index of each row that was not accepted, its reasons, each with a description that quotes no value.
         """
         try:
             answer = self._client.insert_rows_json(
@@ -196,7 +210,7 @@ class Inserter:
                 [row.values for row in rows],
                 row_ids=[row.id for row in rows],
                 skip_invalid_rows=True,
-                retry=None,  # type: ignore[arg-type]  # ours is told from outside how long to go on
+                retry=None,  # type: ignore[arg-type]  # `Retrying` retries instead
                 timeout=REQUEST_SECONDS,
             )
         except GoogleAPICallError as error:
@@ -206,10 +220,10 @@ class Inserter:
         return {entry["index"]: dict(map(_said, entry.get("errors") or [{}])) for entry in answer}
 
     def load(self, row: Row) -> None:
-        """Loads one row that is too large for a streaming insert, as a file of its own, in which it may have 100 MB.
+        """Loads one row that is too large for a streaming insert, as a file of its own; such a row may have 100 MB.
 
         Raises:
-            UnwrittenError: If BigQuery does not take it.
+            UnwrittenError: If BigQuery does not accept the row.
         """
         settings = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
@@ -220,7 +234,7 @@ class Inserter:
         try:
             job = self._client.load_table_from_file(file, standard_name(self._table), job_config=settings)
             job.result(timeout=self._retry_seconds)
-        except Exception as error:  # by many names; what it says may quote the row
+        except Exception as error:  # of many classes; its message may quote the row
             raise UnwrittenError(
                 f"{self._table}: a row of {row.size} bytes could not be loaded: {type(error).__name__}"
             ) from None
@@ -233,11 +247,11 @@ class Inserter:
 
 
 class _RefusedError(Exception):
-    """BigQuery refuses the request as it is; the message quotes no row."""
+    """An error for a request that BigQuery rejects as it is; the message quotes no row."""
 
 
 def _kind_of(error: GoogleAPICallError, table: Table) -> Exception:
-    """What to do about an answer; its own message may quote rows."""
+    """Return the exception that replaces an error of BigQuery's client, whose own message may quote rows."""
     reasons = {str(detail.get("reason")) for detail in error.errors if isinstance(detail, dict)}
     name = f"{error.code} {type(error).__name__}"
     if isinstance(error, ServerError | TooManyRequests | NotFound):
@@ -245,21 +259,21 @@ def _kind_of(error: GoogleAPICallError, table: Table) -> Exception:
     if isinstance(error, Forbidden) and reasons & _TRANSIENT_FORBIDDEN:
         return _TransientError(f"{name}: {', '.join(sorted(reasons))}")
     if isinstance(error, BadRequest) or error.code == _TOO_LARGE:
-        return _RefusedError(refusal_said(error.message, name))
+        return _RefusedError(describe_refusal(error.message, name))
     return UnwrittenError(f"{table}: BigQuery refused the request: {name}")
 
 
 def _said(error: dict[str, str]) -> tuple[str, str]:
-    """A row's error as its reason, and what may be said of it: the column, and the message if it quotes nothing."""
+    """Return the reason of a row's error, and a description with the column and no value of the row."""
     reason = error.get("reason") or "unknown"
     place = f" at {error['location']}" if error.get("location") else ""
-    return reason, refusal_said(error.get("message") or "", f"{reason}{place}")
+    return reason, describe_refusal(error.get("message") or "", f"{reason}{place}")
 
 
-def refusal_said(message: str, what: str = "") -> str:
-    """The sentence for a refused row: of BigQuery's own message, only as much as cannot quote the row.
+def describe_refusal(message: str, what: str = "") -> str:
+    """Return the sentence for a rejected row, with only those parts of BigQuery's message that cannot quote the row.
 
-    >>> refusal_said("Cannot convert value to integer (bad value): Ann", "invalid at start")
+    >>> describe_refusal("Cannot convert value to integer (bad value): Ann", "invalid at start")
     'BigQuery refused the row: invalid at start: Cannot convert value to integer'
     """
     found = _HARMLESS.search(message)
@@ -272,14 +286,5 @@ def _final(reasons: dict[str, str]) -> str:
 
 
 def requests_of(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Cuts rows into requests within BigQuery's limits, in their order."""
-    request: list[Row] = []
-    size = 0
-    for row in rows:
-        if request and (len(request) == MAX_REQUEST_ROWS or size + row.size > MAX_REQUEST_BYTES):
-            yield request
-            request, size = [], 0
-        request.append(row)
-        size += row.size
-    if request:
-        yield request
+    """Splits rows into requests within BigQuery's limits, in their order."""
+    return chunks(rows, MAX_REQUEST_BYTES, lambda row: row.size, MAX_REQUEST_ROWS)

@@ -1,4 +1,4 @@
-"""A BigQuery table, or what a query gives, to documents."""
+"""Reads a BigQuery table, or the result of a query, as documents."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from transforms.documents import Document, Failure
 
 READ_METHODS = ("DIRECT_READ", "EXPORT")
 QUERY_SOURCE = "query"
-"""The `source` attribute of documents that a query gave."""
+"""The `source` attribute of documents from a query."""
 
 _NOT_STORED = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL")
-_STREAM_COUNT = 1000  # at most; BigQuery gives fewer for what is small
+_STREAM_COUNT = 1000  # the maximum; BigQuery opens fewer for a small table
 
 
 def check_input_table(
     table: Table, text_field: str, id_field: str, flag: str = "--input", method: str = "DIRECT_READ"
 ) -> None:
-    """Looks before the start whether a table is there, with a text in each row, and can be read.
+    """Checks before the start that a table exists, has a text in each row, and can be read.
 
     Raises:
-        ValueError: If not, in one line.
+        ValueError: If the check fails; the message is one line.
     """
     if method == "DIRECT_READ":
         check_whole(table, flag, "use --read_method=EXPORT, or a --query")
@@ -51,34 +51,34 @@ def check_input_table(
 
 
 def check_whole(table: Table, flag: str, instead: str) -> None:
-    """Refuses a partition (`table$20261124`), for which Google's client asks the Storage API for the whole table.
+    """Rejects a partition (`table$20261124`), for which Google's client requests the whole table from the Storage API.
 
     Args:
         table: The table.
-        flag: Where it was given.
-        instead: What to do, for the sentence of a refusal.
+        flag: The flag that names the table.
+        instead: The advice in the error message.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If the table is a partition; the message is one line.
     """
     if table != table.whole:
         raise ValueError(f"{flag}={table} is a partition, and a table can only be read as a whole; {instead}")
 
 
 def check_query(query: str, project: str | None, text_field: str, id_field: str, flag: str = "--query") -> None:
-    """Looks before the start whether BigQuery understands a query, and whether that gives texts.
+    """Checks before the start that BigQuery accepts a query, and that the query returns texts.
 
     Raises:
-        ValueError: If not, in one line.
+        ValueError: If the check fails; the message is one line.
     """
     check_text_column(query_columns(query, project, flag), text_field, id_field, flag)
 
 
 def check_read_method(method: str, temp_location: str | None, flag: str = "--read_method") -> None:
-    """Refuses a way of reading that is unknown or lacks a place for its files.
+    """Rejects a read method that is unknown, or that lacks a place for its files.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If the method is rejected; the message is one line.
     """
     if method not in READ_METHODS:
         raise ValueError(f"{flag}={method} is none of {', '.join(READ_METHODS)}")
@@ -87,15 +87,15 @@ def check_read_method(method: str, temp_location: str | None, flag: str = "--rea
 
 
 def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str) -> Document | Failure:
-    """Makes a document of a row, or a failure that says what the row lacks.
+    """Makes a document from a row, or a failure that describes what the row lacks.
 
-    A table has no order, so a row without an id is named by a hash of its id and text columns: the same row has the
-    same name in every run, and so have two rows with the same text.
+    A table has no order, so a row without an id is named by a hash of its id and text columns. A row has the same name
+    in every run. Two rows with the same text have the same name too.
 
     Args:
-        row: The row's columns; only those of the text and the id are kept.
-        fields: Which these are.
-        source: What the row comes from.
+        row: The row's columns; only those with the text and the id are kept.
+        fields: The names of those columns.
+        source: The name of the table or query.
     """
     record = {name: row[name] for name in dict.fromkeys((fields.id, fields.text)) if name in row}
     payload = json_payload(record)
@@ -103,22 +103,22 @@ def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str)
 
 
 class QueryError(RuntimeError):
-    """A query that failed while it ran; the message quotes nothing of what it read."""
+    """An error of a query while it ran; the message quotes nothing that the query read."""
 
 
 class ReadTable(beam.PTransform):
     """Reads each row of a table or a query as a document; a row without a text becomes a failure.
 
     Args:
-        table: The table; either this or `query`.
+        table: The table; give either this or `query`.
         query: A query in standard SQL.
-        text_field: Column with the text.
-        id_field: Column with the id. A row without one is named by a hash of what it holds.
-        method: `DIRECT_READ` reads by the Storage API, of a table only the columns of text and id. `EXPORT` lets
-            BigQuery write files into the pipeline's `--temp_location` and reads those.
+        text_field: The column with the text.
+        id_field: The column with the id. A row without an id is named by a hash of its content.
+        method: `DIRECT_READ` uses the Storage API, and reads only the columns of text and id. With `EXPORT`, BigQuery
+            writes files into the pipeline's `--temp_location`, and those are read.
 
     Raises:
-        ValueError: If not one of table and query is given, or the method is unknown.
+        ValueError: If not exactly one of table and query is given, or if the method is unknown.
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class ReadTable(beam.PTransform):
         self._method = method
 
     def expand(self, pbegin: Any) -> ReadResult:
+        """Build the steps, and return the documents and failures."""
         source = QUERY_SOURCE if self._table is None else str(self._table)
         if self._method == "EXPORT":
             read = partial(_document_of_exported, fields=self._fields, source=source)
@@ -165,7 +166,7 @@ def read_table(
     columns: tuple[str, ...],
     read: Callable[[str], Iterator[Document | Failure]],
 ) -> ReadResult:
-    """The steps from a table or a query to what a function reads from the streams of its rows."""
+    """Builds the steps that open the streams of a table or query, and that read each stream with a function."""
     project = pbegin.pipeline.options.view_as(GoogleCloudOptions).project
     streams = (
         pbegin
@@ -178,26 +179,27 @@ def read_table(
 
 def _sorted(elements: Any, read: Callable[[Any], Iterator[Document | Failure]]) -> ReadResult:
     outcomes = sort_outcomes(elements, "ReadRows", read)
-    # A small table is one stream. And a session ends after hours, by when a slow model might not have come to it.
+    # A small table has only one stream, so its documents are redistributed. The rows are also read soon:
+    # a read session ends after hours, and a slow model might not have reached them by then.
     return ReadResult(outcomes.documents | "Balance" >> beam.Reshuffle(), outcomes.failures)
 
 
-# Beam's own direct read makes a data set for a query's result, and after any read deletes every data set that a
-# listing by label gives it: that is no risk to take with a user's tables for what a few lines of Google's clients do.
+# Beam's own direct read is not used. It makes a data set for a query's result. After any read, it deletes every data
+# set that a listing by label returns. That is a risk for a user's tables, and a few lines of Google's clients suffice.
 
 
 def open_streams(request: Table | str, project: str | None, columns: tuple[str, ...]) -> list[str]:
-    """Opens a table's snapshot, or runs a query and opens its result.
+    """Opens the snapshot of a table, or runs a query and opens its result.
 
-    A query's result is a temporary table of BigQuery's own, which is gone after a day and needs no data set.
+    A query's result is a temporary table of BigQuery. It is deleted after a day, and needs no data set.
 
     Args:
         request: A table, or a query.
-        project: What pays for it; None takes the table's, or the environment's.
-        columns: What to read, as far as the table has it.
+        project: The project that pays; None for the table's project, or the environment's.
+        columns: The columns to read, if the table has them.
 
     Returns:
-        Names of streams that can be read in parallel.
+        The names of streams that can be read in parallel.
     """
     client = client_of(project or (request.project if isinstance(request, Table) else None))
     if isinstance(request, Table):
@@ -223,15 +225,15 @@ def _await_query(job: QueryJob) -> None:
     try:
         job.result()
     except GoogleAPICallError as error:
-        # What it says may quote a row: that a text is no number, say.
+        # The message may quote a row, for example a text that is not a number.
         raise QueryError(f"the query failed with {type(error).__name__}; see BigQuery's job {job.job_id}") from None
 
 
 def read_rows(name: str) -> Iterator[dict[str, Any]]:
     """Reads the rows of one stream to its end.
 
-    The client goes on after a broken connection. What it cannot mend is raised, for the runner to begin the stream
-    again: a stream that is cut short must not look like a small table.
+    The client resumes after a broken connection. Other errors are raised, so that the runner retries the stream: a
+    truncated stream must not look like a small table.
     """
     schema = None
     for response in BigQueryReadClient().read_rows(name):

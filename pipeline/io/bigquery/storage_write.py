@@ -1,4 +1,4 @@
-"""BigQuery's Storage Write API, which Beam has in Java alone, and reaches across languages."""
+"""BigQuery's Storage Write API. Beam implements it only in Java, and calls it from Python as an external transform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.utils.timestamp import Timestamp
 
-from pipeline.io.bigquery.inserts import refusal_said
+from pipeline.io.bigquery.inserts import describe_refusal
 from pipeline.places import Table
 from pipeline.schemas import Field, bigquery_schema
 from transforms.documents import Failure
@@ -20,10 +20,10 @@ from transforms.errors import first_line
 
 
 def check_java() -> None:
-    """Refuses Beam's Storage Write API where there is no Java, in which Beam has it.
+    """Rejects the Storage Write API if there is no Java, since Beam implements it only in Java.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If there is no Java; the message is one line.
     """
     home = os.environ.get("JAVA_HOME")
     if not shutil.which("java") and not (home and shutil.which("java", path=f"{home}/bin")):
@@ -34,14 +34,14 @@ def check_java() -> None:
 
 
 class StorageWrite(beam.PTransform):
-    """Appends rows, as JSON has them, at least once; gives those that are refused as PCollection[Failure].
+    """Appends JSON rows at least once; returns the rejected rows as PCollection[Failure].
 
     Args:
         table: The table.
-        fields: Its columns.
+        fields: The table's columns.
 
     Raises:
-        ValueError: If there is no Java, or Beam's Java program cannot be fetched.
+        ValueError: If there is no Java, or if Beam's Java program cannot be fetched or started.
     """
 
     def __init__(self, table: Table, fields: tuple[Field, ...]) -> None:
@@ -56,10 +56,11 @@ class StorageWrite(beam.PTransform):
         )
 
     def expand(self, rows: Any) -> Any:
+        """Build the steps, and return the failures of rejected rows."""
         native = rows | "NativeTypes" >> beam.Map(native_row)
         try:
             written = native | "Append" >> self._write
-        except Exception as error:  # Beam starts a Java program here, after fetching it
+        except Exception as error:  # Beam fetches and starts a Java program here
             raise ValueError(
                 "--write_method=STORAGE_WRITE_API: Beam's Java program cannot be fetched or started here"
                 f" ({type(error).__name__}: {first_line(error)}); use --write_method=STREAMING_INSERTS"
@@ -68,7 +69,7 @@ class StorageWrite(beam.PTransform):
 
 
 def native_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of JSON with the types that Beam's Storage Write API wants for times, and with numbers for scores."""
+    """Converts a JSON row to the types of Beam's Storage Write API: its own type for times, and numbers for scores."""
     made = dict(row)
     for name in ("event_time", "processed_at"):
         made[name] = Timestamp.from_rfc3339(row[name]) if row[name] else None
@@ -80,10 +81,13 @@ def native_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def failure_of_refused(refused: dict[str, Any]) -> Failure:
-    """A row that the Storage Write API refuses, as a failure whose bytes are the row: the record's are gone."""
+    """Makes a failure from a row that the Storage Write API rejects.
+
+    The failure contains the bytes of the row, because the record's bytes are no longer available.
+    """
     row = refused["failed_row"]
     payload = json.dumps(_plain(row), ensure_ascii=False).encode("utf-8", "replace")
-    return Failure(payload, refusal_said(refused.get("error_message") or ""), "write", {"id": str(row.get("id"))})
+    return Failure(payload, describe_refusal(refused.get("error_message") or ""), "write", {"id": str(row.get("id"))})
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The tables that results and failures are written to: made when needed, checked when they are there."""
+"""The tables for results and failures: created if they are missing, checked if they exist."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from google.cloud.bigquery import SchemaField
 from pipeline.io.bigquery.client import (
     CHECK_RETRY,
     CHECK_SECONDS,
+    as_value_error,
     client_of,
     column_type,
     find_table,
     standard_name,
-    told_by,
 )
 from pipeline.places import Table
 from pipeline.schemas import FAILURE_FIELDS, Field, bigquery_schema, table_fields
 
 WRITE_DISPOSITIONS = ("WRITE_APPEND", "WRITE_EMPTY", "WRITE_TRUNCATE")
-"""What a run does with the rows that a table has, in BigQuery's words.
+"""The ways to treat the rows that a table already has, in BigQuery's terms.
 
-`WRITE_APPEND`, the default, adds to them: a second run over the same documents gives every document a second row,
-and the query in docs/bigquery.md finds the latest. `WRITE_EMPTY` refuses to start if there are any.
-`WRITE_TRUNCATE` replaces them when the run ends, and only `FILE_LOADS` can do that.
+`WRITE_APPEND`, the default, keeps them and adds rows. A second run over the same documents adds a second row for every
+document; the query in docs/bigquery.md finds the latest row. `WRITE_EMPTY` does not start if the table has rows.
+`WRITE_TRUNCATE` replaces the rows when the run ends, and requires `FILE_LOADS`.
 """
 
 _TAKE_NO_ROWS = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL", "SNAPSHOT")
@@ -38,10 +38,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TableLayout:
-    """What a table of results or failures looks like.
+    """The layout of a table of results or failures.
 
     Attributes:
-        fields: Its columns.
+        fields: The table's columns.
         partition_field: The TIMESTAMP column by whose day a new table is partitioned; None for no partitions.
         cluster_fields: The columns by which a new table is clustered.
     """
@@ -54,30 +54,30 @@ class TableLayout:
 def result_layout(
     strategy: str, include_text: bool, granularity: str, *, partition: bool = False, cluster: bool = False
 ) -> TableLayout:
-    """The table of results.
+    """Return the layout of the table of results.
 
     Args:
         strategy: The aggregation strategy's name.
-        include_text: Whether the document's text is a column.
-        granularity: `document` or `entity`: what a row is.
-        partition: Whether a new table is partitioned by the day of processing.
-        cluster: Whether a new table is clustered by id.
+        include_text: Whether to include the document's text as a column.
+        granularity: The kind of row, `document` or `entity`.
+        partition: Whether to partition a new table by the day of processing.
+        cluster: Whether to cluster a new table by id.
     """
     fields = table_fields(strategy, include_text, granularity)
     return TableLayout(fields, "processed_at" if partition else None, ("id",) if cluster else ())
 
 
 def failure_layout(*, partition: bool = False) -> TableLayout:
-    """The table of failures.
+    """Return the layout of the table of failures.
 
     Args:
-        partition: Whether a new table is partitioned by the day of the failure.
+        partition: Whether to partition a new table by the day of the failure.
     """
     return TableLayout(FAILURE_FIELDS, "timestamp" if partition else None)
 
 
 def failure_table_of(table: Table) -> Table:
-    """The table for the failures of a run that writes to another, as in Google's templates.
+    """Return the table for the failures of a run that writes to a table, named as in Google's templates.
 
     >>> str(failure_table_of(Table("my-project", "ner", "entities")))
     'my-project:ner.entities_error_records'
@@ -93,17 +93,17 @@ def prepare_table(
     write_disposition: str = "WRITE_APPEND",
     flag: str = "--output",
 ) -> None:
-    """Makes a table before the start, or checks that the one there can take the rows.
+    """Creates a table before the start, or checks that an existing table accepts the rows.
 
     Args:
-        table: The table. Its data set must be there.
-        layout: What it must look like.
-        create: Whether to make it if there is none.
+        table: The table. Its data set must exist.
+        layout: The table's required layout.
+        create: Whether to create a missing table.
         write_disposition: One of `WRITE_DISPOSITIONS`.
-        flag: Where the table was given, for the sentence of a refusal.
+        flag: The flag that names the table, for error messages.
 
     Raises:
-        ValueError: If the table is not there, cannot be made, or cannot take the rows; in one line.
+        ValueError: If the table is missing, cannot be created, or cannot accept the rows; the message is one line.
     """
     found = find_table(table, flag)
     if found is None:
@@ -128,7 +128,7 @@ def _create(table: Table, layout: TableLayout, flag: str) -> None:
         made.time_partitioning = bigquery.TimePartitioning(field=layout.partition_field)
     if layout.cluster_fields:
         made.clustering_fields = list(layout.cluster_fields)
-    with told_by(f"{flag}={table} cannot be made"):
+    with as_value_error(f"{flag}={table} cannot be made"):
         try:
             client_of(table.project).create_table(made, retry=CHECK_RETRY, timeout=CHECK_SECONDS)
         except Conflict:
@@ -137,11 +137,11 @@ def _create(table: Table, layout: TableLayout, flag: str) -> None:
 
 
 def empty_table(table: Table) -> None:
-    """Deletes all rows of a table, which keeps its columns.
+    """Deletes all rows of a table, but keeps its columns.
 
     Raises:
-        ValueError: If it names a partition, of which BigQuery has no such statement.
-        GoogleAPICallError: If BigQuery refuses.
+        ValueError: If the name is that of a partition, for which BigQuery has no such statement.
+        GoogleAPICallError: If BigQuery rejects the statement.
     """
     if "$" in table.table:
         raise ValueError(f"{table}: the run has no results, and the partition keeps the rows that it has; delete them")
@@ -149,22 +149,24 @@ def empty_table(table: Table) -> None:
 
 
 def schema_of(fields: Sequence[Field]) -> list[dict]:
-    """The columns in BigQuery's JSON."""
+    """Return the columns in BigQuery's JSON form."""
     return bigquery_schema(fields)["fields"]
 
 
 def schema_problems(columns: Iterable[SchemaField], fields: Sequence[Field], path: str = "") -> Iterator[str]:
-    """Why a table cannot take our rows: columns that it lacks, that are of another type, or that it wants in vain.
+    """Yield the reasons for which a table cannot accept our rows.
+
+    A column may be missing, may have another type, or may be required although the rows have no value for it.
 
     Args:
         columns: The table's columns, or those of a record in it.
-        fields: Ours.
-        path: Names the record: `entities.`.
+        fields: The columns of our rows.
+        path: The record's name as a prefix, such as `entities.`.
 
     Yields:
-        A sentence each, naming the column.
+        One sentence per problem, with the column's name.
     """
-    # BigQuery compares names without regard to case.
+    # BigQuery ignores case in names of columns.
     present = {column.name.lower(): column for column in columns}
     for field in fields:
         column = present.pop(field.name.lower(), None)

@@ -1,4 +1,4 @@
-"""Results and failures to BigQuery tables, as transforms."""
+"""Transforms that write results and failures to BigQuery tables."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ WRITE_METHODS = ("FILE_LOADS", "STREAMING_INSERTS", "STORAGE_WRITE_API")
 def write_method(
     method: str, streaming: bool, temp_location: str | None, write_disposition: str = "WRITE_APPEND"
 ) -> str:
-    """The way of writing that a run takes, checked.
+    """Return the write method of a run, after checks.
 
     Args:
-        method: One of `WRITE_METHODS`, or `auto`: loads of files in batch, streaming inserts in streaming.
-        streaming: Whether the run ever ends by itself.
+        method: One of `WRITE_METHODS`, or `auto`: file loads in batch, streaming inserts in streaming.
+        streaming: Whether the run is streaming, and so never ends by itself.
         temp_location: The pipeline's place for temporary files.
-        write_disposition: What becomes of the table's rows.
+        write_disposition: The way to treat the rows that the table already has, one of `WRITE_DISPOSITIONS`.
 
     Raises:
-        ValueError: If it does not fit the rest, in one line.
+        ValueError: If the method does not fit the other arguments; the message is one line.
     """
     if method == "auto":
         method = "STREAMING_INSERTS" if streaming else "FILE_LOADS"
@@ -67,31 +67,32 @@ def write_method(
 
 
 class WriteResultTable(beam.PTransform):
-    """Writes PCollection[DocumentEntities] to a table that is there, and gives `Written`.
+    """Writes PCollection[DocumentEntities] to an existing table, and returns `Written`.
 
-    See `pipeline.io.bigquery.tables.prepare_table`, which makes the table before the start. A second run over the
-    same documents adds a second row for each of them (`WRITE_APPEND`); docs/bigquery.md has the query for the latest.
+    `pipeline.io.bigquery.tables.prepare_table` creates the table before the start. With `WRITE_APPEND`, a second run
+    over the same documents adds a second row for each of them. docs/bigquery.md has the query for the latest row.
 
-    `STREAMING_INSERTS` gives a document's receipt when BigQuery has all of its rows, and the documents whose rows it
-    refuses as failures. A row's insert id is a hash of the document's id, its text and the row's number, so that
-    BigQuery drops most repetitions of the last minute or so; like documents of a bundle that are not messages are none.
-    `FILE_LOADS` is for batch: all rows or none, at the end; there are neither receipts nor failures, and a load that
-    is refused fails the run.
-    `STORAGE_WRITE_API`, at least once, gives refused rows as failures, but tells nobody what it has written: its
-    documents' receipts are never given, so a source that waits for them will send the documents again.
+    - `STREAMING_INSERTS` returns a document's receipt when BigQuery has all of its rows. A document with a rejected row
+      becomes a failure. A row's insert id is a hash of the document's id, its text and the row's number. By this id,
+      BigQuery drops most repetitions within about a minute. Equal documents of a bundle without receipts are not
+      repetitions, and all are kept.
+    - `FILE_LOADS` is for batch. It writes all rows or none, at the end. It returns neither receipts nor failures. A
+      load that is rejected fails the run.
+    - `STORAGE_WRITE_API` writes at least once, and returns rejected rows as failures. It does not report which rows it
+      has written, so it returns no receipts. A source that waits for receipts therefore redelivers the documents.
 
     Args:
         table: The table.
         strategy: The aggregation strategy that made the entities; the columns depend on it.
         include_text: Whether to write the document's text.
-        granularity: `document` for a row a document with nested entities, `entity` for a row an entity; then, a
-            document without entities has none.
+        granularity: `document` for one row per document with nested entities, or `entity` for one row per entity. With
+            `entity`, a document without entities has no row.
         method: One of `WRITE_METHODS`.
-        write_disposition: For `FILE_LOADS`, what becomes of the rows that the table has.
-        retry_seconds: For `STREAMING_INSERTS`, how long transient errors are retried.
+        write_disposition: For `FILE_LOADS`, the way to treat the rows that the table already has.
+        retry_seconds: For `STREAMING_INSERTS`, the time for which transient errors are retried, in seconds.
 
     Raises:
-        ValueError: If an argument is unknown, or entities' rows are to repeat the text.
+        ValueError: If an argument is unknown, or if rows of entities would repeat the text.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class WriteResultTable(beam.PTransform):
         self._retry_seconds = retry_seconds
 
     def expand(self, results: Any) -> Written:
+        """Build the steps, and return the receipts and failures."""
         if self._method == "STREAMING_INSERTS":
             insert = InsertResultsFn(self._table, partial(_insert_rows, rows_of=self._rows_of), self._retry_seconds)
             written = results | "Insert" >> beam.ParDo(insert).with_outputs(FAILURES, main="receipts")
@@ -128,19 +130,19 @@ class WriteResultTable(beam.PTransform):
 
 
 class WriteFailureTable(beam.PTransform):
-    """Writes PCollection[Failure] to a table that is there, and gives `Written`, without failures of its own.
+    """Writes PCollection[Failure] to an existing table, and returns `Written` without failures.
 
-    Streaming inserts give each failure's receipt when BigQuery has its row. A failure too large for one (a record of
-    about 4 MB, since it is there both as text and in base64) is loaded as a file. One that cannot be written fails the
-    bundle: nothing is lost, and the runner tries again.
+    Streaming inserts return a failure's receipt when BigQuery has its row. A failure that is too large for an insert is
+    loaded as a file. This happens with a record of about 4 MB, because the row contains it both as text and in base64.
+    A failure that cannot be written fails the bundle: nothing is lost, and the runner retries the bundle.
 
     Args:
         table: The table.
         method: `STREAMING_INSERTS`, or for batch `FILE_LOADS`.
-        retry_seconds: For `STREAMING_INSERTS`, how long transient errors are retried.
+        retry_seconds: For `STREAMING_INSERTS`, the time for which transient errors are retried, in seconds.
 
     Raises:
-        ValueError: If the method is another one.
+        ValueError: If the method is neither of these.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class WriteFailureTable(beam.PTransform):
         self._retry_seconds = retry_seconds
 
     def expand(self, failures: Any) -> Written:
+        """Build the steps, and return the receipts and an empty PCollection of failures."""
         if self._method == "FILE_LOADS":
             rows = failures | "Rows" >> beam.Map(failure_json_row)
             return _load(rows, self._table, FAILURE_FIELDS, "WRITE_APPEND")
@@ -162,10 +165,10 @@ class WriteFailureTable(beam.PTransform):
 
 
 def check_granularity(granularity: str, include_text: bool) -> None:
-    """Refuses a kind of row that is unknown, or has no place for the text.
+    """Rejects a kind of row that is unknown, or that cannot contain the text.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If the kind of row is rejected; the message is one line.
     """
     if granularity not in GRANULARITIES:
         raise ValueError(f"--granularity={granularity} is none of {', '.join(GRANULARITIES)}")
@@ -179,7 +182,7 @@ def _check_method(method: str, known: tuple[str, ...] = WRITE_METHODS) -> None:
 
 
 def result_rows(result: DocumentEntities, include_text: bool, granularity: str) -> list[dict[str, Any]]:
-    """The rows of a result that is being written now."""
+    """Return the rows of a result, with the current time as the time of processing."""
     return table_rows(result, include_text, granularity, time.time())
 
 
@@ -188,24 +191,24 @@ def _insert_rows(result: DocumentEntities, rows_of: Callable[[DocumentEntities],
 
 
 def insert_id(result: DocumentEntities, number: int) -> str:
-    """The id by which BigQuery knows a row that is sent again.
+    """Return the insert id, by which BigQuery recognizes a row that is sent again.
 
-    It hashes the text too, so that another document under the same id is not taken for a repetition; but no score,
-    which may differ in its last digits from batch to batch.
+    The id is a hash. It includes the text, so that another document with the same id does not count as a repetition. It
+    includes no score, because a score's last digits may differ between batches.
 
     Args:
         result: The result.
-        number: The row's place among the result's rows.
+        number: The row's position among the result's rows.
     """
     return _hash(result.id, result.text, str(number))
 
 
 def failure_insert_rows(failure: Failure) -> list[Row]:
-    """The row of a failure; its id hashes what failed and why, but not when.
+    """Return the row of a failure; its insert id is a hash of the record and the error, but not of the time.
 
-    Of a message it hashes also which one it was, but not which delivery of it: another message that fails in the same
-    way has a row of its own, the same message delivered again has not. Records of files and tables have no such
-    name; of those the step that inserts them tells like ones of a bundle apart.
+    For a message, the hash includes the message's key, but not its delivery. So another message that fails in the same
+    way has its own row, and a redelivered message does not. Records of files and tables have no such key. The step that
+    inserts them numbers equal ones within a bundle.
     """
     attributes = json.dumps(sorted(failure.attributes.items()))
     message = Receipt.parse(failure.receipt).key if failure.receipt else ""
@@ -214,7 +217,7 @@ def failure_insert_rows(failure: Failure) -> list[Row]:
 
 
 def _hash(*parts: str) -> str:
-    joined = json.dumps(parts).encode("ascii")  # a join by any mark would let "a", "b/c" be "a/b", "c"
+    joined = json.dumps(parts).encode("ascii")  # joined by any mark, "a", "b/c" could equal "a/b", "c"
     return hashlib.sha256(joined).hexdigest()[:32]
 
 
@@ -227,7 +230,7 @@ def _load(rows: Any, table: Table, fields: tuple[Field, ...], disposition: str) 
         write_disposition=disposition,
     )
     if disposition == "WRITE_TRUNCATE":
-        # Without a row Beam loads nothing, and the table would keep those that it has.
+        # Without any row, Beam loads nothing, and the table would keep its old rows.
         _ = rows | "Count" >> beam.combiners.Count.Globally() | "EmptyIfNone" >> beam.Map(_empty_if_none, table)
     return Written(_nothing(rows, "NoReceipts"), _nothing(rows, "NoFailures"))
 
@@ -238,7 +241,7 @@ def _empty_if_none(count: int, table: Table) -> None:
 
 
 def _nothing(beside: Any, label: str) -> Any:
-    """An empty PCollection in the windows of another one, so that the two can be flattened with its kin."""
+    """Return an empty PCollection with the windows of another one, so that it can be flattened with similar ones."""
     return beside | label >> beam.Filter(_never)
 
 

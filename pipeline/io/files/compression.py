@@ -1,4 +1,4 @@
-"""Compressed streams: unpacked to the very end, a bounded piece at a time."""
+"""Decompresses streams to their very end, in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import zstandard
 from pipeline.io.records import UnreadableError
 
 _PIECE_BYTES = 1024 * 1024
-# Of zstd, four bytes expand to 128 KiB at the most, and what is given at a time is unpacked at once.
+# In zstd, four bytes expand to at most 128 KiB, and a slice is decompressed in one step.
 _ZSTD_SLICE_BYTES = 128
-# What a stream may ask for to look back at: `zstd --long=29`, and four times what `xz -9` needs.
+# The largest window of a stream: that of `zstd --long=29`, and much more than the 65 MiB for `xz -9`.
 _WINDOW_BYTES = 2**29
 
 Pieces = Generator[bytes, None, bytes]
-"""What a block expands to, in pieces; returns what of the block stands behind the end of the stream."""
+"""The pieces of a decompressed block. The generator returns the block's bytes after the end of the stream."""
 
 
 def _deflated(stream: Any, block: bytes) -> Pieces:
     while block and not stream.eof:
         yield stream.decompress(block, _PIECE_BYTES)
         block = stream.unconsumed_tail
-    # Of what was taken in, a part may be due still.
+    # The decompressor may still hold output of the bytes that it has consumed.
     while not stream.eof and (piece := stream.decompress(b"", _PIECE_BYTES)):
         yield piece
     return bytes(stream.unused_data)
@@ -52,7 +52,7 @@ def _zstd_decompressor() -> Any:
     return zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).decompressobj()
 
 
-# How one member of a file is unpacked: by a new object of the library, and a function that has it do so.
+# For each kind: a function that makes the library's decompressor for one member, and a function that runs it.
 _METHODS: dict[str, tuple[Callable[[], Any], Callable[[Any, bytes], Pieces]]] = {
     "gzip": (partial(zlib.decompressobj, zlib.MAX_WBITS | 16), _deflated),
     "bzip2": (bz2.BZ2Decompressor, _limited),
@@ -64,11 +64,11 @@ _METHODS: dict[str, tuple[Callable[[], Any], Callable[[Any, bytes], Pieces]]] = 
 _ERRORS = (zlib.error, OSError, EOFError, lzma.LZMAError, zstandard.ZstdError)
 
 COMPRESSION_ENDINGS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
-"""Endings of compressed files, with the kind of their compression."""
+"""The endings of compressed files, each with its kind of compression."""
 
 
 def compression_ending(path: str) -> str:
-    """The ending that says how a file is compressed, or an empty string.
+    """Return the ending that shows how a file is compressed, or an empty string.
 
     >>> compression_ending("gs://b/x-*.jsonl.GZ"), compression_ending("x.jsonl")
     ('.gz', '')
@@ -77,18 +77,18 @@ def compression_ending(path: str) -> str:
 
 
 def decompress(blocks: Iterable[bytes], kind: str) -> Iterator[bytes]:
-    """Decompresses blocks of a file, all of its members, and insists on the last one's end.
+    """Decompresses the blocks of a file with all of its members, and rejects a file whose last member is incomplete.
 
     Args:
         blocks: The compressed bytes.
         kind: ``gzip``, ``bzip2``, ``xz``, ``zstd`` or ``deflate``.
 
     Yields:
-        Pieces of some megabytes at the most, whatever the blocks expand to.
+        Pieces of at most some megabytes, whatever the size of the decompressed blocks.
 
     Raises:
-        UnreadableError: If the stream is corrupt, ends early, or asks for more than 512 MiB to look back at; all that
-            came before it has been yielded.
+        UnreadableError: If the stream is corrupt, ends early, or needs a window of more than 512 MiB. Everything before
+            that point has been yielded.
     """
     make, unpack = _METHODS[kind]
     stream, complete, size = make(), False, 0
@@ -108,15 +108,15 @@ def decompress(blocks: Iterable[bytes], kind: str) -> Iterator[bytes]:
 
 
 def decompress_block(data: bytes, kind: str, most: int) -> bytes:
-    """Decompresses a block that is one stream; what follows on that is left.
+    """Decompresses a block that is one stream; bytes after the stream's end are ignored.
 
     Args:
         data: The block.
         kind: As for `decompress`.
-        most: How many bytes it may expand to.
+        most: The most bytes that the decompressed block may have.
 
     Raises:
-        UnreadableError: If it is corrupt, ends early, or expands to more.
+        UnreadableError: If the block is corrupt, ends early, or expands to more bytes.
     """
     make, unpack = _METHODS[kind]
     stream, block = make(), bytearray()

@@ -1,4 +1,4 @@
-"""Lines of bytes and their places, from blocks of any size."""
+"""Splits blocks of any size into lines of bytes, with the offset of each line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from transforms.documents import Failure
 
 
 def split_lines(blocks: Iterable[bytes], offset: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes | None]]:
-    r"""Splits blocks into lines at LF, in time linear in their size however long a line is.
+    r"""Splits blocks into lines at LF. The time is linear in the blocks' size, even for very long lines.
 
     >>> list(split_lines([b"one\r\ntw", b"o\nthree"]))
     [(0, b'one\r\n'), (5, b'two\n'), (9, b'three')]
 
     Args:
-        blocks: The bytes, from the start of a line on.
-        offset: Where the first block begins in its file. A byte order mark at 0 is dropped from the line,
-            but counts in the offsets.
-        end: No line that begins here or later is yielded.
+        blocks: The bytes, which begin at the start of a line.
+        offset: The offset of the first block in its file. A byte order mark at offset 0 is removed from the line, but
+            counts in the offsets.
+        end: The offset at which to stop. No line that begins here or later is yielded.
 
     Yields:
-        The offset of a line's first byte, and the line with its ending; None in place of a line of more than
-        `MAX_RECORD_BYTES`, which is passed over.
+        The offset of a line's first byte, and the line with its ending. A line of more than `MAX_RECORD_BYTES` is
+        skipped, and None is yielded in its place.
     """
     pending: list[bytes] = []
     size = 0
@@ -56,23 +56,26 @@ def _line(pieces: list[bytes], size: int, offset: int) -> bytes | None:
 
 
 def too_long(source: str, offset: int) -> Failure:
-    """The failure of a line that is too long to be held, and so is not in it."""
+    """Return the failure of a line that is too long to hold in memory, so the failure does not contain the line."""
     problem = f"the line has more than {MAX_RECORD_BYTES} bytes, which are not read"
     return Failure(b"", f"{source}:{offset}: {problem}", "read", {"source": source})
 
 
 def shard_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
-    """The lines whose first byte lies in a shard, as `split_lines` gives them."""
+    """Yield the lines whose first byte is in a shard, in the same form as `split_lines`."""
     if shard.start == 0:
         yield from split_lines(read_blocks(shard.path), 0, shard.end)
         return
-    # From one byte before: a line begins at the shard's first byte if a line ends there.
+    # Reading begins one byte before the shard. If that byte is an LF, a line begins at the shard's first byte:
+    #
+    #     o n e LF | t w o LF     | is shard.start
+    #           ^ first byte read
     offset = shard.start - 1
     blocks = read_blocks(shard.path, offset)
     for block in blocks:
         line_end = block.find(b"\n")
         offset += len(block) if line_end < 0 else line_end + 1
-        # A line may be longer than many shards: those within it must not read on to its end.
+        # A line may span many shards. Those in the middle of it must not read on to its end.
         if shard.end is not None and offset >= shard.end:
             return
         if line_end >= 0:
@@ -81,7 +84,7 @@ def shard_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
 
 
 def strip_ending(line: bytes) -> bytes:
-    r"""The line without its LF or CRLF; a lone CR is part of the line.
+    r"""Return the line without its LF or CRLF; a lone CR is part of the line.
 
     >>> strip_ending(b"a\r\n"), strip_ending(b"a\r")
     (b'a', b'a\r')

@@ -1,4 +1,4 @@
-"""Files that match a pattern, their shards, and their bytes."""
+"""The files that match a pattern, their shards, and their bytes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _COMPRESSED_BLOCK_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Shard:
-    """Part of a file, or all of it.
+    """A part of a file, or the whole file.
 
     Attributes:
-        path: The file, as it was matched.
-        start: First byte; a line, or whatever else a file consists of, belongs to the shard in which its own first
-            byte lies.
-        end: Byte after the last; None is the file's end, wherever that is by then.
+        path: The file's path, as it was matched.
+        start: The offset of the first byte. A line, or another unit of a file, belongs to the shard with its first
+            byte.
+        end: The offset after the last byte; None for the file's end at the time of reading.
     """
 
     path: str
@@ -37,45 +37,46 @@ class Shard:
     end: int | None = None
 
     def holds(self, offset: int) -> bool:
-        """Whether what begins at a byte belongs to this shard."""
+        """Return whether a unit that begins at this offset belongs to this shard."""
         return self.start <= offset and (self.end is None or offset < self.end)
 
     @property
     def source(self) -> str:
-        """The path as text: what of a file's name is not UTF-8 is escaped."""
+        """The path as text; bytes of it that are not UTF-8 are escaped."""
         return self.path.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def __str__(self) -> str:
-        """The path, and the bytes if they are not the whole file."""
+        """Return the path, and the range of bytes if it is not the whole file."""
         if self.start == 0 and self.end is None:
             return self.source
         return f"{self.source} (bytes {self.start} to {'the end' if self.end is None else self.end})"
 
 
 def match_files(pattern: str) -> list[FileMetadata]:
-    """The files that a pattern means, in the order of their paths.
+    """Return the files that a pattern matches, sorted by path.
 
     Args:
-        pattern: A path or a glob of any file system that Beam knows. `*` stays within a folder, `**` does not.
+        pattern: A path or a glob on any file system that Beam supports. `*` matches within a folder, `**` across
+            folders.
 
     Returns:
-        Paths with their sizes; none if nothing matches.
+        Paths with their sizes; empty if nothing matches.
     """
     found = FileSystems.match([rooted(pattern) if is_glob(pattern) else pattern])[0]
     files = sorted(found.metadata_list, key=_path)
     if not files and FileSystems.exists(pattern):
-        # A name such as `report[1].csv` is a glob that does not match itself.
+        # A name such as `report[1].csv` is a glob that does not match the name itself.
         files = [FileSystems.get_filesystem(pattern).metadata(pattern)]
     return files
 
 
-def left_out(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What a local glob matches and Beam passes over in silence, with what is wrong with it.
+def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the paths that match a local glob but that Beam skips silently, each with its problem.
 
     Args:
         pattern: As for `match_files`.
-        endings: How names of files end, lower case; a folder of such a name stands where a file should be, unless
-            `**` goes into it.
+        endings: The endings of files, in lower case. A folder with such an ending is yielded, unless the pattern has
+            `**`.
     """
     if not is_glob(pattern) or not is_local(pattern):
         return
@@ -92,12 +93,15 @@ def left_out(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def is_glob(pattern: str) -> bool:
-    """Return whether a path is a pattern."""
+    """Return whether a path contains a wildcard."""
     return any(wildcard in pattern for wildcard in "*?[")
 
 
 def rooted(pattern: str) -> str:
-    """Beam lists the folder before the first wildcard, and finds nothing in a folder without a name."""
+    """Return a pattern that begins with a folder's name.
+
+    Beam lists the folder before the first wildcard. It finds nothing if that folder has no name.
+    """
     return pattern if "/" in pattern or "\\" in pattern else f"./{pattern}"
 
 
@@ -111,7 +115,7 @@ def _path(file: FileMetadata) -> str:
 
 
 def split_file(path: str, size: int, shard_bytes: int) -> list[Shard]:
-    """Cuts a file into shards. The last is open-ended, so that a file that grew is still read to its end.
+    """Splits a file into shards. The last one has no end, so that a file that has grown is still read to its end.
 
     >>> [(shard.start, shard.end) for shard in split_file("a.txt", 150, 64)]
     [(0, 64), (64, 128), (128, None)]
@@ -121,10 +125,12 @@ def split_file(path: str, size: int, shard_bytes: int) -> list[Shard]:
 
 
 def open_raw(path: str) -> BinaryIO:
-    """Opens a file's bytes as they are stored. Beam's own decompression takes a stream cut short for a whole one.
+    """Opens a file's bytes as they are stored.
+
+    Beam's own decompression is not used, because it accepts a truncated stream as a complete one.
 
     Raises:
-        UnreadableError: If it is a local pipe, socket or device, which might keep its reader waiting for ever.
+        UnreadableError: If the path is a local pipe, socket or device, because reading it might never end.
     """
     if is_local(path) and (file := Path(path)).exists() and not (file.is_file() or file.is_dir()):
         raise UnreadableError("this is a pipe or a device, not a file")
@@ -132,11 +138,11 @@ def open_raw(path: str) -> BinaryIO:
 
 
 def read_blocks(path: str, start: int = 0) -> Iterator[bytes]:
-    """A file's bytes in blocks, decompressed as its ending says.
+    """Yield a file's bytes in blocks, decompressed according to the file's ending.
 
     Args:
         path: The file.
-        start: Byte to begin at; only for files that are not compressed.
+        start: The offset of the first byte; only for files that are not compressed.
 
     Raises:
         UnreadableError: If a compressed stream is corrupt or ends early.

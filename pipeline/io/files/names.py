@@ -15,11 +15,11 @@ from pipeline.io.files.formats.registry import FORMATS
 from pipeline.io.files.matching import is_glob, is_local, rooted
 
 ENDINGS: dict[str, tuple[str, ...]] = {name: kind.endings for name, kind in FORMATS.items() if kind.results}
-"""The endings of each output format; its first one is given to a prefix that has none."""
+"""The endings of each output format. A prefix without an ending gets the first one."""
 
 
 def guess_output_format(path: str) -> str:
-    """The format that a path names by its ending, `jsonl` if it names none.
+    """Return the format that a path's ending names, or `jsonl` if the ending names none.
 
     >>> guess_output_format("out/entities"), guess_output_format("gs://b/x.csv.gz")
     ('jsonl', 'csv')
@@ -29,21 +29,21 @@ def guess_output_format(path: str) -> str:
 
 
 def output_files(output: str, output_format: str, flag: str = "--output") -> tuple[str, str]:
-    """The prefix and the suffix of the files `prefix-00000-of-00001suffix`.
+    """Return the prefix and the suffix of the files `prefix-00000-of-00001suffix`.
 
     >>> output_files("out/entities", "jsonl"), output_files("out/x.jsonl.gz", "jsonl")
     (('out/entities', '.jsonl'), ('out/x', '.jsonl.gz'))
 
     Args:
-        output: A prefix, or a file's name whose ending is the format's.
+        output: A prefix, or a file's name with an ending of the format.
         output_format: One of the keys of `ENDINGS`.
-        flag: Where `output` was given, for the sentence of a refusal.
+        flag: The flag that contains `output`, for error messages.
 
     Raises:
         ValueError: If Beam cannot write files of such names.
     """
     if is_glob(output):
-        # Beam finds the files it has written with a glob made of the name.
+        # Beam finds the files that it has written by a glob that contains the name.
         raise ValueError(f"{flag}={output} must not hold any of * ? [")
     compression = compression_ending(output)
     stem = output[: len(output) - len(compression)]
@@ -57,11 +57,11 @@ def output_files(output: str, output_format: str, flag: str = "--output") -> tup
 
 
 def written_files(prefix: str, suffix: str) -> list[str]:
-    """The shards `prefix-NNNNN-of-NNNNNsuffix` that there are.
+    """Return the existing shards `prefix-NNNNN-of-NNNNNsuffix`.
 
     Args:
-        prefix: As given by `output_files`.
-        suffix: As given by `output_files`.
+        prefix: The prefix, as returned by `output_files`.
+        suffix: The suffix, as returned by `output_files`.
 
     Returns:
         Their paths, sorted.
@@ -70,12 +70,12 @@ def written_files(prefix: str, suffix: str) -> list[str]:
 
 
 def numbered_files(prefix: str, suffix: str) -> list[str]:
-    """The files `prefix-…-of-…suffix` that there are, sorted; some may be of another, longer prefix."""
+    """Return the existing files `prefix-…-of-…suffix`, sorted; some may belong to another, longer prefix."""
     return sorted(file.path for file in FileSystems.match([f"{rooted(prefix)}-*-of-*{suffix}"])[0].metadata_list)
 
 
 def is_shard(path: str, prefix: str, suffix: str) -> bool:
-    """Return whether a file of the prefix's folder is one of the shards of this name.
+    """Return whether a file in the prefix's folder is one of the shards with this prefix and suffix.
 
     >>> is_shard("out/x-00000-of-00001.csv", "out/x", ".csv"), is_shard("out/x-y-00000-of-00001.csv", "out/x", ".csv")
     (True, False)
@@ -85,13 +85,13 @@ def is_shard(path: str, prefix: str, suffix: str) -> bool:
 
 
 def temporary_folders(prefix: str) -> list[str]:
-    """The folders in which Beam's sinks gather files of a prefix before they get their names.
+    """Return the folders in which Beam's sinks collect the files of a prefix before the files get their names.
 
     Args:
-        prefix: As given by `output_files`.
+        prefix: The prefix, as returned by `output_files`.
 
     Returns:
-        The paths of those that there are, sorted; on a remote file system of those that hold a file.
+        The paths of the existing folders, sorted. On a remote file system, only folders that contain a file.
     """
     folder, name = FileSystems.split(prefix)
     if is_local(prefix):
@@ -99,7 +99,7 @@ def temporary_folders(prefix: str) -> list[str]:
     else:
         files = FileSystems.match([FileSystems.join(folder, f"beam-temp-{name}-*", "*")])[0].metadata_list
         found = {FileSystems.split(file.path)[0] for file in files}
-    # Behind the name stands a UUID; anything else belongs to a longer prefix.
+    # A UUID follows the name. Anything else belongs to a longer prefix.
     return sorted(path for path in found if re.search(rf"beam-temp-{re.escape(name)}-[0-9a-f]{{32}}$", path))
 
 
@@ -111,5 +111,5 @@ def delete_folder(folder: str) -> None:
     with suppress(BeamIOError):
         files = FileSystems.match([FileSystems.join(folder, "*")])[0].metadata_list
         FileSystems.delete([file.path for file in files])
-    with suppress(BeamIOError):  # where folders are more than a part of names
+    with suppress(BeamIOError):  # for file systems with real folders
         FileSystems.delete([folder])

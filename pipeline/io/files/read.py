@@ -1,4 +1,4 @@
-"""Files to documents, as a transform."""
+"""Reads files as documents, as a transform."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipeline.io.files import shard_coder  # noqa: F401, which registers the coder
 from pipeline.io.files.formats.registry import FORMATS, INPUT_FORMATS, shard_bytes_of
-from pipeline.io.files.matching import Shard, left_out, match_files, split_file
+from pipeline.io.files.matching import Shard, match_files, split_file, unmatched_by_beam
 from pipeline.io.outcomes import FAILURES, ReadResult, sort_outcomes
 from pipeline.io.records import DocumentFields, UnreadableError
 from transforms.documents import Document, Failure
@@ -21,15 +21,17 @@ from transforms.metrics import NAMESPACE
 
 
 def find_shards(pattern: str, input_format: str, shard_bytes: int | None = None) -> Iterator[Shard | Failure]:
-    """The shards of all files that match a pattern; a failure for what only looks like one, or if none does.
+    """Yield the shards of all files that match a pattern, and a failure for each match that is not a readable file.
+
+    If nothing matches, yield one failure.
 
     Args:
         pattern: A path or a glob.
         input_format: One of `INPUT_FORMATS`.
-        shard_bytes: Bytes of a shard of a file that can be split; None is what its format has.
+        shard_bytes: The bytes of a shard, for files that can be split; None for the format's default.
     """
     files = match_files(pattern)
-    passed_over = list(left_out(pattern, FORMATS[input_format].endings))
+    passed_over = list(unmatched_by_beam(pattern, FORMATS[input_format].endings))
     if not files and not passed_over:
         yield Failure(b"", f"{pattern}: no file matches", "read", {"source": pattern})
     for path, problem in passed_over:
@@ -43,12 +45,12 @@ def find_shards(pattern: str, input_format: str, shard_bytes: int | None = None)
 
 
 def read_shard(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads a shard as far as that goes; what stops it becomes the last failure, never an exception."""
+    """Reads a shard as far as possible. An error becomes the last failure, and never an exception."""
     return guarded(shard, FORMATS[input_format].read(shard, fields))
 
 
 def guarded(shard: Shard, outcomes: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
-    """What a shard's reader gives; what stops it becomes the last failure, never an exception."""
+    """Yield the outcomes of a shard's reader. An error becomes the last failure, and never an exception."""
     count = 0
     try:
         for outcome in outcomes:
@@ -84,17 +86,18 @@ class _FindShardsFn(beam.DoFn):
 
 
 class ReadDocuments(beam.PTransform):
-    """Reads every file that matches a pattern into documents; what cannot be read becomes failures.
+    """Reads every file that matches a pattern as documents; files and records that cannot be read become failures.
 
     Args:
-        pattern: A path or a glob of any file system that Beam knows.
-        input_format: One of `INPUT_FORMATS`. Files of text, jsonl and csv are decompressed as their ending says
+        pattern: A path or a glob on any file system that Beam supports.
+        input_format: One of `INPUT_FORMATS`. Files of text, jsonl and csv are decompressed according to their ending
             (.gz, .bz2, .xz, .zst).
-        text_field: Field or column with the text; not used for text files.
-        id_field: Field or column with the id. A record without one is named `path:position`.
-        shard_bytes: Bytes that one worker reads at a time of files that can be split; None is what the format has.
-        balance: Whether documents are dealt out to all workers once they are read. It costs a shuffle of the documents,
-            but else the worker that reads a file classifies all of it.
+        text_field: The field or column with the text; not used for text files.
+        id_field: The field or column with the id. A record without an id is named `path:position`.
+        shard_bytes: The bytes that one worker reads at a time, for files that can be split; None for the format's
+            default.
+        balance: Whether to redistribute the documents to all workers after reading. It costs a shuffle of the
+            documents. Without it, the worker that reads a shard also classifies all of it.
 
     Raises:
         ValueError: If the format is unknown.
@@ -120,6 +123,7 @@ class ReadDocuments(beam.PTransform):
         self._balance = balance
 
     def expand(self, pbegin: Any) -> ReadResult:
+        """Build the steps, and return the documents and failures."""
         read = partial(read_shard, input_format=self._input_format, fields=self._fields)
         result = read_files(pbegin, self._pattern, self._input_format, read, self._shard_bytes)
         if not self._balance:
@@ -134,7 +138,7 @@ def read_files(
     read: Callable[[Shard], Iterator[Document | Failure]],
     shard_bytes: int | None = None,
 ) -> ReadResult:
-    """The steps from a pattern to what a function reads from the shards of its files."""
+    """Builds the steps that find the shards of a pattern's files, and that read each shard with a function."""
     found = (
         pbegin
         | "Pattern" >> beam.Create([pattern])

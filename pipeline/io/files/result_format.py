@@ -1,4 +1,4 @@
-"""The interface of a format of result files, in batch and in streaming."""
+"""The interface of a format of result files, for batch and streaming."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 class ResultFormat(ABC):
     """A format of result files.
 
-    In batch, `write` gives Beam's own transform for such files. In streaming, a file is written in one go, from records
-    that have waited for it. The same records in the same order make the same bytes, so that a file that is written
-    again is recognised.
+    In batch, `write` returns Beam's own transform for such files. In streaming, `file` makes a whole file at once from
+    records that waited for it. The same records in the same order make the same bytes, so that a file that is written
+    again is recognized.
 
     Attributes:
-        suffix: The files' ending, which includes that of their compression.
+        suffix: The files' ending, including the ending for their compression.
         strategy: The aggregation strategy that made the entities.
-        include_text: Whether the document's text is written.
+        include_text: Whether to write the document's text.
         escape_formulas: For csv; see `pipeline.io.files.formats.csv.escape_formula`.
     """
 
@@ -52,14 +52,14 @@ class ResultFormat(ABC):
 
         Args:
             prefix: The files' prefix.
-            num_shards: The number of files; 0 leaves it to the runner.
+            num_shards: The number of files; with 0, the runner decides.
         """
 
     def record(self, result: DocumentEntities) -> bytes:
-        """Return one result as it waits for its file, by default as a line of JSON.
+        """Return one result in the form in which it waits for its file, by default as a line of JSON.
 
         Raises:
-            ValueError: If a text is not Unicode, or a number not finite.
+            ValueError: If a text is not valid Unicode, or a number is not finite.
         """
         return f"{json_line(streamed_row(result, self.include_text))}\n".encode()
 
@@ -69,5 +69,5 @@ class ResultFormat(ABC):
 
 
 def compressed(data: bytes, suffix: str) -> bytes:
-    """Return data compressed as a suffix says; the same data make the same bytes."""
+    """Return the data, compressed according to a suffix; the same data make the same bytes."""
     return _COMPRESSIONS[compression_ending(suffix)](data)

@@ -1,4 +1,4 @@
-"""Writing a whole file at once: all of it under its name, or nothing."""
+"""Writes a file as a whole: under its name is either all of it or nothing."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ _FIRST_WAIT = 0.25  # seconds; doubled each time
 
 
 class UnwritableError(Exception):
-    """A file that could not be written, and why; quotes nothing of what it was to hold."""
+    """An error for a file that could not be written, with the reason; the message quotes none of the content."""
 
 
-def put_file(name_of: Callable[[int], str], data: bytes) -> str:
-    """Writes a file under the next of some names that is free; where it was written just before, that is found.
+def atomic_write(name_of: Callable[[int], str], data: bytes) -> str:
+    """Writes a file under the next free name, and returns that name.
 
-    So a file is never overwritten by another, and one that is written again at once is not there twice. Several
-    processes may write under the same names on local disks with hard links and on Cloud Storage, where a name can be
-    taken in one step; on other file systems the later of two in the same moment would win.
+    No file is ever overwritten. If the first or the last name in use already contains the same data, that name is
+    returned instead. So a repeated write does not make a second copy.
+
+    On local disks with hard links and on Cloud Storage, a name is claimed in one step. There, several processes may
+    write under the same names. On other file systems, the later of two simultaneous writes would overwrite the earlier
+    one.
 
     Args:
-        name_of: The paths by their numbers from 0, on any file system that Beam knows.
+        name_of: A function that returns the path for a number from 0, on any file system that Beam supports.
         data: The file's content.
 
     Returns:
-        The path that the content is under now.
+        The path that now contains the data.
 
     Raises:
-        UnwritableError: If it cannot be written, after some attempts; nothing is left behind.
+        UnwritableError: If the file cannot be written after some attempts; no partial file remains.
     """
     try:
         return _put(name_of, data)
@@ -66,11 +69,11 @@ def _put(name_of: Callable[[int], str], data: bytes) -> str:
 
 
 def _put_new(name: str, data: bytes) -> bool:
-    """Writes a file where none is; False where one is."""
+    """Writes a file if its name is free; returns False if the name is taken."""
     if name.startswith("gs://"):
         return _upload_new(name, data)
     folder, base = FileSystems.split(name)
-    # Hidden, so that no glob for the results finds it.
+    # The name is hidden, so that no glob for results matches it.
     temporary = FileSystems.join(folder, f".{base}.{uuid.uuid4().hex}.tmp")
     try:
         _create(temporary, data)
@@ -82,7 +85,10 @@ def _put_new(name: str, data: bytes) -> bool:
 
 
 def _upload_new(name: str, data: bytes) -> bool:
-    """An object of Cloud Storage is there as a whole or not at all, and can be asked to be the first of its name."""
+    """Uploads an object to Cloud Storage if its name is free; returns False if the name is taken.
+
+    An object appears as a whole or not at all. The service itself checks that the name is free.
+    """
     bucket, path = parse_gcs_path(name)
     client = storage_client(FileSystems.get_filesystem(name))
     try:
@@ -93,14 +99,18 @@ def _upload_new(name: str, data: bytes) -> bool:
 
 
 def _move_new(temporary: str, name: str) -> bool:
-    """Gives a file its name, in one step where the file system can: a rename would overwrite what is there."""
+    """Renames a file if the new name is free; returns False if the name is taken.
+
+    A hard link does this in one step. If there are no hard links, the file is renamed, which overwrites an existing
+    file.
+    """
     try:
         if "://" in name:
             raise OSError
         os.link(temporary, name)
     except FileExistsError:
         moved = False
-    except OSError:  # nothing of the kind here
+    except OSError:  # no hard links here
         FileSystems.rename([temporary], [name])
         return True
     else:
@@ -110,7 +120,7 @@ def _move_new(temporary: str, name: str) -> bool:
 
 
 def _first_free(name_of: Callable[[int], str]) -> int:
-    """The first number whose name is free, in as few looks as its logarithm."""
+    """Return the first number whose name is free, by binary search."""
     if not FileSystems.exists(name_of(0)):
         return 0
     free = 1
@@ -136,7 +146,7 @@ def _create(name: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         with suppress(io.UnsupportedOperation, AttributeError):
-            # What is acknowledged must outlive a loss of power.
+            # Acknowledged data must survive a loss of power.
             os.fsync(file.fileno())
 
 

@@ -1,4 +1,4 @@
-"""The names of files that hold a window of time each."""
+"""The names of files that contain one window of time each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pipeline.io.files.names import numbered_files
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-# The years that a name has four digits for.
+# The range of years with four digits.
 _FIRST_SECOND = (datetime(1, 1, 2, tzinfo=timezone.utc) - _EPOCH).total_seconds()
 _LAST_SECOND = (datetime(9999, 12, 31, tzinfo=timezone.utc) - _EPOCH).total_seconds()
 _NAME = re.compile(
@@ -20,18 +20,18 @@ _NAME = re.compile(
 )
 
 ON_TIME, EARLY, LATE = "", "early", "late"
-"""The panes of a window: what is written as it closes, before that, and after."""
+"""The panes of a window: files written when the window closes, before that, and after that."""
 
 
 @dataclass(frozen=True)
 class WindowShard:
-    """One shard of one window: what a file, or a few, are written of.
+    """One shard of one window; its results are written to one file or more.
 
     Attributes:
         start: The window's first second, since the epoch.
         seconds: The window's length.
-        shard: Number of the shard.
-        num_shards: How many there are.
+        shard: The shard's number.
+        num_shards: The number of shards.
     """
 
     start: int
@@ -41,7 +41,7 @@ class WindowShard:
 
     @property
     def window(self) -> str:
-        """The window in ISO 8601, UTC, without what some file systems refuse.
+        """The window in ISO 8601 and UTC, without the characters that some file systems reject.
 
         >>> WindowShard(1764000000, 60, 0, 1).window
         '20251124T160000Z-20251124T160100Z'
@@ -49,7 +49,9 @@ class WindowShard:
         return f"{_iso(self.start)}-{_iso(self.start + self.seconds)}"
 
     def name(self, prefix: str, suffix: str, pane: str, number: int) -> str:
-        """The file of a pane, or where files of such panes are there already, of the next.
+        """Return the path of a pane's file; number 0 is the pane's first file.
+
+        Higher numbers are for later files of the pane. An on-time file with a number above 0 is named `late`.
 
         >>> shard = WindowShard(1764000000, 60, 0, 2)
         >>> shard.name("out/x", ".csv", ON_TIME, 0)
@@ -65,7 +67,7 @@ class WindowShard:
 
 
 def window_start(timestamp: float, seconds: int) -> int:
-    """The first second of the window that an event belongs to.
+    """Return the first second of the window that contains an event.
 
     >>> window_start(119.5, 60), window_start(-0.5, 60)
     (60, -60)
@@ -74,7 +76,7 @@ def window_start(timestamp: float, seconds: int) -> int:
 
 
 def event_time(*timestamps: float | None) -> float:
-    """The first of these times that a name can be made of, in seconds since the epoch; now if there is none.
+    """Return the first of the times that fits into a file's name, in seconds since the epoch; now if none does.
 
     >>> event_time(None, float("nan"), 0.0, 12.5)
     0.0
@@ -84,12 +86,12 @@ def event_time(*timestamps: float | None) -> float:
 
 
 def window_files(prefix: str, suffix: str, window: str | None = None) -> list[str]:
-    """The files of windows that there are: on time, early and late.
+    """Return the existing files of windows: on time, early and late.
 
     Args:
-        prefix: As given by `output_files`.
-        suffix: As given by `output_files`.
-        window: Only those of one window, as `WindowShard.window` gives it.
+        prefix: The prefix, as returned by `output_files`.
+        suffix: The suffix, as returned by `output_files`.
+        window: The window whose files to return, in the form of `WindowShard.window`; None for all windows.
 
     Returns:
         Their paths, sorted.
@@ -106,7 +108,7 @@ def _parsed(path: str, prefix: str, suffix: str) -> re.Match[str] | None:
 
 
 def _iso(seconds: int) -> str:
-    # A long window at either end of the calendar is named as far as that goes.
+    # A long window may end outside of that range; its name is then limited to the range.
     seconds = int(min(max(seconds, _FIRST_SECOND), _LAST_SECOND))
-    # Not strftime, which leaves zeros out of early years.
+    # strftime is not used, because it omits the leading zeros of early years.
     return re.sub(r"[-:]|\+.*", "", (_EPOCH + timedelta(seconds=seconds)).isoformat()) + "Z"

@@ -1,4 +1,4 @@
-"""Results and failures to files of a window of time each, for input that never ends."""
+"""Writes results and failures of unbounded input to files of one window of time each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.io.files.formats.jsonl import FailureLines
 from pipeline.io.files.names import output_files
-from pipeline.io.files.whole_files import put_file
+from pipeline.io.files.whole_files import atomic_write
 from pipeline.io.files.window_names import EARLY, LATE, ON_TIME, WindowShard, event_time, window_start
 from pipeline.io.files.write import check_result_format, result_format
 from pipeline.io.outcomes import Written
@@ -28,14 +28,14 @@ from transforms.documents import DocumentEntities, Failure
 from transforms.metrics import NAMESPACE
 
 MAX_WAITING_BYTES = 100_000_000
-_MESSAGE_BYTES = 4_000  # what a record costs whoever holds its message; a source holds 100,000 and then reads no more
+_MESSAGE_BYTES = 4_000  # estimate for a waiting record's message; a source stops reading at 100,000 messages
 
 _FAILURES = "failures"
 
 Key = tuple[int, int]
 """A window's first second, and a shard's number."""
 Waiting = tuple[bytes, str | None]
-"""A record that waits for its file, and its receipt."""
+"""A record that waits for its file, and its receipt (or None)."""
 
 
 class _Format(Protocol):
@@ -44,34 +44,39 @@ class _Format(Protocol):
 
 
 class WriteWindowedResults(beam.PTransform):
-    """Writes PCollection[DocumentEntities] to files of one window of event time each; gives `Written`.
+    """Writes PCollection[DocumentEntities] to files of one window of event time each; returns `Written`.
 
-    A window's files are `output-20261124T100000Z-20261124T100100Z-00000-of-00002.jsonl` and so on, written when the
-    watermark passes the window's end. What comes later goes to files of its own, named `…-late1-…`: nothing is ever
-    dropped as late. What has waited for `max_wait_seconds` while its window is still open goes to `…-early1-…`, and so
-    does what waits once it is much: the source has its receipts in bounded time however its watermark stands, and is
-    not kept from reading by what it holds. A file is there as a whole or not at all, and is never overwritten, not
-    even by a later run: that would get the next free number.
+    The files of a window are named `output-20261124T100000Z-20261124T100100Z-00000-of-00002.jsonl` and so on. There are
+    three kinds:
 
-    The windows are not Beam's but part of each record's key, for Beam drops what is late for its own windows, and the
-    batches of RunInference lose their elements' timestamps.
+    - On time: written when the watermark passes the window's end.
+    - Late (`…-late1-…`): for results that arrive after that. Nothing is dropped as late.
+    - Early (`…-early1-…`): for results that waited `max_wait_seconds` before the window's end, or that exceed
+      `max_waiting_bytes`.
+
+    Because of the early files, the source gets its receipts in bounded time, even if its watermark does not move.
+    Unacknowledged messages therefore do not stop the source from reading.
+
+    A file exists as a whole or not at all, and is never overwritten. A later run writes under the next free number.
+
+    The windows are part of each record's key; Beam's own windows are not used. Beam drops elements that are late for
+    its windows, and the batches of RunInference lose their elements' timestamps.
 
     Args:
-        output: The files' prefix, or a name whose ending is the format's (`out/x.jsonl.gz`).
+        output: The files' prefix, or a name with an ending of the format (`out/x.jsonl.gz`).
         output_format: One of `OUTPUT_FORMATS`.
         strategy: The aggregation strategy that made the entities; the columns depend on it.
         include_text: Whether to write the document's text.
-        window_seconds: Length of a window, whole seconds; windows begin at multiples of it since the epoch.
-        allowed_lateness_seconds: For how long after its end, by the watermark, late results of a window are
-            gathered for up to `max_wait_seconds` into one file. Later than that, each bundle gets its own file.
-        num_shards: Files a window, each with the results whose ids' hashes say so.
-        escape_formulas: For csv, whether to keep spreadsheets from running a text that begins as a formula does.
-        max_wait_seconds: How long a result waits by the clock before it is written anyway; None is `window_seconds`,
-            and 10 seconds at the least.
-        max_waiting_bytes: Of the results of one window that wait, with some 4 KB for each of them.
+        window_seconds: The length of a window in whole seconds. Windows begin at multiples of it since the epoch.
+        allowed_lateness_seconds: The time after a window's end, by the watermark, in which its late results are
+            collected. They wait up to `max_wait_seconds` for one file. After that time, each bundle gets its own file.
+        num_shards: The number of files of a window. The hash of a result's id selects the file.
+        escape_formulas: For csv, whether to escape texts that a spreadsheet would run as formulas.
+        max_wait_seconds: The longest wait of a result by the clock; None for `window_seconds`, but at least 10 seconds.
+        max_waiting_bytes: The most bytes of a window's results that wait, with about 4 KB added for each result.
 
     Raises:
-        ValueError: If an argument is not understood, or Beam cannot write files of this name.
+        ValueError: If an argument is not valid, or Beam cannot write files of this name.
     """
 
     def __init__(
@@ -105,22 +110,23 @@ class WriteWindowedResults(beam.PTransform):
         )
 
     def expand(self, results: Any) -> Written:
+        """Build the steps, and return the receipts and failures."""
         return results | "Windows" >> self._windows
 
 
 class WriteWindowedFailures(beam.PTransform):
-    """Writes PCollection[Failure] to files of JSON Lines of one window each; gives `Written`, without failures.
+    """Writes PCollection[Failure] to JSON Lines files of one window each; returns `Written` without failures.
 
-    The window is that of the time when the failure happened, by the clock; otherwise as `WriteWindowedResults`.
+    The window is that of the time of the failure, by the clock. Everything else is as in `WriteWindowedResults`.
 
     Args:
         output: The files' prefix, or a name that ends in .jsonl (and .gz, for example).
-        window_seconds: As there.
-        allowed_lateness_seconds: As there.
-        max_wait_seconds: As there.
+        window_seconds: As for `WriteWindowedResults`.
+        allowed_lateness_seconds: As for `WriteWindowedResults`.
+        max_wait_seconds: As for `WriteWindowedResults`.
 
     Raises:
-        ValueError: If an argument is not understood, or Beam cannot write files of this name.
+        ValueError: If an argument is not valid, or Beam cannot write files of this name.
     """
 
     def __init__(
@@ -147,22 +153,23 @@ class WriteWindowedFailures(beam.PTransform):
         )
 
     def expand(self, failures: Any) -> Written:
+        """Build the steps, and return the receipts and an empty PCollection of failures."""
         return failures | "Windows" >> self._windows
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What the steps of a windowed sink need to know.
+    """The settings of a windowed sink's steps.
 
     Attributes:
-        format: Makes records of elements, and files of records.
-        prefix: As given by `output_files`.
-        suffix: As given by `output_files`.
-        seconds: Length of a window.
-        lateness: Seconds after a window's end for which late records are gathered.
-        num_shards: Files a window.
-        max_wait: Seconds by the clock after which what waits is written anyway.
-        max_waiting_bytes: Of the records of a window's shard; once they have so many, the same is true.
+        format: The format, which makes records from elements, and files from records.
+        prefix: The prefix, as returned by `output_files`.
+        suffix: The suffix, as returned by `output_files`.
+        seconds: The length of a window.
+        lateness: The seconds after a window's end in which late records are collected.
+        num_shards: The number of files of a window.
+        max_wait: The seconds by the clock after which waiting records are written anyway.
+        max_waiting_bytes: The bytes of a window's shard at which its waiting records are written anyway.
     """
 
     format: _Format
@@ -193,7 +200,7 @@ class _WriteWindows(beam.PTransform):
 
 
 class _RecordsFn(beam.DoFn):
-    """Each element as the record of a file, by window and shard; what makes no record is a failure."""
+    """Converts each element to a file's record, keyed by window and shard; a result without a record is a failure."""
 
     def __init__(self, settings: _Settings) -> None:
         self._settings = settings
@@ -208,7 +215,7 @@ class _RecordsFn(beam.DoFn):
             if isinstance(element, Failure):
                 raise
             self._failures.inc()
-            yield TaggedOutput(_FAILURES, Failure.of_result(element, error, "write"))
+            yield TaggedOutput(_FAILURES, Failure.of_document(element.document, error, "write"))
             return
         event = event_time(element.timestamp, float(timestamp))
         start = window_start(event, self._settings.seconds)
@@ -217,7 +224,7 @@ class _RecordsFn(beam.DoFn):
 
 
 class _WriteFn(beam.DoFn):
-    """Gathers the records of a window's shard, writes them, and then gives their receipts."""
+    """Collects the records of a window's shard, writes them, and then yields their receipts."""
 
     RECORDS = BagStateSpec("records", TupleCoder((BytesCoder(), NullableCoder(StrUtf8Coder()))))
     WAITING = ReadModifyWriteStateSpec("waiting", VarIntCoder())
@@ -254,7 +261,7 @@ class _WriteFn(beam.DoFn):
             return
         waited.set(Timestamp.of(self._clock() + self._settings.max_wait))
         if not closed.read():
-            # For a window that is over and forgotten this is in the past, and so it fires at once.
+            # For a window that ended long ago, this time is in the past, so the timer fires at once.
             close.set(Timestamp.of(start + self._settings.seconds))
 
     @on_timer(CLOSE)
@@ -292,7 +299,7 @@ class _WriteFn(beam.DoFn):
         closed: Any = beam.DoFn.StateParam(CLOSED),
         waited: Any = beam.DoFn.TimerParam(WAITED),
     ) -> Iterator[str]:
-        # At the end of the stream too, when a runner no longer waits for the clock.
+        # This also runs at the end of the stream, when a runner no longer waits for the clock.
         closed.clear()
         waited.clear()
         yield from self._flush(key, LATE, records, waiting)
@@ -309,7 +316,7 @@ class _WriteFn(beam.DoFn):
 
     def _write(self, shard: WindowShard, pane: str, pending: list[Waiting]) -> None:
         data = self._settings.format.file([record for record, _ in pending])
-        name = put_file(partial(shard.name, self._settings.prefix, self._settings.suffix, pane), data)
+        name = atomic_write(partial(shard.name, self._settings.prefix, self._settings.suffix, pane), data)
         self._files.inc()
         self._written.inc(len(pending))
         if f"-{shard.window}-{LATE}" in name:

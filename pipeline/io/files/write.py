@@ -1,4 +1,4 @@
-"""Results and failures to files, as transforms."""
+"""Transforms that write results and failures to files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class WriteResults(beam.PTransform):
     """Writes PCollection[DocumentEntities] to files `output-00000-of-00001.jsonl` and so on.
 
     Args:
-        output: The files' prefix, or a name whose ending is the format's (`out/x.jsonl.gz`).
-        output_format: One of `OUTPUT_FORMATS`. csv has one row an entity, and so none for a document without any.
+        output: The files' prefix, or a name with an ending of the format (`out/x.jsonl.gz`).
+        output_format: One of `OUTPUT_FORMATS`. csv has one row per entity, so a document without entities has no row.
         strategy: The aggregation strategy that made the entities; the columns depend on it.
         include_text: Whether to write the document's text.
-        num_shards: How many files; 0 leaves it to the runner.
-        escape_formulas: For csv, whether to keep spreadsheets from running a text that begins as a formula does.
+        num_shards: The number of files; with 0, the runner decides.
+        escape_formulas: For csv, whether to escape texts that a spreadsheet would run as formulas.
 
     Raises:
-        ValueError: If the format is unknown or has no place for the text, or Beam cannot write files of this name.
+        ValueError: If the format is unknown or cannot contain the text, or if Beam cannot write files of this name.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class WriteResults(beam.PTransform):
         self._write = results.write(prefix, num_shards)
 
     def expand(self, results: Any) -> Any:
+        """Build the step that writes the files."""
         return results | "Files" >> self._write
 
 
@@ -59,7 +60,11 @@ def result_format(name: str) -> type[ResultFormat]:
 
 
 def check_result_format(output_format: str, include_text: bool) -> None:
-    """Raises ValueError if the format is unknown or has no place for the text."""
+    """Rejects a format that is unknown or cannot contain the text.
+
+    Raises:
+        ValueError: If the format is rejected; the message is one line.
+    """
     if output_format not in OUTPUT_FORMATS:
         raise ValueError(f"--output_format={output_format} is none of {', '.join(OUTPUT_FORMATS)}")
     if output_format == "csv" and include_text:
@@ -81,4 +86,5 @@ class WriteFailures(beam.PTransform):
         self._write = WriteFailureLines(*output_files(output, "jsonl", "--dead_letter"))
 
     def expand(self, failures: Any) -> Any:
+        """Build the step that writes the files."""
         return failures | "Files" >> self._write

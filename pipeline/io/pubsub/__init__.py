@@ -1,1 +1,1 @@
-"""Pub/Sub: subscriptions that are read, topics that are written, and acknowledgement."""
+"""Pub/Sub: reading subscriptions, writing to topics, and acknowledging messages."""

@@ -1,4 +1,4 @@
-"""The last step: telling the source which documents are done."""
+"""The last step, which acknowledges the messages of finished documents."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _PATIENCE_SECONDS = 60.0
 
 
 class Acknowledge(beam.PTransform):
-    """Acknowledges the messages of a PCollection[str] of receipts; gives nothing.
+    """Acknowledges the messages of a PCollection[str] of receipts; the output is empty.
 
-    A message that cannot be acknowledged is delivered again, which is all that can be done about it.
+    A message that cannot be acknowledged is redelivered. The step does nothing else about it.
     """
 
     def expand(self, receipts: Any) -> Any:
+        """Build the step, which has no output elements."""
         return receipts | "Acknowledge" >> beam.ParDo(_AcknowledgeFn())
 
 
 class _AcknowledgeFn(beam.DoFn):
-    """Acknowledges a bundle's messages when it ends."""
+    """Acknowledges the messages of a bundle when the bundle ends."""
 
     def __init__(self) -> None:
         self._acknowledged = Metrics.counter(NAMESPACE, "acknowledged")
@@ -49,7 +50,10 @@ class _AcknowledgeFn(beam.DoFn):
 
 
 def acknowledge(receipts: list[Receipt]) -> None:
-    """Acknowledges through this process's reader, which holds the leases; without one, by a call of its own."""
+    """Acknowledges messages through this process's reader, which holds the leases.
+
+    If this process has no reader of a subscription, it calls the service directly.
+    """
     by_subscription: defaultdict[str, list[Receipt]] = defaultdict(list)
     for receipt in receipts:
         by_subscription[receipt.subscription].append(receipt)
@@ -57,10 +61,10 @@ def acknowledge(receipts: list[Receipt]) -> None:
         if reader := opened_subscription(subscription):
             reader.done(some)
         else:
-            _acknowledge_from_afar(subscription, [receipt.ack_id for receipt in some])
+            _acknowledge_directly(subscription, [receipt.ack_id for receipt in some])
 
 
-def _acknowledge_from_afar(subscription: str, ack_ids: list[str]) -> None:
+def _acknowledge_directly(subscription: str, ack_ids: list[str]) -> None:
     call = tenacity.retry(
         retry=tenacity.retry_if_exception_type(TRANSIENT),
         wait=tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1),

@@ -1,4 +1,4 @@
-"""The calls that a subscriber makes, and how long it is patient with each."""
+"""The calls of a subscriber to Pub/Sub, with their timeouts and retries."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.io.pubsub.clients import TRANSIENT
 from pipeline.io.pubsub.leases import chunks
 
 LEAST_LEASE_SECONDS, MOST_LEASE_SECONDS = 10, 600
-"""The service's own limits."""
+"""The service's limits for an ack deadline."""
 
 TOPIC_LEASE_SECONDS = 60
-"""Of a subscription that is made for a run."""
+"""The ack deadline of a subscription that is made for a run."""
 
-_RETAINED, _EXPIRES = timedelta(hours=12), timedelta(days=1)  # the latter must be more, and a day at the least
+_RETAINED, _EXPIRES = timedelta(hours=12), timedelta(days=1)  # the latter must be longer, and at least a day
 _PULL_SECONDS = 20.0
 _CALL_SECONDS = 5.0
 _WAIT = tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1)
@@ -30,11 +30,12 @@ _logger = logging.getLogger(__name__)
 
 
 class SubscriptionCalls:
-    """Calls about one subscription. They may be made from any thread.
+    """Calls about one subscription, which any thread may make.
 
     Args:
         name: `projects/P/subscriptions/S`.
-        make_client: Makes a client; there are two, so that pulling can be broken off alone.
+        make_client: A function that makes a client. Two clients are made, so that a pull can be stopped without
+            stopping the other calls.
     """
 
     def __init__(self, name: str, make_client: Callable[[], Any]) -> None:
@@ -45,7 +46,10 @@ class SubscriptionCalls:
         self._ended = threading.Event()
 
     def ack_deadline_seconds(self) -> int:
-        """The subscription's own, within the limits; the least where this program may not look."""
+        """Return the subscription's ack deadline, limited to the service's range.
+
+        If the look-up fails, for example for lack of a permission, return the smallest deadline.
+        """
         try:
             found = self._client.get_subscription(subscription=self._name, timeout=_CALL_SECONDS, retry=None)
         except exceptions.GoogleAPICallError:
@@ -53,10 +57,12 @@ class SubscriptionCalls:
         return min(max(found.ack_deadline_seconds, LEAST_LEASE_SECONDS), MOST_LEASE_SECONDS)
 
     def subscribe(self, topic: str) -> None:
-        """Makes the subscription; waits out errors that pass. One that nobody pulls for a day the service deletes.
+        """Makes the subscription; transient errors are retried.
+
+        The service deletes the subscription if nobody pulls it for a day.
 
         Raises:
-            Exception: If the error is not of those, or `end_pulling` was called.
+            Exception: If the error is not transient, or `end_pulling` was called.
         """
         request = {
             "name": self._name,
@@ -65,21 +71,23 @@ class SubscriptionCalls:
             "message_retention_duration": _RETAINED,
             "expiration_policy": {"ttl": _EXPIRES},
         }
-        with suppress(exceptions.AlreadyExists):  # by an attempt whose answer was lost
+        with suppress(exceptions.AlreadyExists):  # made by an attempt whose answer was lost
             self._patiently(self._client.create_subscription, request=request, timeout=_CALL_SECONDS, retry=None)
 
     def unsubscribe(self) -> None:
-        """Deletes the subscription; where that fails, the service does so after a day."""
+        """Deletes the subscription. If that fails, the service deletes it after a day."""
         try:
             self._client.delete_subscription(subscription=self._name, timeout=_CALL_SECONDS, retry=None)
         except exceptions.GoogleAPICallError as error:
             _logger.warning("%s was not deleted, and will be after a day: %s", self._name, _told(error))
 
     def pull(self, most: int) -> list[Any]:
-        """Up to so many messages as protocol buffers, none if none came for a while; waits out errors that pass.
+        """Return at most `most` messages as protocol buffers, or none if none came for a while.
+
+        Transient errors are retried.
 
         Raises:
-            Exception: If the error is not of those, or `end_pulling` was called.
+            Exception: If the error is not transient, or `end_pulling` was called.
         """
         return self._patiently(self._pull_once, most)
 
@@ -96,18 +104,18 @@ class SubscriptionCalls:
     def _pull_once(self, most: int) -> list[Any]:
         request = {"subscription": self._name, "max_messages": most}
         try:
-            # The service holds the call until there is a message, or for a time that only it knows.
+            # The service keeps the call open until there is a message, or for a time that it does not document.
             response = self._pull_client.pull(request=request, timeout=_PULL_SECONDS, retry=None)
         except exceptions.DeadlineExceeded:
             return []
         return list(type(response).pb(response).received_messages)
 
     def _tell_of_trouble(self, state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == 3 and state.outcome is not None:  # a blip is not worth a line
+        if state.attempt_number == 3 and state.outcome is not None:  # a short interruption is not logged
             _logger.warning("%s cannot be read for now: %s", self._name, _told(state.outcome.exception()))
 
     def extend(self, ack_ids: Iterable[str], seconds: int) -> None:
-        """Counts leases anew; where that fails, their messages are delivered again at worst."""
+        """Sets the leases to end `seconds` from now. If that fails, at worst the messages are redelivered."""
         for some in chunks(ack_ids):
             try:
                 self._modify(some, seconds)
@@ -115,7 +123,10 @@ class SubscriptionCalls:
                 _logger.info("%d leases were not extended: %s", len(some), _told(error))
 
     def give_back(self, ack_ids: Iterable[str]) -> None:
-        """Lets the service deliver messages again at once; where that fails, it does so when their leases end."""
+        """Nacks messages, so that the service redelivers them at once.
+
+        If that fails, the service redelivers them when their leases end.
+        """
         for some in chunks(ack_ids):
             try:
                 self._modify(some, 0)
@@ -127,7 +138,7 @@ class SubscriptionCalls:
         self._client.modify_ack_deadline(request=request, timeout=_CALL_SECONDS, retry=None)
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
-        """Acknowledges until it has worked or `end` was called; what cannot be acknowledged is delivered again."""
+        """Acknowledges messages, with retries until success or `end`; those that still fail are redelivered."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TRANSIENT),
             wait=_WAIT,
@@ -143,17 +154,17 @@ class SubscriptionCalls:
                 _logger.warning("%d messages could not be acknowledged: %s", len(some), _told(error))
 
     def end_pulling(self) -> None:
-        """Breaks off a pull."""
+        """Stops the pull in progress and its retries."""
         self._pulling_ended.set()
         self._pull_client.transport.close()
 
     def end(self) -> None:
-        """Breaks off all calls."""
+        """Stops all calls other than pulls."""
         self._ended.set()
         self._client.transport.close()
 
 
 def _told(error: BaseException | None) -> str:
-    """An error without what it may quote."""
+    """Return an error's class and code, without its message, which may quote content."""
     code = getattr(error, "code", None)
     return f"{type(error).__name__} {code}" if code else type(error).__name__

@@ -1,4 +1,7 @@
-"""Clients of Pub/Sub, once a process; the emulator that PUBSUB_EMULATOR_HOST names is taken instead of the service."""
+"""Pub/Sub clients, shared within a process.
+
+If PUBSUB_EMULATOR_HOST is set, they connect to that emulator instead of the service.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ TRANSIENT = (
     exceptions.DeadlineExceeded,
     exceptions.InternalServerError,
     exceptions.ServiceUnavailable,
-    exceptions.TooManyRequests,  # with it RESOURCE_EXHAUSTED
+    exceptions.TooManyRequests,  # includes RESOURCE_EXHAUSTED
     exceptions.Unknown,
 )
-"""Errors that pass by themselves."""
+"""The errors to retry, since they pass by themselves."""
 
-# A response of the service may be larger than the 4 MB that gRPC takes by default; a single message is, at times.
+# A response of the service may exceed gRPC's default limit of 4 MB. Even a single message may exceed it.
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -33,17 +36,20 @@ _CHANNEL_OPTIONS = [
 
 
 def new_subscriber() -> SubscriberClient:
-    """A client of its own, for whoever wants to break off its calls by closing it."""
+    """Return a new client, for a caller that stops its calls by closing the client."""
     return _client(SubscriberClient, _emulator())
 
 
 def publisher() -> PublisherClient:
-    """This process's client for publishing: a runner may set up a step for every bundle anew."""
+    """Return this process's client for publishing.
+
+    It is shared, because a runner may set up a step again for every bundle.
+    """
     return _kept(PublisherClient, _emulator())
 
 
 def subscriber() -> SubscriberClient:
-    """This process's client for single calls about subscriptions."""
+    """Return this process's client for single calls about subscriptions."""
     return _kept(SubscriberClient, _emulator())
 
 

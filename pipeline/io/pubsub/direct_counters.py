@@ -1,8 +1,8 @@
-"""A stream's counters on Beam's DirectRunner, whose own stop counting.
+"""Counters of a stream on Beam's DirectRunner, whose own metrics stop counting.
 
-The runner makes a container of counters for each step and bundle, but its thread's state sampler goes on with the
-first one that a step ever had; the result's metrics hold what was in there when that first bundle ended. The first
-containers have it all, and are read here.
+The runner makes a new container of counters for each step and bundle. Its thread's state sampler, however, keeps using
+the first container of each step. The result's metrics contain only the counts at the end of that first bundle. The
+first containers have all counts, so this module reads them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ _samplers: list[Any] = []
 
 
 def remember_sampler() -> None:
-    """To be called in the runner's thread, at least once before the pipeline ends."""
+    """Remembers the state sampler of the current thread.
+
+    Call it in the runner's thread, at least once before the pipeline ends.
+    """
     sampler = get_current_tracker()
     if sampler is not None and all(sampler is not known for known in _samplers):
-        _samplers[:] = [sampler]  # of the latest run; the one before is done
+        _samplers[:] = [sampler]  # only that of the latest run: earlier runs have ended
 
 
 class DirectCounters:
-    """Answers as the metrics of a pipeline's result do, for counters."""
+    """A replacement for the metrics of a pipeline's result, for counters only."""
 
     def query(self, metrics_filter: Any) -> dict[str, list[MetricResult]]:
-        """The counters that a filter names, by step."""
+        """Return the counters that a filter selects, one for each step."""
         totals: Counter[Any] = Counter()
         for container in _containers():
             totals.update(container.get_cumulative().counters)
@@ -37,7 +40,7 @@ class DirectCounters:
 
 
 def _containers() -> list[Any]:
-    """Return the containers that are counted in."""
+    """Return the containers into which the steps count."""
     return [container for sampler in _samplers for container in metrics_containers(sampler)]
 
 

@@ -1,8 +1,10 @@
 """Pulling messages on Beam's DirectRunner.
 
-Of the runners behind that name only the BundleBasedDirectRunner lets a stream flow: the FnApiRunner hands the output
-of a step on only when the step has ended, and a splittable step holds back the BundleBasedDirectRunner's event time
-until it has ended, so that no window closes. Its own sources are not splittable steps but evaluators, and so is this.
+The name stands for several runners, but only the BundleBasedDirectRunner can run a stream. The FnApiRunner passes on a
+step's output only when the step has ended.
+
+A splittable step does not work on the BundleBasedDirectRunner either. It blocks event time until it has ended, so no
+window closes. The runner's own sources are evaluators, so this module uses an evaluator too.
 """
 
 from __future__ import annotations
@@ -22,34 +24,41 @@ from pipeline.io.pubsub.readers import open_subscription
 from pipeline.io.pubsub.subscription import BUNDLE_BYTES, BUNDLE_MESSAGES, SubscriptionSettings, Taken
 
 _WAIT_SECONDS = 0.1
-"""The runner has one thread: while this step waits for messages, no timer fires. Without a wait it would spin."""
+"""The longest wait for messages in one call.
+
+The runner has one thread, so no timer fires during the wait. Without a wait, the runner would loop without a pause.
+"""
 
 
 def runs_direct(pipeline: beam.Pipeline) -> bool:
-    """Whether a pipeline is to run on the runner of this module."""
+    """Return whether the pipeline's runner is the one of this module."""
     return isinstance(pipeline.runner, BundleBasedDirectRunner)
 
 
 class PullOnDirectRunner(beam.PTransform):
-    """PCollection[Message] of a subscription, unbounded, timed by event time; ends when its reader is drained."""
+    """Reads a subscription as an unbounded PCollection[Message], with event times as timestamps.
+
+    The PCollection ends when the subscription's reader is drained.
+    """
 
     def __init__(self, settings: SubscriptionSettings) -> None:
         super().__init__()
         self.settings = settings
 
     def get_windowing(self, inputs: Any) -> beam.Windowing:
-        """All in the one global window."""
+        """Return the global window for all messages."""
         return beam.Windowing(GlobalWindows())
 
     def expand(self, pbegin: Any) -> Any:
+        """Return the unbounded output, which `_PullEvaluator` fills."""
         return pvalue.PCollection(pbegin.pipeline, is_bounded=False)
 
 
 class _PullEvaluator(TransformEvaluator):
-    """Makes one bundle of what has come, and asks to be called again.
+    """Makes one bundle of the messages that have arrived, and asks to be called again.
 
-    The runner calls it only when all earlier bundles are done, so bundles grow with the load by themselves: one
-    message where few come, many while the model is busy.
+    The runner calls it only when all earlier bundles are done. So the size of bundles follows the load: one message if
+    few arrive, and many while the model is busy.
     """
 
     def finish_bundle(self) -> TransformResult:
@@ -59,10 +68,11 @@ class _PullEvaluator(TransformEvaluator):
         if reader.draining and not taken:
             return TransformResult(self, [], [], None, {None: MAX_TIMESTAMP})
         again = self._evaluation_context.create_bundle(pvalue.PBegin(self._applied_ptransform.transform.pipeline))
-        # An empty bundle would set up every step of the graph for nothing.
+        # An empty bundle would needlessly set up every step of the graph.
         bundles = [self._bundle(taken)] if taken else []
-        # What is handed on now holds event time until the next call, when it is done: the results of RunInference hold
-        # none, having lost their timestamps, and a window would close before those that are on their way to it.
+        # The watermark stays at the oldest message of this bundle until the next call, when the bundle is done.
+        # The results of RunInference lose their timestamps, so they do not hold the watermark back themselves.
+        # Otherwise, a window would close before the results that belong to it arrive.
         watermark = min([reader.watermark(), *(each.timestamp for each in taken)])
         return TransformResult(self, bundles, [again], None, {None: Timestamp.of(watermark)})
 

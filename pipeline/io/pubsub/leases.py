@@ -1,4 +1,4 @@
-"""What a subscriber holds: which messages are in work, under which ack ids, and which were done lately. No network."""
+"""The messages in work with their ack ids, and the messages that were done lately. It makes no network calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 _MAX_REMEMBERED = 1_000_000
-_MAX_ACK_IDS = 20  # of one message; the oldest have lapsed
+_MAX_ACK_IDS = 20  # of one message; the oldest ones have expired
 
 
 @dataclass
@@ -15,9 +15,9 @@ class _Held:
     """A message in work.
 
     Attributes:
-        ack_ids: Of its deliveries so far, the newest last.
-        size: Bytes of the message.
-        since: When it was first received, by the clock.
+        ack_ids: The ack ids of its deliveries so far, the newest last.
+        size: The message's size in bytes.
+        since: The time of the first delivery, by the clock.
     """
 
     ack_ids: list[str]
@@ -26,12 +26,12 @@ class _Held:
 
 
 class Leases:
-    """The messages in work by key, and the keys of those that were done. Not thread-safe.
+    """The messages in work by key, and the keys of finished messages. Not thread-safe.
 
     Args:
-        max_lease_seconds: How long a message is kept from being delivered again.
-        remember_seconds: For how long a key that was done is known.
-        clock: Gives monotonic seconds.
+        max_lease_seconds: The time for which a message's lease is extended, in seconds.
+        remember_seconds: The time for which the key of a finished message is remembered, in seconds.
+        clock: A function that returns monotonic seconds.
     """
 
     def __init__(self, max_lease_seconds: float, remember_seconds: float, clock: Callable[[], float]) -> None:
@@ -46,10 +46,11 @@ class Leases:
         return len(self._held)
 
     def receive(self, key: str, ack_id: str, size: int) -> str:
-        """Notes a delivery.
+        """Records a delivery.
 
         Returns:
-            `new`, `in work` or `done`: only the first is to be worked on, and the last to be acknowledged at once.
+            `new`, `in work` or `done`. Only a `new` message is to be processed. A `done` one is to be acknowledged at
+            once.
         """
         self._forget()
         if key in self._done:
@@ -62,17 +63,17 @@ class Leases:
         return "new"
 
     def finish(self, key: str) -> list[str]:
-        """Notes that a message's result is written.
+        """Records that a message's result is written.
 
         Returns:
-            All ack ids that it was delivered under: which of them is valid only the service knows.
+            All ack ids of the message's deliveries, since only the service can determine which of them are valid.
         """
         self._done[key] = self._clock()
         self._done.move_to_end(key)
         return self.give_up(key)
 
     def give_up(self, key: str) -> list[str]:
-        """Forgets a message that is not going to be worked on; gives its ack ids."""
+        """Removes a message from those in work, and returns its ack ids."""
         held = self._held.pop(key, None)
         if held is None:
             return []
@@ -80,11 +81,11 @@ class Leases:
         return held.ack_ids
 
     def keys(self) -> list[str]:
-        """Of the messages in work."""
+        """Return the keys of the messages in work."""
         return list(self._held)
 
     def to_extend(self) -> list[str]:
-        """The newest ack id of each message that is in work and not for too long."""
+        """Return the newest ack id of each message that is in work for at most `max_lease_seconds`."""
         oldest = self._clock() - self._max_lease_seconds
         return [held.ack_ids[-1] for held in self._held.values() if held.since >= oldest]
 
@@ -95,7 +96,7 @@ class Leases:
 
 
 def chunks(items: Iterable[str], most: int = 1000) -> Iterator[list[str]]:
-    """Lists of at most so many items: a request may have 512 KB, and an ack id some 200 bytes.
+    """Yield lists of at most `most` items: a request may have 512 KB, and an ack id has about 200 bytes.
 
     >>> list(chunks(["a", "b", "c"], 2))
     [['a', 'b'], ['c']]

@@ -1,4 +1,4 @@
-"""A Pub/Sub message, and what it may hold."""
+"""A Pub/Sub message, and the service's limits for messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from apache_beam.utils.timestamp import Timestamp
 
 MAX_MESSAGE_BYTES = 10_000_000
-"""What the service takes at most, of a message and of a request."""
+"""The service's size limit, for a message and for a request."""
 
 MAX_ATTRIBUTES = 100
 
@@ -23,7 +23,7 @@ _REQUEST_ROOM = 1_000  # for the topic's name and the framing
 
 
 class BadTimestampError(ValueError):
-    """An attribute that names no time; the message quotes nothing of it."""
+    """An error for an attribute that is not a time; the message does not quote the attribute."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Message:
     """A message as it was received.
 
     Attributes:
-        data: Its bytes.
-        attributes: Its attributes.
-        message_id: The service's name for it.
-        publish_time: When it was published, in seconds since the epoch.
-        receipt: What acknowledges it; None where the runner does so itself.
+        data: The message's bytes.
+        attributes: The message's attributes.
+        message_id: The id that the service assigned to the message.
+        publish_time: The time of publishing, in seconds since the epoch.
+        receipt: The string for acknowledging the message; None if the runner acknowledges it.
     """
 
     data: bytes
@@ -46,7 +46,7 @@ class Message:
 
 
 def parse_timestamp(value: str) -> float:
-    """The time that an attribute names, as Beam and Dataflow read it: epoch milliseconds, or RFC 3339.
+    """Parses a time in epoch milliseconds or RFC 3339, the two formats of Beam and Dataflow.
 
     >>> parse_timestamp("1700000000500"), parse_timestamp("2023-11-14T22:13:20.5Z")
     (1700000000.5, 1700000000.5)
@@ -55,10 +55,10 @@ def parse_timestamp(value: str) -> float:
         Seconds since the epoch.
 
     Raises:
-        BadTimestampError: If it is neither, or a time before 1970 or after 9999.
+        BadTimestampError: If the value has neither format, or is not between 1970 and the start of 9999-12-31.
     """
     try:
-        # Python's int() takes blanks, underscores and the digits of all scripts; Beam's millis are plain.
+        # int() also accepts blanks, underscores and digits of other scripts; Beam's milliseconds have only 0 to 9.
         plain = value.isascii() and value.isdigit()
         seconds = int(value) / 1000 if plain else Timestamp.from_rfc3339(value).micros / 1e6
     except (ValueError, OverflowError, ArithmeticError):
@@ -69,17 +69,17 @@ def parse_timestamp(value: str) -> float:
 
 
 def event_time(message: Message, timestamp_attribute: str | None) -> float | None:
-    """When what a message tells of happened: its attribute's time, else that of publishing.
+    """Return a message's event time: that in the attribute, or else the publish time.
 
     Raises:
-        BadTimestampError: If the attribute is there and names no time.
+        BadTimestampError: If the attribute exists but is not a time.
     """
     value = message.attributes.get(timestamp_attribute) if timestamp_attribute else None
     return message.publish_time if value is None else parse_timestamp(value)
 
 
 def attribute_problem(attributes: Mapping[str, str]) -> str:
-    """Which limit of the service these attributes break; empty if none. It names no value.
+    """Return a description of the limit that the attributes exceed, or an empty string; it contains no value.
 
     >>> attribute_problem({"a": "b"}), attribute_problem({"a": "b" * 1025})
     ('', 'an attribute has a value of 1025 bytes, the limit is 1024')
@@ -99,11 +99,11 @@ def attribute_problem(attributes: Mapping[str, str]) -> str:
 
 
 def message_bytes(data: bytes, attributes: Mapping[str, str], ordering_key: str = "") -> int:
-    """At least the bytes that a message takes in a request."""
+    """Return an upper bound for the bytes of a message in a request."""
     pairs = sum(len(key.encode()) + len(value.encode()) + 12 for key, value in attributes.items())
     return len(data) + pairs + len(ordering_key.encode()) + 32
 
 
 def fits(data: bytes, attributes: Mapping[str, str], ordering_key: str = "") -> bool:
-    """Whether the service takes a message of this size."""
+    """Return whether the service accepts a message of this size."""
     return message_bytes(data, attributes, ordering_key) + _REQUEST_ROOM <= MAX_MESSAGE_BYTES

@@ -1,4 +1,4 @@
-"""Publishing messages and waiting until the service has them."""
+"""Publishes messages, and waits until the service has confirmed them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from google.pubsub_v1 import types
 
 from pipeline.io.pubsub.clients import TRANSIENT, publisher
 from pipeline.io.pubsub.messages import message_bytes
+from transforms.chunks import chunks
 from transforms.metrics import Counts
 
 _REQUEST_MESSAGES = 1000
-_REQUEST_BYTES = 4_000_000  # a larger single message goes alone
+_REQUEST_BYTES = 4_000_000  # a larger message is sent in its own request
 _REQUESTS_AT_ONCE = 16
 _CALL_SECONDS = 30.0
 _PATIENCE_SECONDS = 300.0
 
-# What a message's own content can cause; any other error is not the message's fault.
+# The errors that a message's content can cause. All other errors have other causes.
 _REFUSALS = (exceptions.InvalidArgument, exceptions.OutOfRange)
 
 _counts = Counts()
@@ -35,10 +36,11 @@ class Outgoing:
     """A message to publish.
 
     Attributes:
-        data: Its bytes.
-        attributes: Its attributes.
-        ordering_key: Messages of one key are delivered in the order of their publishing; empty is none.
-        tag: Whatever the caller wants to know it by.
+        data: The message's bytes.
+        attributes: The message's attributes.
+        ordering_key: The ordering key, or an empty string. Messages with the same key are delivered in the order of
+            publishing.
+        tag: Any value by which the caller identifies the message.
     """
 
     data: bytes
@@ -50,18 +52,19 @@ class Outgoing:
 def publish(topic: str, messages: Sequence[Outgoing]) -> Iterator[tuple[Outgoing, str]]:
     """Publishes messages, and waits until the service has confirmed them.
 
-    Not with the client library's own batching: it takes attributes as keyword arguments, and so refuses those named
-    `data` or `topic`.
+    The client library's own batching is not used. It passes attributes as keyword arguments, and so rejects attributes
+    named `data` or `topic`.
 
     Args:
         topic: `projects/P/topics/T`.
-        messages: Any number of them.
+        messages: Any number of messages.
 
     Yields:
-        Each message with an empty string if it is confirmed, otherwise with the sentence of its refusal.
+        Each message with an empty string if it is confirmed, or with a sentence if the service rejects it.
 
     Raises:
-        GoogleAPICallError: If the service cannot be reached for minutes, or refuses whatever it is given.
+        GoogleAPICallError: If the service is unreachable for minutes, or rejects a request for a reason other than its
+            content.
     """
     lanes = list(_lanes(messages))
     if len(lanes) == 1:
@@ -73,10 +76,12 @@ def publish(topic: str, messages: Sequence[Outgoing]) -> Iterator[tuple[Outgoing
 
 
 def _lanes(messages: Sequence[Outgoing]) -> Iterator[list[list[Outgoing]]]:
-    """Requests that go one after another, in lists that need not wait for each other.
+    """Yield lists of requests: those of one list are sent one after another, and the lists in parallel.
 
-    The service refuses a request with messages of several ordering keys, and of one key the later must not overtake.
+    The service rejects a request with messages of several ordering keys. Messages of one key must be sent in order.
     """
+    # key "a":  [request 1, request 2]    one lane, in order
+    # no key:   [request 3]  [request 4]  a lane each
     by_key: defaultdict[str, list[Outgoing]] = defaultdict(list)
     for message in messages:
         by_key[message.ordering_key].append(message)
@@ -89,18 +94,12 @@ def _lanes(messages: Sequence[Outgoing]) -> Iterator[list[list[Outgoing]]]:
 
 
 def _requests(messages: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Divides messages into requests that the service takes, in their order."""
-    request: list[Outgoing] = []
-    size = 0
-    for message in messages:
-        own = message_bytes(message.data, message.attributes, message.ordering_key)
-        if request and (len(request) == _REQUEST_MESSAGES or size + own > _REQUEST_BYTES):
-            yield request
-            request, size = [], 0
-        request.append(message)
-        size += own
-    if request:
-        yield request
+    """Splits messages into requests within the size limits, in their order."""
+    return chunks(messages, _REQUEST_BYTES, _bytes_of, _REQUEST_MESSAGES)
+
+
+def _bytes_of(message: Outgoing) -> int:
+    return message_bytes(message.data, message.attributes, message.ordering_key)
 
 
 def _publish_lane(topic: str, requests: Sequence[list[Outgoing]]) -> list[tuple[Outgoing, str]]:
@@ -113,7 +112,7 @@ def _publish_request(topic: str, messages: list[Outgoing]) -> list[tuple[Outgoin
     except _REFUSALS as error:
         if len(messages) == 1:
             return [(messages[0], f"Pub/Sub refuses the message: {type(error).__name__}")]
-        # One of them spoils the request; halves find it and leave the others in order.
+        # One message makes the service reject the whole request. Halving finds it, and keeps the others in order.
         half = len(messages) // 2
         return [*_publish_request(topic, messages[:half]), *_publish_request(topic, messages[half:])]
     return [(message, "") for message in messages]
@@ -135,7 +134,7 @@ def _call(topic: str, messages: list[Outgoing]) -> None:
 
 
 def take_counts() -> dict[str, int]:
-    """What happened in this process since the last call, ``publish_retries``: it may have on any thread."""
+    """Return this process's counts since the last call, from all threads; the name is ``publish_retries``."""
     return _counts.take()
 
 

@@ -1,4 +1,4 @@
-"""Pub/Sub messages to documents: the function, and the transform."""
+"""Reads Pub/Sub messages as documents: the function, and the transform."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.io.records import BOM, BadRecordError, DocumentFields, id_and_text
 from transforms.documents import Document, Failure
 
 MESSAGE_FORMATS = ("text", "jsonl")
-"""How a message's bytes may be read: all of them as text, or as one JSON object."""
+"""The formats of a message's bytes: all of them as text, or one JSON object."""
 
 
 def document_of_message(
@@ -32,20 +32,20 @@ def document_of_message(
     id_attribute: str | None = None,
     timestamp_attribute: str | None = None,
 ) -> Document | Failure:
-    """Makes a document of a message, or a failure that says why it is none.
+    """Makes a document from a message, or a failure that describes why this is not possible.
 
     >>> document_of_message(Message(b"Ann", {"lang": "en"}, "7"), "text", DocumentFields()).id
     '7'
 
     Args:
-        message: The message. Its attributes become the document's, its bytes the payload of any failure.
-        input_format: `text` takes all of the bytes, `jsonl` one JSON object.
-        fields: Which fields of the object to take.
-        source: Where it comes from, for the sentence of a failure.
-        id_attribute: The attribute that holds the document's id. A message without it is named by the object's id
-            field, and without that by the service's message id.
-        timestamp_attribute: The attribute that holds the event time, as RFC 3339 or epoch milliseconds; of a message
-            without it, the time of publishing is taken.
+        message: The message. Its attributes become the document's, and its bytes become the payload of a failure.
+        input_format: `text` for all bytes as text, or `jsonl` for one JSON object.
+        fields: The names of the object's fields with the text and the id.
+        source: The source's name, for the sentence of a failure.
+        id_attribute: The attribute with the document's id. Without it, the object's id field is used. Without that
+            field, the service's message id is used.
+        timestamp_attribute: The attribute with the event time, as RFC 3339 or epoch milliseconds. Without it, the
+            publish time is used.
     """
     name = (message.attributes.get(id_attribute) if id_attribute else None) or ""
     attributes = {**message.attributes, "id": name or message.message_id}
@@ -64,14 +64,14 @@ def document_of_message(
         text,
         dict(message.attributes),
         timestamp,
-        # Of plain text the bytes are the text: carrying both would double the memory.
+        # For plain text, the text contains the same bytes: to carry both would double the memory.
         message.data if input_format != "text" or message.data.startswith(BOM) else None,
         message.receipt,
     )
 
 
 def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[str, str]:
-    """The id, empty if there is none, and the text of a message's bytes."""
+    """Return the id and the text of a message's bytes; the id is empty if there is none."""
     plain = data.removeprefix(BOM)
     if input_format == "text":
         try:
@@ -85,31 +85,33 @@ def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[st
 def parse_message(
     message: Message, input_format: str, fields: DocumentFields, **settings: Any
 ) -> Iterator[Document | Failure]:
-    """Gives the one outcome of `document_of_message`."""
+    """Yield the one outcome of `document_of_message`."""
     yield document_of_message(message, input_format, fields, **settings)
 
 
 class ReadMessages(beam.PTransform):
-    """Reads Pub/Sub messages into documents; what is none becomes failures.
+    """Reads Pub/Sub messages as documents; messages that cannot become documents become failures.
 
-    On Dataflow its own reader is used, which acknowledges a message when its bundle is committed. Elsewhere a
-    message is acknowledged when `Acknowledge` gets its receipt, which every sink gives when the result is durable.
+    On Dataflow, its own reader is used, which acknowledges a message when the message's bundle is committed. On other
+    runners, `Acknowledge` acknowledges a message by its receipt. Every sink returns the receipt when the result is
+    durable.
 
-    An element's timestamp is the event time, or the watermark where the message comes behind it: no window drops it
-    as late. The true event time is the document's `timestamp`.
+    An element's timestamp is the event time, or the watermark if the event time is before it. So no window drops the
+    message as late. The document's `timestamp` is always the true event time.
 
     Args:
-        source: `projects/P/subscriptions/S`; or on Dataflow and the DirectRunner `projects/P/topics/T`, of which a
-            subscription is made for the run: what was published before it, or is after it, is not read.
+        source: `projects/P/subscriptions/S`, or on Dataflow and the DirectRunner also `projects/P/topics/T`. For a
+            topic, a subscription is made for the run. Messages published before or after the run are not read.
         input_format: One of `MESSAGE_FORMATS`.
         text_field: For jsonl, the field with the text.
-        id_field: For jsonl, the field with the id, used where there is no `id_attribute`.
-        id_attribute: The attribute with the id. Messages of the same id within ten minutes are one.
+        id_field: For jsonl, the field with the id, used if there is no `id_attribute`.
+        id_attribute: The attribute with the id. Messages with the same id within ten minutes count as one.
         timestamp_attribute: The attribute with the event time.
-        hold_seconds: How long a sink may keep results before it writes them; their messages stay leased for it.
+        hold_seconds: The time for which a sink may hold results before it writes them. Messages stay leased for that
+            much longer.
 
     Raises:
-        ValueError: If the format is unknown, or a topic is to be read where only a subscription can be.
+        ValueError: If the format is unknown, or if the source is a topic on a runner that reads only subscriptions.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class ReadMessages(beam.PTransform):
         )
 
     def expand(self, pbegin: Any) -> ReadResult:
+        """Build the steps, and return the documents and failures."""
         return read_messages(
             pbegin,
             self._source,
@@ -159,7 +162,7 @@ def read_messages(
     *,
     hold_seconds: float = 0,
 ) -> ReadResult:
-    """The steps from a subscription to what a function makes of its messages; see `ReadMessages`."""
+    """Builds the steps that pull messages, and that apply a function to each of them; see `ReadMessages`."""
     pull = _pull(pbegin.pipeline, source, id_attribute, timestamp_attribute, hold_seconds)
     messages = pbegin | "Pull" >> pull
     return sort_outcomes(messages, "Parse", parse)
@@ -189,7 +192,7 @@ def _pull(
 
 
 def _subscription_of(source: str) -> tuple[str, str | None]:
-    """The subscription to read, and the topic that it is to be made of for the run, if it is."""
+    """Return the subscription to read, and the topic if the subscription is made for the run (otherwise None)."""
     project, _, topic = source.partition("/topics/")
     if not topic:
         return source, None
@@ -197,7 +200,7 @@ def _subscription_of(source: str) -> tuple[str, str | None]:
 
 
 class _PullNatively(beam.PTransform):
-    """Reads with Beam's own transform, which Dataflow replaces by its service's."""
+    """Reads with Beam's own transform, which Dataflow replaces by its service's reader."""
 
     def __init__(self, source: str, id_attribute: str | None, timestamp_attribute: str | None) -> None:
         super().__init__()
@@ -216,7 +219,7 @@ class _PullNatively(beam.PTransform):
 
 
 def message_of_beam(message: Any) -> Message:
-    """Beam's `PubsubMessage` as ours, without a receipt."""
+    """Converts Beam's `PubsubMessage` to a `Message` without a receipt."""
     published = message.publish_time
     return Message(
         message.data or b"",

@@ -1,4 +1,4 @@
-"""The readers of this process, one a subscription: steps of a pipeline find them by its name."""
+"""The readers of this process, one per subscription; a pipeline's steps look them up by the subscription's name."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from pipeline.io.pubsub.subscription import PulledSubscription, SubscriptionSett
 
 _open: dict[str, PulledSubscription] = {}
 _open_lock = threading.Lock()
-_drained = threading.Event()  # also before the first reader is there
+_drained = threading.Event()  # may be set before the first reader exists
 
 
 def open_subscription(settings: SubscriptionSettings) -> PulledSubscription:
-    """This process's reader of a subscription, started when it is first asked for."""
+    """Return this process's reader of a subscription; the first call makes and starts it."""
     with _open_lock:
         if settings.subscription not in _open:
             reader = _open[settings.subscription] = PulledSubscription(settings).start()
-            if _drained.is_set():  # only now: a signal between would find no reader yet
+            if _drained.is_set():  # checked last: a signal before this line may not have seen the reader
                 reader.drain()
         return _open[settings.subscription]
 
 
 def opened_subscription(name: str) -> PulledSubscription | None:
-    """This process's reader of a subscription, if there is one."""
+    """Return this process's reader of a subscription, or None if there is none."""
     return _open.get(name)
 
 
 def drain_all() -> None:
-    """Stops all pulling in this process, until `close_all`; what is in work goes on. Fit for a signal handler."""
+    """Stops all pulling in this process until `close_all`; messages in work continue. Safe in a signal handler."""
     _drained.set()
     for reader in list(_open.values()):
         reader.drain()
 
 
 def close_all(timeout_seconds: float) -> int:
-    """Ends all reading in this process; gives how many messages were given back that had been handed on."""
+    """Ends all reading in this process.
+
+    Returns:
+        The number of messages that were passed to the pipeline and are now nacked.
+    """
     with _open_lock:
         readers = list(_open.values())
         _open.clear()

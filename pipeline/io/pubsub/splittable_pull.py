@@ -1,4 +1,4 @@
-"""Pulling messages on portable runners: an unbounded splittable step."""
+"""Pulls messages on portable runners, with an unbounded splittable step."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ _WAIT_SECONDS = 0.5
 
 
 class PullSplittably(beam.PTransform):
-    """PCollection[Message] of a subscription, unbounded, timed by event time; ends when its reader is drained."""
+    """Reads a subscription as an unbounded PCollection[Message], with event times as timestamps.
+
+    The PCollection ends when the subscription's reader is drained.
+    """
 
     def __init__(self, settings: SubscriptionSettings) -> None:
         super().__init__()
         self._settings = settings
 
     def expand(self, pbegin: Any) -> Any:
+        """Build the steps, and return the messages."""
         return pbegin | "Subscription" >> beam.Create([self._settings]) | "Read" >> beam.ParDo(_PullFn())
 
 
 class _Tracker(RestrictionTracker):
-    """Tracks a restriction that is only open, with no end, or closed."""
+    """Tracks a restriction with only two states: open without an end, or closed."""
 
     def __init__(self, is_open: bool) -> None:
         self._open = is_open
@@ -48,7 +52,7 @@ class _Tracker(RestrictionTracker):
         return self._open
 
     def try_split(self, fraction_of_remainder: float) -> tuple[bool, bool] | None:
-        # Dividing would not make two of it: only the whole of what is to come can be handed over, to go on later.
+        # A subscription cannot be divided. The only possible split defers all remaining work to a later call.
         if not self._open or fraction_of_remainder != 0:
             return None
         self._open = False
@@ -74,7 +78,7 @@ _WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_
 
 
 class _PullFn(beam.DoFn):
-    """Hands on what has come, and asks to be resumed: a runner commits a bundle only when it has ended."""
+    """Passes on the messages that have arrived, and asks to be resumed: a runner commits a bundle only at its end."""
 
     @beam.DoFn.unbounded_per_element()
     def process(

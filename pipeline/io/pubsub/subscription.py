@@ -1,4 +1,4 @@
-"""Messages of a subscription, held under leases until their results are written."""
+"""Pulls the messages of a subscription, and keeps them leased until their results are written."""
 
 from __future__ import annotations
 
@@ -19,30 +19,33 @@ from pipeline.io.pubsub.watermark import Watermark
 
 BUNDLE_MESSAGES = 1000
 BUNDLE_BYTES = 500_000
-"""What a step takes at once: that is in work when the program is asked to stop, some seconds of work at most."""
+"""The limits of one bundle.
+
+When the program is asked to stop, at most this much is in work: some seconds of work.
+"""
 
 _PULL_MESSAGES = 1000
-_ACK_DELAY_SECONDS = 0.02  # acknowledgements wait so long for company
+_ACK_DELAY_SECONDS = 0.02  # acknowledgements wait this long, so that one call sends several
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SubscriptionSettings:
-    """How a subscription is read.
+    """The settings for reading a subscription.
 
     Attributes:
         subscription: `projects/P/subscriptions/S`.
-        id_attribute: The attribute by which deliveries of one message are known to be the same; None is the
-            service's own message id.
-        timestamp_attribute: The attribute with the event time; None is the time of publishing.
-        max_waiting: Messages that are pulled ahead of those in work.
-        max_waiting_bytes: Bytes of them.
-        max_held: Messages in work, whose results are not written yet.
-        max_held_bytes: Bytes of them.
-        max_lease_seconds: For how long a message is kept from being delivered again.
-        remember_seconds: For how long a message that was done is known when it is delivered again.
-        topic: `projects/P/topics/T` where the subscription is to be made of it for as long as it is read; else None.
+        id_attribute: The attribute that is the same in all deliveries of a message; None for the service's message id.
+        timestamp_attribute: The attribute with the event time; None for the publish time.
+        max_waiting: The most messages that are pulled but not passed on yet.
+        max_waiting_bytes: The most bytes of those messages.
+        max_held: The most messages whose results are not written yet, including those not passed on.
+        max_held_bytes: The most bytes of those messages.
+        max_lease_seconds: The time for which a message's lease is extended, in seconds.
+        remember_seconds: The time for which a finished message is recognized when it is redelivered, in seconds.
+        topic: `projects/P/topics/T` if the subscription is made for this topic, and deleted after reading; otherwise
+            None.
     """
 
     subscription: str
@@ -59,11 +62,11 @@ class SubscriptionSettings:
 
 @dataclass(frozen=True)
 class Taken:
-    """A message handed on.
+    """A message that is passed on.
 
     Attributes:
         message: The message.
-        timestamp: The event time to hand it on with; never behind the watermark.
+        timestamp: The timestamp of the element: the event time, but never before the watermark or in the future.
     """
 
     message: Message
@@ -78,15 +81,16 @@ class _Waiting:
 
 
 class PulledSubscription:
-    """Pulls a subscription in threads of its own, and acknowledges each message when it is told that it is done.
+    """Pulls a subscription in its own threads, and acknowledges each message when `done` reports it.
 
-    What is pulled waits in memory, within bounds, until `take` hands it on; it stays leased until `done`, or until
-    this process ends, after which the service delivers it again. A message that is delivered again meanwhile is not
-    handed on twice. Errors that pass are waited out; any other ends the reading, and `take` raises it.
+    Pulled messages wait in memory, within limits, until `take` passes them on. A message stays leased until `done`, for
+    at most `max_lease_seconds`. If this process ends before that, the service redelivers the message. A message that is
+    redelivered while it is held is not passed on twice. Transient errors are retried. Any other error ends the reading,
+    and `take` raises it.
 
     Args:
-        settings: What to read, and how.
-        make_client: Makes a client; closing one breaks off its calls.
+        settings: The settings for reading.
+        make_client: A function that makes a client; closing a client stops its calls.
     """
 
     def __init__(self, settings: SubscriptionSettings, make_client: Callable[[], Any] = new_subscriber) -> None:
@@ -103,7 +107,7 @@ class PulledSubscription:
         self._error: BaseException | None = None
         self._draining = False
         self._drain_thread: threading.Thread | None = None
-        self._is_own = False  # the subscription is made here, and so deleted here
+        self._is_own = False  # True if the subscription is made here, and so must be deleted here
         self._closed = threading.Event()
         self._lease_seconds = LEAST_LEASE_SECONDS
         self._threads = [
@@ -112,26 +116,26 @@ class PulledSubscription:
         ]
 
     def start(self) -> PulledSubscription:
-        """Begins to pull."""
+        """Starts the threads, and with them the pulling."""
         for thread in self._threads:
             thread.start()
         return self
 
     @property
     def draining(self) -> bool:
-        """Whether no more messages will be handed on."""
+        """True if no more messages will be passed on."""
         return self._draining
 
     def take(self, max_messages: int, max_bytes: int, wait_seconds: float) -> list[Taken]:
-        """Hands on messages in the order of their arrival; waits a while for the first.
+        """Returns messages in the order of their arrival, after a limited wait for the first one.
 
         Args:
-            max_messages: At most so many.
-            max_bytes: Of their data together; a larger one is handed on alone.
-            wait_seconds: How long to wait where there is none.
+            max_messages: The most messages to return.
+            max_bytes: The most bytes of their data; a larger message is returned alone.
+            wait_seconds: The longest wait if there is no message.
 
         Raises:
-            GoogleAPICallError: If the subscription cannot be read (any more).
+            GoogleAPICallError: If the subscription cannot be read, or can no longer be read.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._draining or self._error, wait_seconds)
@@ -149,35 +153,35 @@ class PulledSubscription:
             return taken
 
     def watermark(self) -> float:
-        """The event time before which nothing more will be handed on, in seconds since the epoch."""
+        """Return the event time before which no more messages will be passed on, in seconds since the epoch."""
         with self._changed:
             oldest = min((waiting.event_time for waiting in self._waiting), default=None)
             return self._watermark.advance(oldest)
 
     def done(self, receipts: Iterable[Receipt]) -> None:
-        """Acknowledges messages, soon, and until it has worked; those too that another process has pulled."""
+        """Acknowledges messages soon, with retries; this includes messages that another process has pulled."""
         with self._changed:
             for receipt in receipts:
                 self._to_ack.extend(self._leases.finish(receipt.key) or [receipt.ack_id])
             self._changed.notify_all()
 
     def held(self) -> int:
-        """How many messages are neither acknowledged nor given back."""
+        """Return the number of messages that are neither acknowledged nor nacked."""
         with self._changed:
             return len(self._leases)
 
     def drain(self) -> None:
-        """Stops pulling, and gives back what was pulled but not handed on. Fit for a signal handler's thread."""
-        self._draining = True  # first, and without the lock: whoever holds it may be the one that is interrupted
+        """Stops pulling, and nacks the messages that were pulled but not passed on. Safe in a signal handler."""
+        self._draining = True  # first and without the lock, which the interrupted thread may hold
         thread = threading.Thread(target=self._stop_pulling, name="pubsub-drain", daemon=True)
         thread.start()
         self._drain_thread = thread
 
     def close(self, timeout_seconds: float) -> int:
-        """Sends the acknowledgements that wait, gives back everything else that is held, and ends the threads.
+        """Sends the waiting acknowledgements, nacks all other messages that are held, and ends the threads.
 
         Returns:
-            How many messages were given back that had been handed on.
+            The number of messages that were passed on and are now nacked.
         """
         self._draining = True
         end = time.monotonic() + timeout_seconds
@@ -189,7 +193,7 @@ class PulledSubscription:
             self._closed.set()
             self._changed.notify_all()
         self._calls.give_back(ack_ids)
-        for thread in (self._drain_thread, self._threads[0]):  # which may be giving back too
+        for thread in (self._drain_thread, self._threads[0]):  # both may be nacking messages too
             if thread is not None and thread.is_alive():
                 thread.join(max(0.0, end - time.monotonic()))
         if self._is_own:
@@ -222,18 +226,19 @@ class PulledSubscription:
             while self._wait_for_room():
                 self._pull()
         except Exception as error:
-            if not self._draining:  # a client that is closed breaks off its calls with whatever error
+            if not self._draining:  # a call of a client that is closed may raise any error
                 with self._changed:
                     self._error = error
                     self._changed.notify_all()
 
     def _wait_for_room(self) -> bool:
-        """Waits until more may be pulled; False if that is never."""
+        """Waits until more messages may be pulled; returns False if the reader is draining."""
         with self._changed:
             while not self._draining and not self._has_room():
                 if not self._waiting:
-                    # All that may be held is held, and a window may be what holds it: event time must go on.
-                    self._watermark.asked()
+                    # The limit of held messages is reached. They may wait for a window to close, so event time
+                    # must go on.
+                    self._watermark.note_poll()
                 self._changed.wait(1.0)
             return not self._draining
 
@@ -251,7 +256,7 @@ class PulledSubscription:
         received = self._calls.pull(room)
         with self._changed:
             if not self._draining:
-                self._watermark.asked()
+                self._watermark.note_poll()
                 for delivery in received:
                     self._receive(delivery.ack_id, delivery.message)
                 self._changed.notify_all()
@@ -259,10 +264,10 @@ class PulledSubscription:
         self._calls.give_back([delivery.ack_id for delivery in received])
 
     def _receive(self, ack_id: str, wire: Any) -> None:
-        """Takes in one delivery, given as its protocol buffer."""
+        """Adds one delivery, given as its protocol buffer."""
         attributes = dict(wire.attributes)
         name = attributes.get(self._settings.id_attribute or "")
-        # An id may look like the service's own for another message.
+        # An id in an attribute may equal the service's id of another message.
         key = f"id {name}" if name else f"message {wire.message_id}"
         state = self._leases.receive(key, ack_id, len(wire.data))
         if state == "done":
@@ -280,7 +285,7 @@ class PulledSubscription:
         self._waiting.append(_Waiting(key, message, happened))
         self._waiting_bytes += len(message.data)
 
-    # Keeping what is in work, and acknowledging what is done.
+    # Extending the leases of messages in work, and acknowledging finished messages.
 
     def _lease_loop(self) -> None:
         while not self._closed.wait(self._lease_seconds / 3):

@@ -1,4 +1,4 @@
-"""Results and failures to Pub/Sub: one message a document."""
+"""Writes results and failures to Pub/Sub, with one message per document."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from transforms.documents import DocumentEntities, Failure
 from transforms.metrics import NAMESPACE
 
 _FAILURES = "failures"
-_TOLD = ("stage", "errorMessage", "timestamp", "payload_encoding")  # of a failure, in attributes of its message
+_TOLD = ("stage", "errorMessage", "timestamp", "payload_encoding")  # a failure's columns, as attributes of its message
 
 
 def result_attributes(result: DocumentEntities) -> dict[str, str]:
-    """The attributes of a result's message: the document's, and its id as `id`.
+    """Return the attributes of a result's message: the document's attributes, and its id as `id`.
 
-    A document's own attribute `id`, where that says something else, is kept as `original_id`. Attributes whose name
-    begins with `goog` are the service's own, which it lets nobody publish; they are left out. The `id` is left out
-    where the service has no room for it: the row has it too.
+    If the document has another `id` attribute, it is kept as `original_id` if there is room. Attributes whose name
+    begins with `goog` are omitted, because the service reserves these names. The `id` is omitted if it exceeds the
+    service's limits; the row contains it too.
     """
     kept = {key: value for key, value in result.attributes.items() if not key.lower().startswith("goog")}
     if len(result.id.encode()) > MAX_VALUE_BYTES or (len(kept) == MAX_ATTRIBUTES and "id" not in kept):
@@ -44,16 +44,16 @@ def result_attributes(result: DocumentEntities) -> dict[str, str]:
 def message_of_result(
     result: DocumentEntities, include_text: bool, ordering_key_attribute: str | None
 ) -> Outgoing | Failure:
-    """A result as a message, or a failure if the service would not take it.
+    """Return a result as a message, or a failure if the service would reject the message.
 
     Args:
-        result: The result; its row as JSON is the message's data.
-        include_text: Whether the row has the document's text.
-        ordering_key_attribute: The attribute whose value is the ordering key; documents without it have none.
+        result: The result. The message's data is its row as JSON.
+        include_text: Whether to include the document's text in the row.
+        ordering_key_attribute: The attribute whose value is the ordering key. Documents without it have no key.
     """
     try:
         data = json_line(result_row(result, include_text)).encode()
-    except ValueError as error:  # a number or a string that JSON has no name for
+    except ValueError as error:  # a number that is not finite, or a lone surrogate
         return _unwritten(result, f"the result is no JSON: {type(error).__name__}")
     attributes = result_attributes(result)
     key = result.attributes.get(ordering_key_attribute, "") if ordering_key_attribute else ""
@@ -67,15 +67,15 @@ def message_of_result(
 
 
 def _unwritten(result: DocumentEntities, problem: str) -> Failure:
-    return Failure.of_result(result, problem, "write")
+    return Failure.of_document(result.document, problem, "write")
 
 
 def message_of_failure(failure: Failure) -> Outgoing:
-    """A failure as a message that the service takes, whatever the failure holds.
+    """Return a failure as a message that the service accepts, whatever the failure contains.
 
-    The data is the failure's row as JSON. A row that is too large leaves out `payloadString`, which says nothing that
-    `payloadBytes` does not. If it is still too large, the data is the payload's bytes as they are, and the other
-    columns are attributes; `payload_encoding` is then `raw`, or `cut` where not even the bytes have room.
+    The data is the failure's row as JSON. If the row is too large, `payloadString` is left empty, since `payloadBytes`
+    contains the same content. If it is still too large, the data is the payload's bytes, and the other columns are
+    attributes. The attribute `payload_encoding` is then `raw`, or `cut` if only the payload's first bytes fit.
     """
     row = failure_json_row(failure)
     attributes = {"stage": failure.stage, "payload_encoding": "json"}
@@ -94,8 +94,8 @@ def message_of_failure(failure: Failure) -> Outgoing:
 
 
 def _with_own(failure: Failure, data: bytes, told: dict[str, str]) -> dict[str, str]:
-    """What is told of a failure, and the document's attributes as far as there is room beside the data."""
-    for key, value in sorted(failure.attributes.items(), key=lambda pair: pair[0] != "id"):  # the id before others
+    """Return the given attributes, and those document attributes for which the message has room."""
+    for key, value in sorted(failure.attributes.items(), key=lambda pair: pair[0] != "id"):  # the id first
         trial = {key: value, **told}
         if not attribute_problem(trial) and not key.lower().startswith("goog") and fits(data, trial):
             told = trial
@@ -107,36 +107,39 @@ def _cut(text: str) -> str:
 
 
 def failure_row_of(data: bytes, attributes: Mapping[str, str]) -> dict[str, Any]:
-    """The row of the failure that a message of `message_of_failure` tells of, where its data are the payload's bytes.
+    """Return the failure's row from a message of `message_of_failure` whose data is the payload's bytes.
 
-    Of a payload that was cut, the attribute `payload_bytes` says how long it was.
+    If the payload was shortened, the attribute `payload_bytes` contains its full length.
 
     Args:
-        data: The message's.
-        attributes: The message's.
+        data: The message's data.
+        attributes: The message's attributes.
     """
     own = [{"key": key, "value": value} for key, value in attributes.items() if key not in _TOLD]
     return {"payloadBytes": data, "attributes": own, **{name: attributes.get(name, "") for name in _TOLD[:3]}}
 
 
 def failure_payload(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    """The original bytes of the record that a dead letter message tells of; for tests and readers of such a topic."""
+    """Return the record's original bytes from a dead letter message; only the first ones if they were shortened.
+
+    It is for tests and for readers of such a topic.
+    """
     if has_payload_as_data(attributes):
         return data
     return base64.b64decode(json.loads(data)["payloadBytes"])
 
 
 def has_payload_as_data(attributes: Mapping[str, str]) -> bool:
-    """Whether a failure's message has the payload as its data, and not the row as JSON."""
+    """Return whether the data of a failure's message is the payload, instead of the row as JSON."""
     return attributes.get("payload_encoding", "json") != "json"
 
 
 class WriteResultMessages(beam.PTransform):
-    """Publishes PCollection[DocumentEntities] to a topic; gives `Written`.
+    """Publishes PCollection[DocumentEntities] to a topic; returns `Written`.
 
     Args:
         topic: `projects/P/topics/T`.
-        include_text: Whether the row repeats the document's text.
+        include_text: Whether to include the document's text in the row.
         ordering_key_attribute: The attribute whose value becomes the ordering key.
     """
 
@@ -145,13 +148,14 @@ class WriteResultMessages(beam.PTransform):
         self._publish = _PublishResultsFn(topic, include_text, ordering_key_attribute)
 
     def expand(self, results: Any) -> Written:
+        """Build the steps, and return the receipts and failures."""
         anytime = results | "Anytime" >> beam.WindowInto(GlobalWindows())
         published = anytime | "Publish" >> beam.ParDo(self._publish).with_outputs(_FAILURES, main="receipts")
         return Written(published["receipts"], published[_FAILURES])
 
 
 class WriteFailureMessages(beam.PTransform):
-    """Publishes PCollection[Failure] to a topic; gives `Written`, whose failures are none.
+    """Publishes PCollection[Failure] to a topic; returns `Written` without failures.
 
     Args:
         topic: `projects/P/topics/T`.
@@ -162,15 +166,16 @@ class WriteFailureMessages(beam.PTransform):
         self._topic = topic
 
     def expand(self, failures: Any) -> Written:
+        """Build the steps, and return the receipts and an empty PCollection of failures."""
         publish_failures = beam.ParDo(_PublishFailuresFn(self._topic)).with_outputs(_FAILURES, main="receipts")
         published = failures | "Anytime" >> beam.WindowInto(GlobalWindows()) | "Publish" >> publish_failures
         return Written(published["receipts"], published[_FAILURES])
 
 
 class _PublishFn(beam.DoFn):
-    """Collects a bundle's messages, and publishes them when they are many or the bundle ends.
+    """Collects a bundle's messages, and publishes them when there are many, or when the bundle ends.
 
-    What is yielded at a bundle's end must say its window and time, which mean nothing for receipts and failures.
+    Beam requires a window and a timestamp for outputs at a bundle's end. Receipts and failures do not use them.
     """
 
     _MANY = 5_000
@@ -240,5 +245,5 @@ class _PublishFailuresFn(_PublishFn):
         yield from self.add(message_of_failure(failure))
 
     def refused(self, message: Outgoing, refusal: str) -> Iterator[Any]:
-        # Nowhere else to go: the message is not acknowledged, and the run ends with what is wrong.
+        # There is no other place for the failure. Its message is not acknowledged, and the run ends with this error.
         raise ValueError(f"{self._topic} does not take a failure: {refusal}")

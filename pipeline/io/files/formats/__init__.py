@@ -1,1 +1,1 @@
-"""The formats of files, one module each, which reads and writes."""
+"""The formats of files. Each module reads and writes one format."""

@@ -1,4 +1,4 @@
-"""Avro object container files."""
+"""Avro object container files: reading documents, and writing results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _MARKER_BYTES = 16
 
 
 def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads every record of the blocks that begin in a shard; its place is its block's offset and its number there.
+    """Reads every record of the blocks that begin in a shard.
 
-    A file that is cut exactly between two blocks cannot be told from a whole one: Avro does not store its length.
+    A record's position is the offset of its block and its number in the block. If a file is truncated exactly between
+    two blocks, this cannot be detected: Avro does not store the file's length.
     """
 
     def check(schema: Any) -> None:
@@ -46,24 +47,26 @@ def _names(schema: Any) -> list[str]:
 
 
 def columns(path: str) -> list[str]:
-    """The names of the schema's fields."""
+    """Return the names of the schema's fields."""
     with open_raw(path) as file:
         return _names(fastavro.reader(file).writer_schema)
 
 
 def _check_sizes(schema: Any, empty: dict[str, bool]) -> bool:
-    """Whether values of a schema take no bytes; a list of them, whose length is but a number, would fill all memory.
+    """Return whether values of a schema take no bytes, and reject a schema with lists of such values.
+
+    Such a list takes only the bytes of its length, so a small file could fill all memory.
 
     Args:
         schema: The schema as it is written in the file.
-        empty: What is known of the named types before it.
+        empty: The result for each named type so far.
 
     Raises:
-        UnreadableError: If there are such lists in it.
+        UnreadableError: If the schema contains such lists.
     """
     if isinstance(schema, str):
         return schema == "null" or empty.get(schema, False)
-    if isinstance(schema, list):  # a union: a number says which
+    if isinstance(schema, list):  # a union: a number selects the branch
         for branch in schema:
             _check_sizes(branch, empty)
         return False
@@ -80,7 +83,7 @@ def _check_sizes(schema: Any, empty: dict[str, bool]) -> bool:
         nothing = schema["size"] == 0
     else:
         return False if kind == "enum" else _check_sizes(kind, empty)
-    # fastavro writes the full name where a type is named.
+    # fastavro refers to a named type by its full name.
     empty[schema["name"]] = nothing
     return nothing
 
@@ -96,18 +99,19 @@ class WriteResultAvro(beam.PTransform):
         self._include_text = include_text
 
     def expand(self, results: Any) -> Any:
+        """Build the steps that write the files."""
         return results | "Rows" >> beam.Map(result_row, self._include_text) | "Write" >> self._files
 
 
 class AvroResults(ResultFormat):
-    """Avro files of a stream's results."""
+    """Avro files of results, for batch and streaming."""
 
     def write(self, prefix: str, num_shards: int) -> WriteResultAvro:
         """Return the transform that writes a batch's results."""
         return WriteResultAvro(prefix, self.suffix, self.strategy, self.include_text, num_shards)
 
     def file(self, records: Sequence[bytes]) -> bytes:
-        """Return the content of a file; its marker comes from the records, so that equal records make equal bytes."""
+        """Return the content of a file. Its marker is a hash of the records, so equal records make equal bytes."""
         file = io.BytesIO()
         schema = avro_schema("Result", streamed_fields(self.strategy, self.include_text))
         marker = hashlib.sha256(b"".join(records)).digest()[:_MARKER_BYTES]

@@ -1,7 +1,7 @@
-"""Blocks of Avro files, decompressed here: bounded in size, from a shard, and in every codec that Spark writes.
+"""Decompresses the blocks of Avro files, with bounded size, from a shard, and in every codec that Spark writes.
 
-fastavro itself holds whatever a block expands to, and needs another library for snappy. It is given the bytes of the
-same file without compression:
+fastavro itself holds a decompressed block of any size, and needs another library for snappy. So it reads the same file
+without compression, which this module makes:
 
     file:    header, codec=deflate | count, size, packed bytes, marker | ...
     stream:  header, codec=null    | count, size, bytes,        marker | ...
@@ -25,18 +25,21 @@ from pipeline.io.records import MAX_RECORD_BYTES, UnreadableError
 _MAGIC = b"Obj\x01"
 _MARKER_BYTES = 16
 _STEP_BYTES = 64 * 1024
-_LONG_BYTES = 10  # of a number of 64 bits, seven bits a byte
+_LONG_BYTES = 10  # the most bytes of a 64-bit number, with seven bits per byte
 _CHECKSUM_BYTES = 4
 _SNAPPY_RATIO = 22
-"""Largest ratio of a snappy block's size to its packed size: at best, three bytes stand for 64 that came before."""
+"""The largest ratio of a snappy block's decompressed size to its compressed size.
+
+At best, three bytes stand for 64 bytes that came before.
+"""
 
 
 class BlockStream:
-    """The blocks of a shard as a file without compression, made block by block as it is read.
+    """The blocks of a shard as a file without compression, which is made block by block during reading.
 
     Attributes:
         schema: The schema in the file's header.
-        offset: Where the block that was made last begins in the file.
+        offset: The offset in the file of the block that was made last.
     """
 
     def __init__(self, file: BinaryIO, shard: Shard) -> None:
@@ -44,7 +47,7 @@ class BlockStream:
 
         Args:
             file: The file, at its beginning.
-            shard: Blocks that begin in it are made.
+            shard: The shard; only blocks that begin in it are made.
 
         Raises:
             UnreadableError: If the codec is unknown.
@@ -65,7 +68,7 @@ class BlockStream:
         self.offset = first
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes; fewer only at the end."""
+        """Return the next bytes; fewer than `size` only at the end."""
         data = self._rest.read(size)
         while len(data) < size and not self._ended:
             self._next_block()
@@ -74,7 +77,7 @@ class BlockStream:
         return data
 
     def tell(self) -> int:
-        """Return the number of bytes that were read."""
+        """Return the number of bytes read so far."""
         return self._position
 
     def _next_block(self) -> None:
@@ -94,19 +97,21 @@ class BlockStream:
 
 
 def read_records(file: BinaryIO, shard: Shard, check: Callable[[Any], None]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the records of the blocks that begin in a shard, each with its place: its block's offset and its number.
+    """Yield the records of the blocks that begin in a shard, each with its position.
+
+    The position is the offset of the record's block and the record's number in the block, joined by a dot.
 
     Args:
         file: The file, at its beginning.
         shard: The shard.
-        check: Called with the schema; raises if it does not fit.
+        check: A function that is called with the schema; it raises an error if the schema does not fit.
 
     Raises:
-        UnreadableError: If a block is broken, or too large once it is decompressed.
+        UnreadableError: If a block is malformed, or too large after decompression.
     """
     stream = BlockStream(file, shard)
     check(stream.schema)
-    # Escaped, a string that is not UTF-8 fails its own record rather than the rest of the file.
+    # With escapes, a string that is not UTF-8 fails only its own record, and not the rest of the file.
     for block in fastavro.block_reader(stream, handle_unicode_errors="surrogateescape"):
         for number, record in enumerate(block):
             yield f"{stream.offset}.{number}", record
@@ -120,10 +125,11 @@ def _header(schema: bytes, marker: bytes) -> bytes:
 
 
 def _seek_block(file: BinaryIO, shard: Shard, marker: bytes) -> bool:
-    """Goes to the first block of a shard; False if none begins there.
+    """Moves the file to the first block of a shard; returns False if no block begins there.
 
-    A block begins after the file's own marker of 16 random bytes, with which the header ends and each block does. (One
-    that a text quoted would not begin a block that ends with a marker where it says: an error, and no false records.)
+    The header ends with the file's own marker of 16 random bytes, and so does each block. So a block begins after a
+    marker. If a text contains the marker, the bytes after it are no block that ends with a marker. This is an error,
+    and causes no false records.
     """
     at = shard.start - _MARKER_BYTES
     file.seek(at)
@@ -138,7 +144,7 @@ def _seek_block(file: BinaryIO, shard: Shard, marker: bytes) -> bool:
 
 
 def _read_long(file: BinaryIO) -> int | None:
-    """Return a number as Avro writes it; None at the end of the file."""
+    """Return a number in Avro's encoding, or None at the end of the file."""
     value = 0
     for place in range(_LONG_BYTES):
         byte = file.read(1)
@@ -153,10 +159,10 @@ def _read_long(file: BinaryIO) -> int | None:
 
 
 def _long(value: int) -> bytes:
-    """Return a number that is not negative as Avro writes it.
+    r"""Return a number that is not negative in Avro's encoding.
 
     >>> _long(0), _long(64)
-    (b'\\x00', b'\\x80\\x01')
+    (b'\x00', b'\x80\x01')
     """
     value <<= 1
     encoded = bytearray()
@@ -171,7 +177,7 @@ def _decompress(packed: bytes, kind: str) -> bytes:
 
 
 def _unpack_snappy(block: bytes) -> bytes:
-    """Decompresses a block of snappy, behind which stands a checksum."""
+    """Decompresses a snappy block, which ends with a checksum of the decompressed data."""
     packed, checksum = block[:-_CHECKSUM_BYTES], block[-_CHECKSUM_BYTES:]
     size = _snappy_size(packed)
     if size > min(_SNAPPY_RATIO * len(packed), MAX_RECORD_BYTES):
@@ -186,7 +192,7 @@ def _unpack_snappy(block: bytes) -> bytes:
 
 
 def _snappy_size(packed: bytes) -> int:
-    """Return the size of what is packed, a number of seven bits a byte before it."""
+    """Return the decompressed size, which is stored before the data with seven bits per byte."""
     size = 0
     for place, byte in enumerate(packed[:5]):
         size |= (byte & 0x7F) << 7 * place

@@ -1,4 +1,4 @@
-"""CSV, quoted as RFC 4180 says; read with a header row, written as one row an entity."""
+"""CSV files, quoted as in RFC 4180: reading records below a header row, and writing one row per entity."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pipeline.schemas import csv_columns, entity_rows
 from transforms.documents import Document, DocumentEntities, Failure
 
 FIELD_SIZE_LIMIT = 64 * 1024 * 1024
-"""Characters of one field, at 4 bytes each while it is parsed. A quote that is never closed swallows no more."""
+"""The most characters of one field, at 4 bytes each during parsing. It limits a quote that is never closed."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Row:
     """One record of a CSV file.
 
     Attributes:
-        offset: Place of its first byte in the (decompressed) file.
-        raw: Its bytes with the line ending, those within quotes too; without the line that is too long, if one is.
-        values: Its fields; none if it breaks the rules of quoting, or is too large.
-        error: What is wrong with it; empty if nothing is.
+        offset: The offset of its first byte in the (decompressed) file.
+        raw: Its bytes with all line endings, including those within quotes; without a line that is too long.
+        values: Its fields; empty if it is malformed or too large.
+        error: A description of the problem; empty if there is none.
     """
 
     offset: int
@@ -59,7 +59,7 @@ def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
 
 
 def document_of_row(row: Row, header: list[str], fields: DocumentFields, source: str) -> Document | Failure:
-    """Makes a document of a row, or a failure if it is malformed or not as long as the header."""
+    """Makes a document from a row, or a failure if the row is malformed or its length differs from the header's."""
     try:
         record = _record(row, header)
     except BadRecordError as problem:
@@ -80,10 +80,10 @@ def _record(row: Row, header: list[str]) -> dict[str, str]:
 
 
 def read_rows(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[Row]:
-    """Parses numbered lines, and goes on after a record that breaks the rules or is too large.
+    """Parses numbered lines, and continues after a record that is malformed or too large.
 
     Args:
-        lines: What `split_lines` gives.
+        lines: The output of `split_lines`.
     """
     csv.field_size_limit(FIELD_SIZE_LIMIT)
     source = _Lines(lines)
@@ -108,14 +108,14 @@ class _TooLargeError(Exception):
 
 
 class _Lines:
-    """Gives a parser the lines of one record after the other, as text, and holds no more of a record than it may.
+    """Passes the lines of one record after another to a parser as text, within the limits for a record.
 
-    The error of a record that is too large goes through the parser, which then begins anew at the next line. (A
-    generator would have ended with it.)
+    The error for a record that is too large passes through the parser, which then restarts at the next line. (A
+    generator would end after the error.)
 
     Attributes:
-        offset: Where the record begins.
-        taken: Its lines so far; as one, for a list of short ones takes many times their size.
+        offset: The offset of the record's first byte.
+        taken: The record's lines so far, joined: a list of short lines takes many times their size.
     """
 
     def __init__(self, lines: Iterable[tuple[int, bytes | None]]) -> None:
@@ -123,7 +123,7 @@ class _Lines:
         self.begin()
 
     def begin(self) -> None:
-        """Begins a record."""
+        """Resets the state for the next record."""
         self.offset = -1
         self.taken = bytearray()
         self._commas = 0
@@ -163,24 +163,25 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def columns(path: str) -> list[str]:
-    """The fields of the header row."""
+    """Return the fields of the header row."""
     return _header(read_rows(split_lines(read_blocks(path))))
 
 
 FORMULAS = ("escape", "keep")
-"""What `--csv_formulas` can say."""
+"""The values of `--csv_formulas`."""
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
-"""The beginning of a cell that a spreadsheet might run, or of one that was escaped.
+"""The beginning of a cell that a spreadsheet might run as a formula, or of a cell that was escaped.
 
-From OWASP's page on CSV injection; some spreadsheets take the wide forms of East Asian scripts for the narrow ones.
+The characters are those of OWASP's page on CSV injection. Some spreadsheets treat the wide forms of East Asian scripts
+as the narrow ones.
 """
 
 
 def escape_formula(value: Any) -> Any:
-    """A string that a spreadsheet would run as a formula, with a quote that keeps it text; numbers as they are.
+    """Return a string that a spreadsheet would run as a formula with a quote in front; other values unchanged.
 
-    One that looks as if it was escaped gets another quote, so that what it was can be told.
+    A string that looks escaped already gets another quote, so that the original can be restored.
 
     >>> escape_formula("=1+1"), escape_formula(-1), escape_formula("1-1"), escape_formula("'=1")
     ("'=1+1", -1, '1-1', "''=1")
@@ -189,21 +190,21 @@ def escape_formula(value: Any) -> Any:
 
 
 def csv_line(values: Iterable[Any]) -> str:
-    """The values as one record, quoted as RFC 4180 says, without the ending of its last line."""
+    """Return the values as one record, quoted as in RFC 4180, without the final line ending."""
     record = io.StringIO()
-    # The terminator is among what the writer quotes: with this one, fields with CR or LF are.
+    # The writer quotes fields with characters of its terminator. With this one, it quotes CR and LF.
     csv.writer(record, lineterminator="\r\n").writerow(values)
     return record.getvalue().removesuffix("\r\n")
 
 
 def entity_lines(result: DocumentEntities, escape_formulas: bool) -> Iterator[str]:
-    """The entities of a result as CSV records."""
+    """Yield the entities of a result as CSV records."""
     for row in entity_rows(result):
         yield csv_line(map(escape_formula, row.values()) if escape_formulas else row.values())
 
 
 class WriteEntityRows(beam.PTransform):
-    """Writes one record an entity, below a header row."""
+    """Writes one record per entity, below a header row."""
 
     def __init__(self, prefix: str, suffix: str, strategy: str, num_shards: int, escape_formulas: bool) -> None:
         super().__init__()
@@ -212,6 +213,7 @@ class WriteEntityRows(beam.PTransform):
         self._escape_formulas = escape_formulas
 
     def expand(self, results: Any) -> Any:
+        """Build the steps that write the files."""
         return (
             results
             | "Lines" >> beam.FlatMap(entity_lines, self._escape_formulas).with_output_types(str)
@@ -220,7 +222,7 @@ class WriteEntityRows(beam.PTransform):
 
 
 class CsvResults(ResultFormat):
-    """Files of CSV, one row an entity; a document without any has none."""
+    """CSV files of results, with one row per entity; a document without entities has no row."""
 
     def write(self, prefix: str, num_shards: int) -> WriteEntityRows:
         """Return the transform that writes a batch's results."""

@@ -1,4 +1,4 @@
-"""JSON Lines."""
+"""JSON Lines files: reading documents, and writing results and failures."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
 
 
 def json_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
-    """The lines that are not blank, without their endings; None in place of one that is too long."""
+    """Yield the lines that are not blank, without their endings; None in place of a line that is too long."""
     for offset, line in shard_lines(shard):
         if line is None or not line.isspace():
             yield offset, line if line is None else strip_ending(line)
 
 
 def document_of_line(line: bytes, fields: DocumentFields, source: str, offset: int) -> Document | Failure:
-    """Makes a document of a line, or a failure if the line is no JSON object with a text."""
+    """Makes a document from a line, or a failure if the line is not a JSON object with a text."""
     try:
         record = parse_object(line)
     except BadRecordError as problem:
@@ -50,9 +50,9 @@ def document_of_line(line: bytes, fields: DocumentFields, source: str, offset: i
 
 
 def columns(path: str) -> list[str]:
-    """The keys of the first 100 lines that are objects, in the order of their appearance."""
+    """Return the keys of the first 100 objects in the first 1000 lines, in the order of their appearance."""
     keys: dict[str, None] = {}
-    # What stands before a compressed stream's early end shows its keys all the same.
+    # If a compressed stream ends early, the keys of the objects before its end are still returned.
     with suppress(UnreadableError):
         for record in islice(_objects(path), _PEEKED_OBJECTS):
             keys.update(dict.fromkeys(record))
@@ -67,12 +67,12 @@ def _objects(path: str) -> Iterator[dict[str, Any]]:
 
 
 def result_line(result: DocumentEntities, include_text: bool) -> str:
-    """A result as a line of JSON."""
+    """Return a result as a line of JSON."""
     return json_line(result_row(result, include_text))
 
 
 def failure_line(failure: Failure) -> str:
-    """A failure as a line of JSON, its time in ISO 8601 and its bytes in base64."""
+    """Return a failure as a line of JSON, with its time in ISO 8601 and its bytes in base64."""
     return json_line(failure_json_row(failure))
 
 
@@ -85,6 +85,7 @@ class WriteResultLines(beam.PTransform):
         self._include_text = include_text
 
     def expand(self, results: Any) -> Any:
+        """Build the steps that write the files."""
         return (
             results
             | "Lines" >> beam.Map(result_line, self._include_text).with_output_types(str)
@@ -100,11 +101,12 @@ class WriteFailureLines(beam.PTransform):
         self._files = limit_cleanup_glob(WriteToText(prefix, suffix))
 
     def expand(self, failures: Any) -> Any:
+        """Build the steps that write the files."""
         return failures | "Lines" >> beam.Map(failure_line).with_output_types(str) | "Write" >> self._files
 
 
 class JsonlResults(ResultFormat):
-    """Files of JSON Lines of results."""
+    """JSON Lines files of results."""
 
     def write(self, prefix: str, num_shards: int) -> WriteResultLines:
         """Return the transform that writes a batch's results."""
@@ -117,10 +119,10 @@ class JsonlResults(ResultFormat):
 
 @dataclass(frozen=True)
 class FailureLines:
-    """Files of JSON Lines of a stream's failures.
+    """JSON Lines files of a stream's failures.
 
     Attributes:
-        suffix: The files' ending, which includes that of their compression.
+        suffix: The files' ending, including the ending for their compression.
     """
 
     suffix: str

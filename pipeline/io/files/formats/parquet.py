@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Parquet files: reading documents, and writing results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ from transforms.documents import Document, Failure
 
 _BATCH_ROWS = 256
 
-_BATCH_BYTES = 64 * 1024 * 1024  # of strings that are made of a dictionary at a time
+_BATCH_BYTES = 64 * 1024 * 1024  # the most bytes of strings to expand from a dictionary at a time
 
 
 def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads text and id of every row of the row groups that begin in a shard; a row's place is its number from 0."""
+    """Reads the text and the id of every row of the row groups that begin in a shard.
+
+    A row's position is its number in the file, from 0.
+    """
     with open_raw(shard.path) as file:
         table = pq.ParquetFile(file)
         require_fields(table.schema_arrow.names, fields)
@@ -38,7 +41,7 @@ def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
 
 
 def _row_groups(table: pq.ParquetFile, shard: Shard) -> dict[int, range]:
-    """The row groups that begin in a shard, each with the numbers of its rows in the file."""
+    """Return the row groups that begin in a shard, each with its rows' numbers in the file."""
     groups, first = {}, 0
     for index in range(table.num_row_groups):
         group = table.metadata.row_group(index)
@@ -53,7 +56,7 @@ def _records(
 ) -> Iterator[dict[str, Any]]:
     present = table.schema_arrow.names
     names = [name for name in dict.fromkeys((fields.id, fields.text)) if name in present]
-    # Strings stay in their dictionaries: a long one that stands there once may be that of many rows.
+    # Strings stay in their dictionaries, since many rows may share one long string there.
     table = pq.ParquetFile(file, metadata=table.metadata, read_dictionary=names)
     for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
         values = [_values(batch.column(name)) for name in names]
@@ -62,7 +65,10 @@ def _records(
 
 
 def _values(column: pa.Array) -> Iterable[Any]:
-    """A column as Python values, strings as bytes: Arrow would refuse a whole batch for one that is not UTF-8."""
+    """Return a column as Python values, with strings as bytes.
+
+    Arrow would reject a whole batch because of one string that is not UTF-8.
+    """
     if not pa.types.is_dictionary(column.type):
         return _plain(column).to_pylist()
     distinct = _plain(column.dictionary)
@@ -80,7 +86,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def columns(path: str) -> list[str]:
-    """The names of the schema's columns."""
+    """Return the names of the schema's columns."""
     with open_raw(path) as file:
         return list(pq.ParquetFile(file).schema_arrow.names)
 
@@ -102,6 +108,7 @@ class WriteResultParquet(beam.PTransform):
         self._include_text = include_text
 
     def expand(self, results: Any) -> Any:
+        """Build the steps that write the files."""
         return results | "Rows" >> beam.Map(result_row, self._include_text) | "Write" >> self._files
 
 

@@ -1,4 +1,4 @@
-"""The formats that can be read: how a file's name tells them, and how to look into one."""
+"""The formats that can be read: the endings of their files, their readers, and their columns."""
 
 from __future__ import annotations
 
@@ -13,31 +13,37 @@ from pipeline.io.records import DocumentFields, UnreadableError
 from transforms.documents import Document, Failure
 
 _LINES_BYTES = 8 * 1024 * 1024
-"""Some 30,000 records of 280 bytes: two minutes of a core in bf16, and six to nine in fp32 (docs/scale.md)."""
+"""The size of a shard of lines: some 30,000 records of 280 bytes.
+
+A core needs two minutes for it in bf16, and six to nine in fp32 (docs/scale.md).
+"""
 
 _BLOCKS_BYTES = 2 * 1024 * 1024
-"""Blocks are compressed, most of the time, and then hold some three times as much."""
+"""The size of a shard of blocks. Most blocks are compressed, and contain about three times as much."""
 
 _ROW_GROUPS_BYTES = 128 * 1024 * 1024
-"""What a row group often has: in smaller shards begins none, and each would read the file's footer for nothing."""
+"""The size of a shard of row groups, which is a common size of one row group.
+
+Often no row group would begin in a smaller shard, which would read the file's footer for nothing.
+"""
 
 
 class UnreadableFileError(ValueError):
-    """A file that cannot be read as the format it should have; the message quotes nothing of what it holds."""
+    """An error for a file that cannot be read in its format; the message quotes nothing of the content."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How one kind of file is read.
+    """The properties of one format of files.
 
     Attributes:
-        endings: The endings of its files, lower case.
-        read: Documents and failures of a shard, lazily.
-        columns: The names of a file's columns; None where the kind has none.
-        shard_bytes: Bytes of a file that a worker takes at a time; None where it has to read from the beginning.
-        coarse: Whether what one worker takes at a time may be work for many.
+        endings: The endings of its files, in lower case.
+        read: The function that lazily yields the documents and failures of a shard.
+        columns: The function that returns the names of a file's columns, or None if the format has no columns.
+        shard_bytes: The bytes of a file that a worker reads at a time; None if it must read from the beginning.
+        coarse: Whether one shard may contain work for many workers.
         compresses: Whether whole files may be compressed.
-        results: The class that writes results in this format; None where none are written.
+        results: The class that writes results in this format; None if there is none.
     """
 
     endings: tuple[str, ...]
@@ -71,13 +77,13 @@ INPUT_FORMATS = tuple(FORMATS)
 
 
 def guess_input_format(path: str) -> str:
-    """The format that a path or a glob names by its ending.
+    """Return the format that the ending of a path or a glob names.
 
     >>> guess_input_format("gs://bucket/tickets-*.jsonl.gz")
     'jsonl'
 
     Raises:
-        ValueError: If the ending is none of a format's.
+        ValueError: If the ending belongs to no format.
     """
     compression = compression_ending(path)
     stem = path.lower().removesuffix(compression)
@@ -92,23 +98,25 @@ def guess_input_format(path: str) -> str:
 
 
 def shard_bytes_of(path: str, input_format: str) -> int | None:
-    """Bytes of a file that a worker takes at a time; None if it has to read from the beginning.
+    """Return the bytes of a file that a worker reads at a time, or None if it must read from the beginning.
 
     >>> shard_bytes_of("x-*.jsonl", "jsonl"), shard_bytes_of("x-*.jsonl.gz", "jsonl"), shard_bytes_of("x.csv", "csv")
     (8388608, None, None)
 
     Args:
-        path: A file, or a pattern whose ending says how its files are compressed.
+        path: A file, or a pattern whose ending shows how its files are compressed.
         input_format: One of `INPUT_FORMATS`.
     """
     return None if compression_ending(path) else FORMATS[input_format].shard_bytes
 
 
-def is_coarse(path: str, input_format: str) -> bool:
-    """Whether what a worker takes at a time may be work for many: a whole file, or a row group of Parquet.
+def needs_redistribution(path: str, input_format: str) -> bool:
+    """Return whether one shard may contain work for many workers: a whole file, or a row group of Parquet.
 
-    >>> is_coarse("x.jsonl", "jsonl"), is_coarse("x.jsonl.gz", "jsonl"), is_coarse("x.parquet", "parquet")
-    (False, True, True)
+    >>> needs_redistribution("x.jsonl", "jsonl"), needs_redistribution("x.jsonl.gz", "jsonl")
+    (False, True)
+    >>> needs_redistribution("x.parquet", "parquet")
+    True
 
     Args:
         path: As for `shard_bytes_of`.
@@ -118,17 +126,17 @@ def is_coarse(path: str, input_format: str) -> bool:
 
 
 def peek_columns(path: str, input_format: str) -> list[str] | None:
-    """The columns of one file, for checks before any worker starts.
+    """Return the columns of one file, for checks before any worker starts.
 
-    They are not fit for a log: the "header" of a CSV file that has none is a document.
+    Do not log them: if a CSV file has no header row, its first document is returned as the header.
 
     Args:
         path: One file, not a glob.
         input_format: One of `INPUT_FORMATS`.
 
     Returns:
-        The header of a CSV file, the names in an Avro or Parquet schema, the keys of the first 100 objects of a
-        JSON Lines file; None for text, which has no columns.
+        The header of a CSV file, or the names in an Avro or Parquet schema. For JSON Lines, the keys of the first 100
+        objects. None for text, which has no columns.
 
     Raises:
         UnreadableFileError: If the file cannot be read as this format.

@@ -1,4 +1,4 @@
-"""Plain text: one document a line."""
+"""Plain text files: one document per line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from transforms.documents import Document, Failure
 
 
 def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads every line as a document, an empty one too; the id is `path:offset` of its first byte.
+    """Reads every line as a document, including empty lines; the id is `path:offset` of the line's first byte.
 
     Args:
-        shard: What to read.
+        shard: The shard to read.
         fields: Not used: a line has no fields.
     """
     for offset, line in shard_lines(shard):
@@ -25,7 +25,7 @@ def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
 
 
 def document_of_line(line: bytes, source: str, offset: int) -> Document | Failure:
-    """Makes a document of a line, or a failure if the line is not UTF-8."""
+    """Makes a document from a line, or a failure if the line is not UTF-8."""
     name = f"{source}:{offset}"
     try:
         return Document(name, line.decode("utf-8"), {"source": source})
@@ -35,4 +35,4 @@ def document_of_line(line: bytes, source: str, offset: int) -> Document | Failur
 
 
 def columns(path: str) -> None:
-    """A text file has no columns."""
+    """Return None, since a text file has no columns."""

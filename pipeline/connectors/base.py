@@ -1,0 +1,144 @@
+"""The interface of a kind of place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.options import NerOptions
+from pipeline.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.config import NerConfig
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The places that a run writes, after their checks.
+
+    Attributes:
+        output: The place of results.
+        output_format: The format of results.
+        dead_letter: The place of failures.
+        files: The prefix and suffix of each kind of output file.
+    """
+
+    output: Place
+    output_format: str
+    dead_letter: Place
+    files: tuple[tuple[str, str], ...]
+
+
+class Connector:
+    """A kind of place: its checks before a run, and its transforms in the graph.
+
+    The methods that raise NotImplementedError are for uses that a kind lacks; they are not called.
+
+    Attributes:
+        is_table: True for tables that are written.
+    """
+
+    is_table = False
+
+    def check_input(self, place: Any, options: NerOptions, outputs: Outputs) -> str:
+        """Checks a place that is to be read, and returns its format.
+
+        Raises:
+            ValueError: in one sentence with the flag, its value and a valid value.
+        """
+        raise NotImplementedError
+
+    def check_replay(self, place: Any, options: NerOptions, outputs: Outputs) -> None:
+        """Checks a place as a dead letter that is to be read again.
+
+        Raises:
+            ValueError: in one sentence with the flag, its value and a valid value.
+        """
+        raise NotImplementedError
+
+    def check_output(self, place: Any, options: NerOptions) -> str:
+        """Checks a place that results are written to, and returns their format.
+
+        Raises:
+            ValueError: in one sentence with the flag, its value and a valid value.
+        """
+        raise NotImplementedError
+
+    def check_dead_letter(self, place: Any) -> None:
+        """Checks a place that failures are written to.
+
+        Raises:
+            ValueError: in one sentence with the flag, its value and a valid value.
+        """
+
+    def default_dead_letter(self, place: Any, output_format: str) -> Place:
+        """Return the place of failures if none is given, from the place of results."""
+        raise NotImplementedError
+
+    def files(self, place: Any, output_format: str, flag: str = "--output") -> tuple[str, str] | None:
+        """Return the prefix and suffix of the files that are written; None if there are none."""
+        return None
+
+    def needs_redistribution(self, place: Any, input_format: str) -> bool:
+        """Return whether one worker may read the documents for many workers."""
+        return False
+
+    def prepare_results(self, place: Any, config: NerConfig) -> None:
+        """Prepares the place for results, before a run.
+
+        Raises:
+            ValueError: if it cannot store them, in one sentence with the flag and its value.
+        """
+
+    def prepare_failures(self, place: Any, config: NerConfig) -> None:
+        """Prepares the place for failures, before a run.
+
+        Raises:
+            ValueError: if it cannot store them, in one sentence with the flag and its value.
+        """
+
+    def read(self, place: Any, config: NerConfig) -> Any:
+        """Return the transform that reads the place, with its label; its output is a `ReadResult`."""
+        raise NotImplementedError
+
+    def write_results(self, place: Any, config: NerConfig) -> Any:
+        """Return the transform that writes results; its output is `Written`, except for files in batch."""
+        raise NotImplementedError
+
+    def write_failures(self, place: Any, config: NerConfig) -> Any:
+        """Return the transform that writes failures; its output is `Written`, except for files in batch."""
+        raise NotImplementedError
+
+
+def check_no_attributes(options: NerOptions, problem: str) -> None:
+    """Rejects the flags that are for attributes of messages.
+
+    Raises:
+        ValueError: if one is given.
+    """
+    for name in ("id_attribute", "timestamp_attribute"):
+        if value := getattr(options, name):
+            raise ValueError(f"--{name}={value!r} {problem}")
+
+
+def check_no_ordering_key(options: NerOptions) -> None:
+    """Rejects the flag for an ordering key, which is for topics.
+
+    Raises:
+        ValueError: if it is given.
+    """
+    if options.ordering_key_attribute:
+        raise ValueError(
+            f"--ordering_key_attribute={options.ordering_key_attribute!r} is for a topic, and"
+            f" --output={options.output!r} is none"
+        )
+
+
+def hold_seconds(config: NerConfig) -> float:
+    """Return the seconds that a stream's results may wait for their file; 0 if no files are written."""
+    return config.window_seconds if config.result_files or config.failure_files else 0
+
+
+def record_fields(config: NerConfig) -> dict[str, Any]:
+    """Return the names of the fields that contain a record's text and id, as arguments of a transform that reads."""
+    return {"text_field": config.text_field, "id_field": config.id_field}

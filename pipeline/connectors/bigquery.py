@@ -1,0 +1,108 @@
+"""BigQuery tables as input, output and dead letter, and queries as input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+from pipeline.checks.replay import check_replay_table
+from pipeline.connectors.base import Connector, Outputs, check_no_attributes, check_no_ordering_key, record_fields
+from pipeline.io.bigquery.read import ReadTable, check_input_table, check_query, check_read_method
+from pipeline.io.bigquery.tables import failure_layout, failure_table_of, prepare_table, result_layout
+from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable
+from pipeline.options import NerOptions
+from pipeline.places import Query, Table, is_written
+from transforms.settings import check_choice
+
+if TYPE_CHECKING:
+    from pipeline.config import NerConfig
+
+
+class TableConnector(Connector):
+    """Tables; see `Connector`."""
+
+    is_table = True
+
+    def check_input(self, place: Table, options: NerOptions, outputs: Outputs) -> str:
+        """Checks that the table exists, with columns that fit."""
+        check_no_attributes(options, f"is for messages, and --input={options.input!r} has none")
+        _check_no_format(options, "input")
+        if is_written(place, outputs.output, outputs.dead_letter):
+            raise ValueError(
+                f"--input={options.input!r} is where this run writes; name another --output or --dead_letter"
+            )
+        check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
+        check_input_table(place, options.text_field, options.id_field, method=options.read_method)
+        return "auto"
+
+    def check_replay(self, place: Table, options: NerOptions, outputs: Outputs) -> None:
+        """Checks that the table contains failures."""
+        check_replay_table(place)
+
+    def check_output(self, place: Table, options: NerOptions) -> str:
+        """Rejects a format; the table itself is checked by `prepare_results`."""
+        check_no_ordering_key(options)
+        check_choice("output_format", options.output_format, ("auto",))
+        return "jsonl"
+
+    def default_dead_letter(self, place: Table, output_format: str) -> Table:
+        """Return a table beside that of the results."""
+        return failure_table_of(place)
+
+    def prepare_results(self, place: Table, config: NerConfig) -> None:
+        """Creates the table if it is missing, and checks it otherwise."""
+        tables = config.tables
+        layout = result_layout(
+            config.aggregation_strategy.value,
+            config.include_text,
+            tables.granularity,
+            partition=tables.partition_by_day,
+            cluster=tables.cluster_by_id,
+        )
+        prepare_table(place, layout, create=tables.create, write_disposition=tables.write_disposition)
+
+    def prepare_failures(self, place: Table, config: NerConfig) -> None:
+        """Creates the table if it is missing, and checks it otherwise."""
+        layout = failure_layout(partition=config.tables.partition_by_day)
+        prepare_table(place, layout, create=config.tables.create, flag="--dead_letter")
+
+    def read(self, place: Table, config: NerConfig) -> Any:
+        """Return the transform that reads the table."""
+        return "ReadTable" >> ReadTable(place, **record_fields(config), method=config.read_method)
+
+    def write_results(self, place: Table, config: NerConfig) -> Any:
+        """Return the transform that writes results as rows."""
+        return WriteResultTable(
+            place,
+            config.aggregation_strategy.value,
+            config.include_text,
+            config.tables.granularity,
+            config.tables.write_method,
+            write_disposition=config.tables.write_disposition,
+        )
+
+    def write_failures(self, place: Table, config: NerConfig) -> Any:
+        """Return the transform that writes failures as rows."""
+        return WriteFailureTable(place, config.tables.failure_method)
+
+
+class QueryConnector(Connector):
+    """Queries, which are read; see `Connector`."""
+
+    def check_input(self, place: Query, options: NerOptions, outputs: Outputs) -> str:
+        """Checks the query by a dry run."""
+        _check_no_format(options, "query")
+        cloud = options.view_as(GoogleCloudOptions)
+        check_read_method(options.read_method, cloud.temp_location)
+        check_query(place.sql, cloud.project, options.text_field, options.id_field)
+        return "auto"
+
+    def read(self, place: Query, config: NerConfig) -> Any:
+        """Return the transform that reads the query's result."""
+        return "ReadQuery" >> ReadTable(query=place.sql, **record_fields(config), method=config.read_method)
+
+
+def _check_no_format(options: NerOptions, name: str) -> None:
+    if options.input_format != "auto":
+        raise ValueError(f"--input_format={options.input_format!r} is for files and messages, and --{name} has columns")

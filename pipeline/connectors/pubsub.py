@@ -1,0 +1,112 @@
+"""Pub/Sub subscriptions as input, and topics as input, output and dead letter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apache_beam.options.pipeline_options import StandardOptions
+
+from pipeline.checks.pubsub import check_subscription, check_topic
+from pipeline.command_line import STREAMING_RUNNERS
+from pipeline.connectors.base import Connector, Outputs, hold_seconds, record_fields
+from pipeline.io.pubsub.read import MESSAGE_FORMATS, ReadMessages
+from pipeline.io.pubsub.write import WriteFailureMessages, WriteResultMessages
+from pipeline.options import NerOptions
+from pipeline.places import Subscription, Topic, is_written
+from transforms.settings import check_choice
+
+if TYPE_CHECKING:
+    from pipeline.config import NerConfig
+
+
+class _MessagesConnector(Connector):
+    """The part that subscriptions and topics share: reading."""
+
+    def read(self, place: Subscription | Topic, config: NerConfig) -> Any:
+        """Return the transform that reads the messages."""
+        return "ReadMessages" >> ReadMessages(
+            str(place),
+            config.input_format,
+            **record_fields(config),
+            id_attribute=config.id_attribute,
+            timestamp_attribute=config.timestamp_attribute,
+            hold_seconds=hold_seconds(config),
+        )
+
+
+class SubscriptionConnector(_MessagesConnector):
+    """Subscriptions; see `Connector`."""
+
+    def check_input(self, place: Subscription, options: NerOptions, outputs: Outputs) -> str:
+        """Checks that the subscription exists."""
+        message_format = _check_format(options)
+        check_subscription("input", place, outputs.output, outputs.dead_letter)
+        return message_format
+
+    def check_replay(self, place: Subscription, options: NerOptions, outputs: Outputs) -> None:
+        """Checks that the subscription exists."""
+        check_subscription("replay", place, outputs.output, outputs.dead_letter)
+
+    def check_output(self, place: Subscription, options: NerOptions) -> str:
+        """Rejects the subscription."""
+        raise _not_written("output", place)
+
+    def check_dead_letter(self, place: Subscription) -> None:
+        """Rejects the subscription."""
+        raise _not_written("dead_letter", place)
+
+
+class TopicConnector(_MessagesConnector):
+    """Topics; see `Connector`."""
+
+    def check_input(self, place: Topic, options: NerOptions, outputs: Outputs) -> str:
+        """Checks that the topic exists, and that the runner can read it."""
+        message_format = _check_format(options)
+        if options.view_as(StandardOptions).runner not in ("DataflowRunner", *STREAMING_RUNNERS):
+            raise ValueError(
+                f"--input={options.input!r} is a topic, which only Dataflow and the DirectRunner read; make a"
+                f" subscription of it and name that: --input=projects/{place.project}/subscriptions/…"
+            )
+        if is_written(place, outputs.output, outputs.dead_letter):
+            raise ValueError(f"--input={options.input!r} is where this run writes")
+        check_topic("input", place)
+        return message_format
+
+    def check_replay(self, place: Topic, options: NerOptions, outputs: Outputs) -> None:
+        """Rejects the topic."""
+        raise ValueError(
+            f"--replay={options.replay!r} is a topic, which holds no messages; make a subscription of it and name that:"
+            f" --replay=projects/{place.project}/subscriptions/…"
+        )
+
+    def check_output(self, place: Topic, options: NerOptions) -> str:
+        """Checks that the topic exists."""
+        check_choice("output_format", options.output_format, ("auto", "jsonl"))
+        check_topic("output", place)
+        return "jsonl"
+
+    def check_dead_letter(self, place: Topic) -> None:
+        """Checks that the topic exists."""
+        check_topic("dead_letter", place)
+
+    def default_dead_letter(self, place: Topic, output_format: str) -> Topic:
+        """Return a topic beside that of the results."""
+        return Topic(place.project, f"{place.name}-failures")
+
+    def write_results(self, place: Topic, config: NerConfig) -> Any:
+        """Return the transform that publishes results."""
+        key = config.ordering_key_attribute
+        return WriteResultMessages(str(place), config.include_text, ordering_key_attribute=key)
+
+    def write_failures(self, place: Topic, config: NerConfig) -> Any:
+        """Return the transform that publishes failures."""
+        return WriteFailureMessages(str(place))
+
+
+def _check_format(options: NerOptions) -> str:
+    check_choice("input_format", options.input_format, ("auto", *MESSAGE_FORMATS))
+    return "text" if options.input_format == "auto" else options.input_format
+
+
+def _not_written(name: str, place: Subscription) -> ValueError:
+    return ValueError(f"--{name}={str(place)!r} is a subscription, which nothing can be written to; name a topic")
