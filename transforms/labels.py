@@ -44,12 +44,14 @@ class LabelScheme:
         groups: The entity group of each label.
         tag: int64[n_labels], equal for labels that can be in one group.
         begins: bool[n_labels], true for a label that always starts a group.
+        ends: bool[n_labels], true for a label after which a group always starts.
     """
 
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     tag: np.ndarray
     begins: np.ndarray
+    ends: np.ndarray
 
     @classmethod
     def of(cls, labels: Sequence[str]) -> LabelScheme:
@@ -70,6 +72,7 @@ def _scheme(labels: tuple[str, ...]) -> LabelScheme:
         groups=tuple(group_name(label) for label in labels),
         tag=np.array([numbers[tag] for _, tag in tags], np.int64),
         begins=np.array([prefix == "B" for prefix, _ in tags], bool),
+        ends=np.zeros(len(labels), bool),
     )
 
 

@@ -65,14 +65,16 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
 
 
 def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarray]:
-    """Groups adjacent units with the same tag. A unit with a ``B-`` label, or the first of a window, starts a group.
+    """Groups adjacent units with the same tag.
+
+    A group also starts at a label that begins one, after a label that ends one, and at the first unit of a window.
 
     Returns:
         The first unit of each group, and the unit after its last: int64[n_groups] each.
     """
     tag = scheme.tag[units.label]
     opens = scheme.begins[units.label] | units.opens_window
-    opens[1:] |= tag[1:] != tag[:-1]
+    opens[1:] |= (tag[1:] != tag[:-1]) | scheme.ends[units.label[:-1]]
     opens[:1] = True
     starts = opens.nonzero()[0]
     return starts, stops_of(starts, len(opens))
