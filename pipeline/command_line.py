@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import (
@@ -20,6 +21,11 @@ from pipeline.options import NerOptions
 LOCAL_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner", "FnApiRunner")
 STREAMING_RUNNERS = (None, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
 """Names of runners that select the BundleBasedDirectRunner if the input is a stream."""
+
+# argparse has no other way to tell these errors apart. Since Python 3.12, it does not quote the choices.
+_INVALID_CHOICE = re.compile(r"(--\w+): invalid choice: (.*) \(choose from (.*)\)", re.DOTALL)
+_INVALID_VALUE = re.compile(r"(--\w+): invalid (\w+) value: (.*)", re.DOTALL)
+_KINDS = {"int": "a whole number", "float": "a number"}
 
 _MISTYPED = 0.85
 """The similarity (0 to 1) from which an unknown flag counts as a mistyped flag of the program.
@@ -48,7 +54,7 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
     _check_known(options, others, parser)
     if options.view_as(TypeOptions).runtime_type_check:
         raise ValueError(
-            "--runtime_type_check takes the failures of a step for its results, and quotes documents in its errors; use"
+            "--runtime_type_check: mistakes failures for results, and quotes documents in its errors; expected"
             " --performance_runtime_type_check"
         )
     _leave_main_session(options)
@@ -81,11 +87,11 @@ def _check_known(options: PipelineOptions, flags: list[str], own: argparse.Argum
         return
     name = _name(unknown[0])
     if not name.startswith("-"):
-        raise ValueError(f"{name!r} belongs to no flag; files to read are named by --input")
+        raise ValueError(f"{name!r}: not a flag; expected --input=FILES for files to read")
     choices = [*own._option_string_actions, *known._option_string_actions]
     close = difflib.get_close_matches(name, choices, n=1)
-    hint = f"; did you mean {close[0]}?" if close else "; --help lists the program's flags"
-    raise ValueError(f"{name} is not a flag of this program or of Beam{hint}")
+    hint = f"such as {close[0]}" if close else "that --help lists"
+    raise ValueError(f"{name}: not a flag of this program or of Beam; expected one {hint}")
 
 
 def beam_parser() -> argparse.ArgumentParser:
@@ -109,15 +115,24 @@ def _name(flag: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line, as a ValueError.
+    """A parser that reports a mistake in one line, as a ValueError of the form `--flag=value: problem; expected X`.
 
-    An invalid value is reported as `--flag=value must be …` if the message of the flag's type contains "must be".
+    The message of a flag's own type must be `value: problem; expected X`.
     """
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raise the message as a ValueError, instead of exiting the process."""
         sentence = message.removeprefix("argument ")
-        raise ValueError(sentence.replace(": ", "=", 1) if " must be " in sentence else sentence)
+        if match := _INVALID_CHOICE.fullmatch(sentence):
+            flag, value, choices = match.groups()
+            known = choices.replace("'", "")
+            sentence = f"{flag}={value}: unknown; expected one of {known}"
+        elif match := _INVALID_VALUE.fullmatch(sentence):
+            flag, kind, value = match.groups()
+            sentence = f"{flag}={value}: invalid; expected {_KINDS.get(kind, kind)}"
+        elif "; expected " in sentence:
+            sentence = sentence.replace(": ", "=", 1)
+        raise ValueError(sentence)
 
 
 class _BeamParser(Parser, BeamArgumentParser):

@@ -5,6 +5,7 @@ The flags are checked against each other, and against the files, tables, topics 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -21,16 +22,20 @@ from pipeline.options import NerOptions
 from pipeline.places import Place, Source, is_stream
 from pipeline.runners.dataflow import accelerator_hint, memory_hint
 from pipeline.runners.selection import processes_of_a_machine
+from transforms.aggregation.rules import LabelRules
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.versions import check_watchable, newest_version
 from transforms.errors import ArgumentError
 from transforms.inference.setup import ModelSetup
+from transforms.labels import dense_labels
 from transforms.settings import HandlerSettings, check_at_least, check_min_score
 
 if TYPE_CHECKING:
     from transforms.beam.model_handler import TokenClassificationModelHandler
 
 _STREAMING_WAIT_MS = 100
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class NerConfig:
         ignore_labels: Labels to leave out.
         min_score: Lowest score of an entity.
         window_join: Method of joining overlapping windows of a text.
+        rules: Rules by which labels become entities.
         model: Settings of the model handler.
         hints: Beam's resource hints for the model's step.
     """
@@ -86,6 +92,7 @@ class NerConfig:
     ignore_labels: frozenset[str]
     min_score: float
     window_join: str
+    rules: LabelRules
     model: HandlerSettings
     hints: dict[str, str]
 
@@ -106,9 +113,17 @@ class NerConfig:
             is_table = connector_of(outputs.output).is_table
             tables = check_tables(options, is_table=is_table, streaming=streaming)
             hints = accelerator_hint(options, streaming=streaming)
-            model = _model_settings(options, strategy, streaming=streaming)
+            rules = LabelRules.of(
+                options.tagging_scheme,
+                options.decoding,
+                options.viterbi_calibration,
+                options.operating_point,
+                join_adjacent=options.join_adjacent,
+                split_lines=options.split_lines,
+            )
+            model = _model_settings(options, strategy, rules, streaming=streaming)
             find_prism(options)
-            setup = _check_model(model, strategy)
+            setup = _check_model(model, strategy, rules)
             hints |= memory_hint(options, setup.config, streaming=streaming)
         return cls(
             input=source,
@@ -133,6 +148,7 @@ class NerConfig:
             ignore_labels=frozenset(filter(None, (label.strip() for label in options.ignore_labels.split(",")))),
             min_score=options.min_score,
             window_join=options.window_join,
+            rules=rules,
             model=model,
             hints=hints,
         )
@@ -193,24 +209,38 @@ def _check_numbers(options: NerOptions) -> None:
     check_min_score(options.min_score)
 
 
-def _model_settings(options: NerOptions, strategy: AggregationStrategy, *, streaming: bool) -> HandlerSettings:
+def _model_settings(
+    options: NerOptions, strategy: AggregationStrategy, rules: LabelRules, *, streaming: bool
+) -> HandlerSettings:
     flags = options.get_all_options(current_only=True)
     settings = {field.name: flags[field.name] for field in fields(HandlerSettings) if field.name in flags}
     settings["max_batch_wait_ms"] = _max_batch_wait_ms(options) if streaming else None
-    return HandlerSettings(**settings, scores=strategy.scores, processes=processes_of_a_machine(options))
+    scores = "all" if rules.needs_all_scores else strategy.scores
+    return HandlerSettings(**settings, scores=scores, processes=processes_of_a_machine(options))
 
 
-def _check_model(settings: HandlerSettings, strategy: AggregationStrategy) -> ModelSetup:
+def _check_model(settings: HandlerSettings, strategy: AggregationStrategy, rules: LabelRules) -> ModelSetup:
     """Return the model's configuration and tokenizer, after checking them."""
     if settings.long_text == "truncate" and settings.stride is not None:
-        raise ArgumentError(f"stride={settings.stride} is for windows; it does not go with --long_text=truncate")
+        raise ArgumentError(f"stride={settings.stride}: only for windows; expected none with --long_text=truncate")
     if settings.model_refresh_seconds is not None:
         check_watchable(settings.model)
         settings = replace(settings, model=newest_version(settings.model).name)
     setup = ModelSetup.load(settings, weights=False)
     setup.check_strategy(strategy)
+    setup.check_rules(rules)
+    _log_scheme(setup, rules)
     setup.stride(settings.stride)
     return setup
+
+
+def _log_scheme(setup: ModelSetup, rules: LabelRules) -> None:
+    """Logs a scheme that was read from the labels, and a calibration that is not used."""
+    scheme = rules.scheme_of(dense_labels(setup.config.id2label, setup.config.num_labels))
+    if rules.tagging_scheme == "auto" and scheme != "hf":
+        _logger.info("--tagging_scheme=auto: the labels of the model are %s", scheme)
+    if setup.calibration is not None and rules.decoding == "argmax":
+        _logger.info("the model has a calibration for --decoding=viterbi, which is not used by --decoding=argmax")
 
 
 def _balances(options: NerOptions, source: Source, input_format: str) -> bool:

@@ -24,6 +24,7 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
         ignore_labels=config.ignore_labels,
         min_score=config.min_score,
         window_join=config.window_join,
+        rules=config.rules,
     )
     grouped = classified | "GroupEntities" >> group.with_exception_handling()
     results, failures = connector_of(config.output), connector_of(config.dead_letter)

@@ -59,7 +59,7 @@ def command_line(arguments: Sequence[str]) -> list[str]:
         if equals and not value:
             continue
         if name.startswith("--") and name not in actions:
-            _logger.warning("%s is no flag of this program or of Beam, and is left out", name)
+            _logger.warning("%s is not a flag of this program or of Beam, and is ignored", name)
         elif equals and name in actions and actions[name].nargs == 0:
             flags += _switch(name, value, actions)
         else:
@@ -94,7 +94,7 @@ def _image() -> str:
     image = os.environ.get(IMAGE_VARIABLE)
     if not image:
         raise ValueError(
-            "--sdk_container_image is missing: the workers need the image of this template; give it as a parameter, or"
-            " build the image with --build-arg=IMAGE=…"
+            "--sdk_container_image: missing; expected the image of this template for the workers, as a parameter or"
+            " from a build with --build-arg=IMAGE=…"
         )
     return image

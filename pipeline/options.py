@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.io.files.formats.csv import FORMULAS
 from transforms.aggregation.strategies import AggregationStrategy
-from transforms.settings import WINDOW_JOINS, HandlerSettings
+from transforms.settings import DECODINGS, TAGGING_SCHEMES, WINDOW_JOINS, HandlerSettings
 
 _SETTINGS = {field.name: field for field in dataclasses.fields(HandlerSettings)}
 _TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
@@ -219,6 +219,39 @@ def _add_entities(group: argparse._ArgumentGroup) -> None:
         " takes each token from the window that sees more around it.",
     )
 
+    group.add_argument(
+        "--tagging_scheme",
+        choices=TAGGING_SCHEMES,
+        default="auto",
+        help="What the prefixes of labels mean: hf (the rules of transformers), iob2, iobes (E- ends an entity, S- is a"
+        " whole one), bilou (the same with L- and U-); auto is iobes or bilou if the labels are of that scheme, else"
+        " hf.",
+    )
+    group.add_argument(
+        "--decoding",
+        choices=DECODINGS,
+        default="argmax",
+        help="argmax takes the best label of each token or word; viterbi the most probable sequence of labels that the"
+        " tagging scheme allows.",
+    )
+    group.add_argument(
+        "--viterbi_calibration",
+        metavar="FILE",
+        help="A JSON file with biases for --decoding=viterbi, or none (default: viterbi_calibration.json in the model's"
+        " folder, if it is there).",
+    )
+    group.add_argument(
+        "--operating_point",
+        metavar="NAME",
+        help="The operating point of the calibration (default: the one named default).",
+    )
+    _add_switch(
+        group,
+        "--join_adjacent",
+        "Join neighbouring entities of one group that only white space parts; not with the strategy none.",
+    )
+    _add_switch(group, "--split_lines", "Split entities where a line ends; not with the strategy none.")
+
 
 def _add_batching(group: argparse._ArgumentGroup) -> None:
     _add_setting(group, "max_batch_tokens")
@@ -264,5 +297,5 @@ def boolean(value: str) -> bool:
         argparse.ArgumentTypeError: for any other value.
     """
     if value.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{value} must be true or false")
+        raise argparse.ArgumentTypeError(f"{value}: unknown; expected true or false")
     return value.lower() == "true"

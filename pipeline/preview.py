@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     files = sorted(glob.glob(arguments.results))  # noqa: PTH207, for the pattern may be absolute
     if not files:
-        parser.error(f"{arguments.results!r} matches no file")
+        parser.error(f"{arguments.results!r}: matches no file")
 
     console = Console(soft_wrap=True, highlight=False)
     documents = sum(1 for _ in _rows(files))
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     labels: Counter[str] = Counter()
     for number, row in enumerate(_rows(files)):
         if "text" not in row:
-            parser.error(f"{arguments.results!r} holds no text; write the results with --include_text")
+            parser.error(f"{arguments.results!r}: contains no text; expected results written with --include_text")
         labels.update(_label(entity) for entity in row["entities"])
         if number % every == 0 and number // every < arguments.documents:
             console.print(Text(row["id"].translate(_VISIBLE), style="bold"))

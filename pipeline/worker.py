@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except grpc.RpcError as error:
         where = f"--provision_endpoint={arguments.provision_endpoint}"
         reason = f"{error.code().name}: {error.details()}"
-        print(f"beam-ner-worker: error: {where} gives no options to --id={worker_id}: {reason}", file=sys.stderr)
+        print(f"beam-ner-worker: error: {where}: no options for --id={worker_id}: {reason}", file=sys.stderr)
         return 2
     os.environ.update(worker_environment(worker_id, info, arguments.control_endpoint, arguments.logging_endpoint))
     # Imported only now: the import reads the worker's id, and runners reject logs without one.

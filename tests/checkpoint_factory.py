@@ -5,6 +5,7 @@ A random model with large weights changes its mind from token to token, which is
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -115,6 +116,22 @@ def small(tokenizer: object, **changes: object) -> dict[str, object]:
 def bert_cased(folder: Path) -> Path:
     tokenizer = wordpiece(lowercase=False)
     return save(folder, transformers.BertConfig(**small(tokenizer)), tokenizer, BIO, seed=1)
+
+
+def bert_iobes(folder: Path) -> Path:
+    """Labels in IOBES, and a calibration, as openai/privacy-filter has them."""
+    tokenizer = wordpiece(lowercase=False)
+    labels = ["O", *(f"{prefix}-{kind}" for kind in ("PER", "LOC") for prefix in "BIES")]
+    save(folder, transformers.BertConfig(**small(tokenizer)), tokenizer, labels, seed=8)
+    names = ("background_stay", "background_to_start", "inside_to_continue", "inside_to_end", "end_to_background", "end_to_start")  # fmt: skip
+    points = {
+        point: {"biases": {f"transition_bias_{name}": value for name in names}}
+        for point, value in (("default", 0.0), ("all_starts", 0.0))
+    }
+    points["all_starts"]["biases"]["transition_bias_background_to_start"] = 50.0
+    points["all_starts"]["biases"]["transition_bias_end_to_start"] = 50.0
+    (folder / "viterbi_calibration.json").write_text(json.dumps({"operating_points": points}))
+    return folder
 
 
 def electra_uncased(folder: Path) -> Path:

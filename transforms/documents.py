@@ -49,7 +49,7 @@ class Document:
         if isinstance(value, Document):
             return value
         if not isinstance(value, str):
-            raise TypeError(f"a Document is wanted, or a text as str, and not a {type(value).__name__}")
+            raise TypeError(f"{type(value).__name__} is not a document; expected a Document, or a text as str")
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
         return cls(f"text-{digest[:16]}", value)
 

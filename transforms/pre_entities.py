@@ -24,6 +24,7 @@ class ModelInfo:
         tokenizer_revision: The tokenizer's revision on the hub, or the revision of its cached copy; None if neither
             is set.
         labels: The labels in order of their class ids.
+        calibration: The content of the checkpoint's calibration for constrained decoding; None if it has none.
     """
 
     name: str = ""
@@ -31,6 +32,7 @@ class ModelInfo:
     tokenizer: str = ""
     tokenizer_revision: str | None = None
     labels: tuple[str, ...] = ()
+    calibration: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,9 @@ class PreEntities:
             ValueError: if the scores of all labels were not kept.
         """
         if self.label is not None:
-            raise ValueError("scores='best' keeps one score a token, and Hugging Face's pre-entities have all")
+            raise ValueError(
+                "scores='best': keeps one score a token; expected scores='all' for Hugging Face's pre-entities"
+            )
         nothing: list[None] = [None] * len(self)
         return [
             {"word": word, "scores": scores, "start": start, "end": end, "index": index, "is_subword": is_subword}

@@ -21,12 +21,16 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 LongText = Literal["window", "truncate"]
 SpecialTokens = Literal["text", "special"]
 WindowJoin = Literal["entities", "tokens"]
+TaggingScheme = Literal["auto", "hf", "iob2", "iobes", "bilou"]
+Decoding = Literal["argmax", "viterbi"]
 Scores = Literal["all", "best"]
 """The scores to keep of each token: those of all labels, or only that of the best label."""
 
 ENGINES: tuple[str, ...] = get_args(EngineName)
 SPECIAL_TOKENS: tuple[str, ...] = get_args(SpecialTokens)
 WINDOW_JOINS: tuple[str, ...] = get_args(WindowJoin)
+TAGGING_SCHEMES: tuple[str, ...] = get_args(TaggingScheme)
+DECODINGS: tuple[str, ...] = get_args(Decoding)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -38,7 +42,7 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         ArgumentError: if it is not. The message lists the choices.
     """
     if value not in choices:
-        raise ArgumentError(f"{name}={value!r} is unknown; it is one of {', '.join(choices)}")
+        raise ArgumentError(f"{name}={value!r}: unknown; expected one of {', '.join(choices)}")
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
@@ -48,7 +52,7 @@ def check_at_least(name: str, value: float, least: float) -> None:
         ArgumentError: if the number is lower.
     """
     if value < least:
-        raise ArgumentError(f"{name}={value} must be at least {least}")
+        raise ArgumentError(f"{name}={value}: too small; expected at least {least}")
 
 
 def check_min_score(value: float) -> None:
@@ -58,7 +62,7 @@ def check_min_score(value: float) -> None:
         ArgumentError: if it is not between 0 and 1.
     """
     if not 0 <= value <= 1:
-        raise ArgumentError(f"min_score={value} must be between 0 and 1")
+        raise ArgumentError(f"min_score={value}: out of range; expected a number between 0 and 1")
 
 
 def _setting(
@@ -164,8 +168,8 @@ class ModelSettings:
                 object.__setattr__(self, name, os.fspath(value))
             elif value is not None and not isinstance(value, str):
                 raise ArgumentError(
-                    f"{name} is a {type(value).__name__}, and a checkpoint's name or folder is needed; save_pretrained"
-                    " of a model and of its tokenizer write one"
+                    f"{name}: of type {type(value).__name__}; expected a checkpoint's name or folder, as written by"
+                    " save_pretrained of a model and its tokenizer"
                 )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -175,7 +179,8 @@ class ModelSettings:
                 check_at_least(field.name, value, field.metadata["least"])
         if not 0 <= self.batch_timeout_seconds <= threading.TIMEOUT_MAX:
             raise ArgumentError(
-                f"batch_timeout_seconds={self.batch_timeout_seconds} must be at least 0, which is no limit"
+                f"batch_timeout_seconds={self.batch_timeout_seconds}: out of range; expected at least 0, which is no"
+                f" limit, and at most {threading.TIMEOUT_MAX:g}"
             )
 
 
@@ -232,7 +237,7 @@ class HandlerSettings(ModelSettings):
         super().__post_init__()
         seconds = self.model_refresh_seconds
         if seconds is not None and not 0 < seconds < float("inf"):
-            raise ArgumentError(f"model_refresh_seconds={seconds} must be above 0")
+            raise ArgumentError(f"model_refresh_seconds={seconds}: out of range; expected a finite number above 0")
 
 
 def takes_settings(kind: type[ModelSettings], **defaults: Any) -> Callable[[_F], _F]:

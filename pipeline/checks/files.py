@@ -19,14 +19,14 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     """Return the files that a pattern matches; there must be at least one."""
     if is_local(pattern) and Path(pattern).is_dir():
         inside = f"{pattern.rstrip('/')}/*"
-        raise ValueError(f"--{name}={pattern!r} is a folder; name the files in it, for example {inside!r}")
+        raise ValueError(f"--{name}={pattern!r}: is a folder; expected the files in it, for example {inside!r}")
     try:
         files = match_files(pattern)
     except Exception as error:
         problem = f"{type(error).__name__}: {first_line(error)}"
-        raise ValueError(f"--{name}={pattern!r} cannot be listed: {problem}") from error
+        raise ValueError(f"--{name}={pattern!r}: cannot be listed: {problem}") from error
     if not files:
-        raise ValueError(f"--{name}={pattern!r} matches no file")
+        raise ValueError(f"--{name}={pattern!r}: matches no file")
     return files
 
 
@@ -51,7 +51,7 @@ def check_apart(name: str, pattern: str, files: list[FileMetadata], *outputs: tu
     for file in files:
         for prefix, suffix in outputs:
             if _folder(file.path) == _folder(prefix) and is_shard(file.path, prefix, suffix):
-                raise ValueError(f"--{name}={pattern!r} matches {file.path}, which is a file of this run's output")
+                raise ValueError(f"--{name}={pattern!r}: matches {file.path}, which is a file of this run's output")
 
 
 def check_writable(name: str, prefix: str) -> None:
@@ -62,12 +62,12 @@ def check_writable(name: str, prefix: str) -> None:
     try:
         FileSystems.get_filesystem(prefix)
     except ValueError:
-        raise ValueError(f"--{name}={prefix!r} is on no file system that Beam knows") from None
+        raise ValueError(f"--{name}={prefix!r}: is on no file system that Beam supports") from None
     if not is_local(prefix):
         return
     if prefix.endswith("/") or Path(prefix).is_dir():
         raise ValueError(
-            f"--{name}={prefix!r} is a folder; name a prefix in it, for example '{prefix.rstrip('/')}/entities'"
+            f"--{name}={prefix!r}: is a folder; expected a prefix in it, for example '{prefix.rstrip('/')}/entities'"
         )
     folder = Path(prefix).absolute().parent
     try:
@@ -75,7 +75,7 @@ def check_writable(name: str, prefix: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"--{name}={prefix!r} cannot be written: {error.strerror}: {folder}") from error
+        raise ValueError(f"--{name}={prefix!r}: cannot be written: {error.strerror}: {folder}") from error
 
 
 def _folder(path: str) -> str:
@@ -94,10 +94,9 @@ def check_text_field(path: str, input_format: str, text_field: str) -> None:
     count = columns.count(text_field) if columns else 1
     if not columns or count == 1:
         return
-    named = f"{count} of the {len(columns)} columns are named {text_field!r}"
-    sentence = f"--text_field={text_field!r} does not fit {path}: {named}"
+    sentence = f"--text_field={text_field!r}: {count} of the {len(columns)} columns of {path} have this name"
     if count:
-        raise ValueError(f"{sentence}; --text_field names the one with the text, not several")
+        raise ValueError(f"{sentence}; expected one, not several")
     # The first line of a CSV file without a header is document text, which must not reach a terminal or a log.
-    present = "" if input_format == "csv" else f"; there are {', '.join(columns)}"
-    raise ValueError(f"{sentence}; --text_field names the one with the text{present}")
+    expected = "the name of the column with the text" if input_format == "csv" else f"one of {', '.join(columns)}"
+    raise ValueError(f"{sentence}; expected {expected}")

@@ -36,9 +36,9 @@ def find_prism(options: PipelineOptions) -> None:
     given = prism.prism_location
     flag = f"--prism_location={given}" if given else "--runner=PrismRunner"
     if given and Path(given).is_dir():
-        raise ValueError(f"{flag} is a folder; expected Prism's program in it")
+        raise ValueError(f"{flag}: is a folder; expected Prism's program in it")
     if given and Path(given).exists() and not zipfile.is_zipfile(given) and not os.access(given, os.X_OK):
-        raise ValueError(f"{flag} is no program, nor a zip with one; expected Prism's")
+        raise ValueError(f"{flag}: neither a program nor a zip with one; expected Prism's")
     try:
         source = PrismJobServer(prism).path_to_binary()
         prism.prism_location = PrismJobServer.local_bin(source, PrismJobServer.BIN_CACHE)

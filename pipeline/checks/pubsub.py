@@ -28,7 +28,7 @@ def check_subscription(name: str, place: Subscription, *written: Place) -> None:
         lambda: subscriber().get_subscription(subscription=str(place), timeout=_SECONDS, retry=None),
     )
     if found is not None and found.topic in map(str, written):
-        raise ValueError(f"--{name}={str(place)!r} is a subscription of {found.topic}, where this run writes")
+        raise ValueError(f"--{name}={str(place)!r}: is a subscription of {found.topic}, where this run writes")
 
 
 def check_topic(name: str, place: Topic) -> None:
@@ -46,8 +46,8 @@ def _ask(name: str, place: Subscription | Topic, call: Callable[[], Any]) -> Any
     except exceptions.PermissionDenied:
         return None  # an account that may read or publish is not always permitted to get the resource
     except exceptions.InvalidArgument:
-        raise ValueError(f"--{name}={str(place)!r} is no name of a {kind}") from None
+        raise ValueError(f"--{name}={str(place)!r}: not the name of a {kind}") from None
     except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
-        raise ValueError(f"--{name}={str(place)!r} cannot be reached: {type(error).__name__}") from error
+        raise ValueError(f"--{name}={str(place)!r}: cannot be reached: {type(error).__name__}") from error
     except GoogleAuthError as error:
-        raise ValueError(f"--{name}={str(place)!r} needs Google credentials: {type(error).__name__}") from error
+        raise ValueError(f"--{name}={str(place)!r}: requires Google credentials: {type(error).__name__}") from error

@@ -16,7 +16,7 @@ def check_replay_table(table: Table, flag: str = "--replay") -> None:
     Raises:
         ValueError: If it has not, in one line.
     """
-    check_whole(table, flag, "name the table")
+    check_whole(table, flag, "the table")
     found = find_table(table, flag)
     if found is None:
         raise ValueError(f"{flag}={table}: there is no such table")
@@ -24,4 +24,4 @@ def check_replay_table(table: Table, flag: str = "--replay") -> None:
     columns = [column for column in found.schema if column.name in _NEEDED]
     problem = next(schema_problems(columns, needed), None)
     if problem:
-        raise ValueError(f"{flag}={table} is no table of failures: {problem}")
+        raise ValueError(f"{flag}={table}: not a table of failures: {problem}")

@@ -29,16 +29,16 @@ def check_runner(options: PipelineOptions) -> None:
     runner = options.view_as(StandardOptions).runner
     direct = options.view_as(DirectOptions).direct_num_workers
     if direct < 0:
-        raise ValueError(f"--direct_num_workers={direct} must be at least 0, which is one for each core")
+        raise ValueError(f"--direct_num_workers={direct}: too small; expected at least 0, which is one for each core")
     if runner in LOCAL_RUNNERS or runner == "DataflowRunner":
         return
     portable = options.view_as(PortableOptions)
     workers = str(portable.sdk_worker_parallelism)
     if not workers.isdecimal():
-        raise ValueError(f"--sdk_worker_parallelism={workers} is not a number of processes")
+        raise ValueError(f"--sdk_worker_parallelism={workers}: not a whole number; expected a number of processes")
     _check_environment(portable)
     if runner == "PortableRunner" and not portable.job_endpoint:
-        raise ValueError("--runner=PortableRunner needs to know its job server: --job_endpoint=host:port")
+        raise ValueError("--runner=PortableRunner: no job server; expected --job_endpoint=host:port")
     if portable.job_endpoint and portable.job_endpoint != "embed":
         _check_job_server(portable.job_endpoint)
         if _is_here(portable.job_endpoint):
@@ -58,7 +58,7 @@ def _check_workers_here(options: PortableOptions) -> None:
     if kind == "PROCESS" and _names_command(config):
         command = json.loads(config)["command"]
         if shutil.which(command) is None:
-            raise ValueError(f"--environment_config={config!r}: {command} is no program on this machine")
+            raise ValueError(f"--environment_config={config!r}: {command} is not a program on this machine")
 
 
 def _check_environment(options: PortableOptions) -> None:
@@ -66,14 +66,14 @@ def _check_environment(options: PortableOptions) -> None:
     if not kind or kind.startswith("beam:env:"):
         return
     if kind not in _ENVIRONMENTS:
-        raise ValueError(f"--environment_type={kind} is none of {', '.join(_ENVIRONMENTS)}")
+        raise ValueError(f"--environment_type={kind}: unknown; expected one of {', '.join(_ENVIRONMENTS)}")
     if kind == "PROCESS" and not options.environment_options and not _names_command(config):
         raise ValueError(
-            f"--environment_config={config!r} names no command for the workers; for example"
+            f"--environment_config={config!r}: no command for the workers; expected one, for example"
             """ --environment_config='{"command": "/opt/venv/bin/beam-ner-worker"}'"""
         )
     if kind == "EXTERNAL" and not options.environment_options and not config:
-        raise ValueError("--environment_type=EXTERNAL needs the worker pool's place: --environment_config=host:port")
+        raise ValueError("--environment_type=EXTERNAL: no worker pool; expected --environment_config=host:port")
 
 
 def _names_command(config: str | None) -> bool:
@@ -92,7 +92,7 @@ def _check_listens(flag: str, endpoint: str, problem: str) -> None:
     """Checks that a server listens; one that was just started may need some seconds, so failures are retried."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"{flag}={endpoint} is not of the form host:port")
+        raise ValueError(f"{flag}={endpoint}: not an address; expected host:port")
     deadline = time.monotonic() + _SERVER_SECONDS
     while True:
         try:

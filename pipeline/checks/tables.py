@@ -51,8 +51,8 @@ def check_tables(options: NerOptions, *, is_table: bool, streaming: bool) -> Tab
         method = write_method(method, streaming, temp_location, options.write_disposition)
         if method == "STORAGE_WRITE_API" and streaming and not _acknowledges_itself(options):
             raise ValueError(
-                "--write_method=STORAGE_WRITE_API does not say which rows are written, and without that no message can"
-                " be acknowledged on this runner; use STREAMING_INSERTS"
+                "--write_method=STORAGE_WRITE_API: does not report which rows are written, so that no message can be"
+                " acknowledged on this runner; expected STREAMING_INSERTS"
             )
     loads = is_table and method == "FILE_LOADS"  # which needs --temp_location
     return TableSettings(

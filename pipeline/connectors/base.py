@@ -118,7 +118,7 @@ def check_no_attributes(options: NerOptions, problem: str) -> None:
     """
     for name in ("id_attribute", "timestamp_attribute"):
         if value := getattr(options, name):
-            raise ValueError(f"--{name}={value!r} {problem}")
+            raise ValueError(f"--{name}={value!r}: {problem}")
 
 
 def check_no_ordering_key(options: NerOptions) -> None:
@@ -129,8 +129,8 @@ def check_no_ordering_key(options: NerOptions) -> None:
     """
     if options.ordering_key_attribute:
         raise ValueError(
-            f"--ordering_key_attribute={options.ordering_key_attribute!r} is for a topic, and"
-            f" --output={options.output!r} is none"
+            f"--ordering_key_attribute={options.ordering_key_attribute!r}: only for topics; expected none with"
+            f" --output={options.output!r}"
         )
 
 

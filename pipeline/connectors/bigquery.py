@@ -26,11 +26,11 @@ class TableConnector(Connector):
 
     def check_input(self, place: Table, options: NerOptions, outputs: Outputs) -> str:
         """Checks that the table exists, with columns that fit."""
-        check_no_attributes(options, f"is for messages, and --input={options.input!r} has none")
+        check_no_attributes(options, f"only for messages; expected none with --input={options.input!r}")
         _check_no_format(options, "input")
         if is_written(place, outputs.output, outputs.dead_letter):
             raise ValueError(
-                f"--input={options.input!r} is where this run writes; name another --output or --dead_letter"
+                f"--input={options.input!r}: is where this run writes; expected another --output or --dead_letter"
             )
         check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
         check_input_table(place, options.text_field, options.id_field, method=options.read_method)
@@ -105,4 +105,7 @@ class QueryConnector(Connector):
 
 def _check_no_format(options: NerOptions, name: str) -> None:
     if options.input_format != "auto":
-        raise ValueError(f"--input_format={options.input_format!r} is for files and messages, and --{name} has columns")
+        raise ValueError(
+            f"--input_format={options.input_format!r}: only for files and messages; expected none with --{name},"
+            " which has columns"
+        )

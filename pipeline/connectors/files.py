@@ -24,7 +24,7 @@ class FilesConnector(Connector):
 
     def check_input(self, place: Files, options: NerOptions, outputs: Outputs) -> str:
         """Checks that the pattern matches files, and that the first has a column for the text."""
-        check_no_attributes(options, f"is for messages, and --input={options.input!r} has none")
+        check_no_attributes(options, f"only for messages; expected none with --input={options.input!r}")
         files = match_files_of("input", place.path)
         if options.input_format == "auto":
             input_format = guess_input_format(place.path)

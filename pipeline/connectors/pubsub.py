@@ -64,18 +64,18 @@ class TopicConnector(_MessagesConnector):
         message_format = _check_format(options)
         if options.view_as(StandardOptions).runner not in ("DataflowRunner", *STREAMING_RUNNERS):
             raise ValueError(
-                f"--input={options.input!r} is a topic, which only Dataflow and the DirectRunner read; make a"
-                f" subscription of it and name that: --input=projects/{place.project}/subscriptions/…"
+                f"--input={options.input!r}: a topic, which only Dataflow and the DirectRunner read; expected a"
+                f" subscription of it, as in --input=projects/{place.project}/subscriptions/…"
             )
         if is_written(place, outputs.output, outputs.dead_letter):
-            raise ValueError(f"--input={options.input!r} is where this run writes")
+            raise ValueError(f"--input={options.input!r}: is where this run writes; expected another topic")
         check_topic("input", place)
         return message_format
 
     def check_replay(self, place: Topic, options: NerOptions, outputs: Outputs) -> None:
         """Rejects the topic."""
         raise ValueError(
-            f"--replay={options.replay!r} is a topic, which holds no messages; make a subscription of it and name that:"
+            f"--replay={options.replay!r}: a topic, which stores no messages; expected a subscription of it, as in"
             f" --replay=projects/{place.project}/subscriptions/…"
         )
 
@@ -109,4 +109,4 @@ def _check_format(options: NerOptions) -> str:
 
 
 def _not_written(name: str, place: Subscription) -> ValueError:
-    return ValueError(f"--{name}={str(place)!r} is a subscription, which nothing can be written to; name a topic")
+    return ValueError(f"--{name}={str(place)!r}: a subscription, which cannot be written; expected a topic")

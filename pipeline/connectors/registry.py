@@ -46,7 +46,7 @@ def check_outputs(options: NerOptions) -> Outputs:
         ValueError: in one sentence with the flag, its value and a valid value.
     """
     if not options.output:
-        raise ValueError("--output is missing: name a prefix for the results, for example --output=out/entities")
+        raise ValueError("--output: missing; expected a prefix for the results, for example --output=out/entities")
     output = place_of(options.output)
     output_format = connector_of(output).check_output(output, options)
     if options.dead_letter:
@@ -57,7 +57,9 @@ def check_outputs(options: NerOptions) -> Outputs:
     results = connector_of(output).files(output, output_format)
     failures = connector_of(dead_letter).files(dead_letter, "jsonl", "--dead_letter")
     if is_written(dead_letter, output) or (failures is not None and failures == results):
-        raise ValueError(f"--dead_letter={str(dead_letter)!r} must not be the same as --output={options.output!r}")
+        raise ValueError(
+            f"--dead_letter={str(dead_letter)!r}: the same as --output={options.output!r}; expected another place"
+        )
     return Outputs(output, output_format, dead_letter, tuple(filter(None, (results, failures))))
 
 
@@ -69,9 +71,9 @@ def check_input(options: NerOptions, outputs: Outputs) -> tuple[Source, str]:
     """
     given = [name for name in ("input", "query", "replay") if getattr(options, name)]
     if not given:
-        raise ValueError("--input is missing: name the files to read, for example --input='tickets/*.jsonl'")
+        raise ValueError("--input: missing; expected the files to read, for example --input='tickets/*.jsonl'")
     if len(given) > 1:
-        raise ValueError(f"{' and '.join(f'--{name}' for name in given)} are inputs each; give one of them")
+        raise ValueError(f"{' and '.join(f'--{name}' for name in given)} are each an input; expected one of them")
     if options.replay:
         return _check_replay(options, outputs)
     source: Source = Query(options.query) if options.query else place_of(options.input)
@@ -80,9 +82,9 @@ def check_input(options: NerOptions, outputs: Outputs) -> tuple[Source, str]:
 
 def _check_replay(options: NerOptions, outputs: Outputs) -> tuple[Source, str]:
     check_replay_format(options.input_format)
-    check_no_attributes(options, "does not go with --replay: a record that failed keeps its id")
+    check_no_attributes(options, "not for --replay, where a record keeps its id")
     place = place_of(options.replay)
     if is_written(place, outputs.output, outputs.dead_letter):
-        raise ValueError(f"--replay={options.replay!r} is where this run writes; name another --dead_letter")
+        raise ValueError(f"--replay={options.replay!r}: is where this run writes; expected another --dead_letter")
     connector_of(place).check_replay(place, options, outputs)
     return Replay(place), options.input_format  # type: ignore[arg-type]  # a topic is rejected above

@@ -84,7 +84,7 @@ def _id(record: Mapping[str, Any], field: str) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping | list | tuple):
-        raise BadRecordError(f"field {field!r} holds {type(value).__name__}, which is no id")
+        raise BadRecordError(f"field {field!r} contains {type(value).__name__}, which is not an id")
     return _unicode(value if isinstance(value, str | bytes) else str(value), field)
 
 
@@ -95,7 +95,7 @@ def _text(record: Mapping[str, Any], field: str) -> str:
     if value is None:
         raise BadRecordError(f"field {field!r} is null")
     if not isinstance(value, str | bytes):
-        raise BadRecordError(f"field {field!r} holds {type(value).__name__}, not a string")
+        raise BadRecordError(f"field {field!r} contains {type(value).__name__}, not a string")
     return _unicode(value, field)
 
 
@@ -163,7 +163,7 @@ def parse_object(line: bytes, what: str = "line") -> dict[str, Any]:
         raise BadRecordError(f"the {what}'s JSON is nested too deeply") from None
     except ValueError:
         # The only other error is Python's limit on the digits of an integer.
-        raise BadRecordError(f"the {what}'s JSON holds an integer with too many digits") from None
+        raise BadRecordError(f"the {what}'s JSON contains an integer with too many digits") from None
     if not isinstance(value, dict):
         raise BadRecordError(f"the {what}'s JSON is {type(value).__name__}, not an object")
     return value

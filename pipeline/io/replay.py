@@ -79,14 +79,16 @@ def _payload(row: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(value, validate=True)  # type: ignore[arg-type]  # a value that is not a string is reported below
     except (TypeError, ValueError, binascii.Error):
-        raise BadRecordError("'payloadBytes' is not base64, so this is no row of a dead letter") from None
+        raise BadRecordError("'payloadBytes' is not base64, so this is not a row of a dead letter") from None
 
 
 def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
     try:
         return {str(pair["key"]): str(pair["value"]) for pair in row.get("attributes") or ()}
     except (TypeError, KeyError):
-        raise BadRecordError("'attributes' is no list of keys and values, so this is no row of a dead letter") from None
+        raise BadRecordError(
+            "'attributes' contains no keys and values, so this is not a row of a dead letter"
+        ) from None
 
 
 def _check_whole(payload: bytes, attributes: Mapping[str, str]) -> None:
@@ -131,7 +133,7 @@ def format_of(source: str) -> str:
     try:
         return guess_input_format(source)
     except ValueError:
-        raise BadRecordError("the name of the record's source tells no format; give --input_format") from None
+        raise BadRecordError("the name of the record's source contains no format; expected --input_format") from None
 
 
 def read_failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
@@ -214,9 +216,13 @@ def check_replay_format(input_format: str) -> None:
         ValueError: If the format is not one of `REPLAY_FORMATS`; the message is one line.
     """
     if input_format == "csv":
-        raise ValueError("--input_format=csv does not go with --replay: a dead letter has records without their header")
+        raise ValueError(
+            "--input_format=csv: not for --replay, since a dead letter has records without their header; expected one"
+            f" of {', '.join(REPLAY_FORMATS)}"
+        )
     if input_format not in REPLAY_FORMATS:
-        raise ValueError(f"--input_format={input_format} is none of {', '.join(REPLAY_FORMATS)}, which --replay reads")
+        known = ", ".join(REPLAY_FORMATS)
+        raise ValueError(f"--input_format={input_format}: unknown for --replay; expected one of {known}")
 
 
 class ReadFailures(beam.PTransform):
@@ -245,7 +251,7 @@ class ReadFailures(beam.PTransform):
         super().__init__()
         check_replay_format(input_format)
         if not isinstance(place, Files | Table | Subscription):
-            raise ValueError(f"{place} is neither files nor a table nor a subscription")
+            raise ValueError(f"place={place}: unknown; expected files, a table or a subscription")
         self._place = place
         self._hold_seconds = hold_seconds
         self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}

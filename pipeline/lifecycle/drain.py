@@ -35,7 +35,7 @@ def drained_by_signals() -> Iterator[None]:
     finally:
         given_back = close_all(_ACK_SECONDS)
         if given_back:
-            _logger.warning("%d messages in work were given back to their subscription", given_back)
+            _logger.warning("%d messages in work were nacked", given_back)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -54,7 +54,7 @@ def _drain(number: int, frame: FrameType | None) -> None:
 def _give_up() -> None:
     """Ends the process although steps are still running; their messages will be redelivered."""
     given_back = close_all(timeout_seconds=1.0)
-    _logger.warning("after %.0f s %d messages in work were given back to their subscription", DRAIN_SECONDS, given_back)
+    _logger.warning("after %.0f s %d messages in work were nacked", DRAIN_SECONDS, given_back)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

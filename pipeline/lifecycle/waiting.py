@@ -43,9 +43,9 @@ def work_awaited(result: PipelineResult) -> Iterator[None]:
 def _watch(result: portable_runner.PipelineResult, ended: threading.Event) -> None:
     if not ended.wait(WAIT_SECONDS) and not _has_begun(result) and not ended.is_set():
         _logger.warning(
-            "the job server has reported no work for %.0f s; if no worker has started, the job waits for ever:"
-            " --environment_type and --environment_config say how workers start, and the job server's log may say why"
-            " they do not",
+            "the job server has reported no work for %.0f s; if no worker has started, the job waits forever:"
+            " --environment_type and --environment_config set how workers start, and the job server's log may contain"
+            " the reason",
             WAIT_SECONDS,
         )
 

@@ -86,7 +86,7 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
     """Return the measurements of a core, the bytes of an input part (see `_part_bytes`), and warnings."""
     if arguments.measured:
         if rest:
-            raise ValueError(f"{rest[0]} goes with measuring, and --measured={arguments.measured} has measured already")
+            raise ValueError(f"{rest[0]}: only for measuring; expected none with --measured={arguments.measured}")
         return read_measured(arguments.measured)
     with tempfile.TemporaryDirectory() as folder:
         # The program's configuration needs an output, although a plan writes nothing.
@@ -98,8 +98,8 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
     found = []
     if len(sample.documents) < arguments.sample_documents:
         found.append(
-            f"the input holds {len(sample.documents):,} documents, and --sample_documents="
-            f"{arguments.sample_documents:,} were wanted; the figures are the rougher for it"
+            f"--sample_documents={arguments.sample_documents:,}: the input contains {len(sample.documents):,}"
+            " documents, so that the figures are less exact"
         )
     if sample.failures:
         found.append(f"{sample.failures:,} records cannot be read; they would go to the dead letter")
@@ -130,20 +130,22 @@ def read_measured(path: Path) -> tuple[Measured, int | None, list[str]]:
         values = plan.get("measured")
         known: dict[str, Any] = {one.name: one.type for one in fields(Measured)}
         if not isinstance(values, dict) or set(values) != set(known):
-            raise ValueError("it is not what --json writes")
+            raise ValueError("not a plan")
         for name in ("documents", "processes", "documents_per_second", "process_mib", "bytes_in", "bytes_out"):
-            number(values[name], f"{name} in it")
+            number(values[name], name)
         part_bytes = plan.get("assumptions", {}).get("part_bytes")
         if part_bytes is not None:
-            part_bytes = int(number(part_bytes, "part_bytes in it"))
+            part_bytes = int(number(part_bytes, "part_bytes"))
         return Measured(**values), part_bytes, list(plan.get("warnings", []))
     except ValueError as error:
-        raise ValueError(f"--measured={path}: {error}") from None
+        raise ValueError(f"--measured={path}: {error}; expected what --json writes") from None
 
 
 def _jobs(arguments: argparse.Namespace) -> list[Job]:
     if arguments.workers is not None and arguments.hours is not None:
-        raise ValueError("--hours and --workers: give one of them, and the plan says the other")
+        raise ValueError(
+            "--hours and --workers: both given; expected one of them, from which the plan computes the other"
+        )
     hours = 24.0 if arguments.hours is None else arguments.hours
     return [Job(documents, hours, arguments.workers) for documents in arguments.documents or _DOCUMENTS]
 
@@ -156,7 +158,9 @@ def _ratios(given: Sequence[str]) -> dict[str, float]:
         try:
             ratios[name] = number(float(value), "")
         except ValueError:
-            raise ValueError(f"--core_ratio={item} must be like n2=0.8, a core's speed against one here") from None
+            raise ValueError(
+                f"--core_ratio={item}: not a ratio; expected one like n2=0.8, a core's speed against one here"
+            ) from None
     return ratios
 
 
@@ -168,7 +172,7 @@ def _positive(kind: type[T], least: float, most: float = float("inf")) -> Any:
             value = kind(0)
         if not least <= value <= most or value == float("inf"):
             bound = f"between {least:g} and {most:g}" if most < float("inf") else f"of at least {least:g}"
-            raise argparse.ArgumentTypeError(f"{text} must be a number {bound}")
+            raise argparse.ArgumentTypeError(f"{text}: invalid; expected a number {bound}")
         return value
 
     return convert

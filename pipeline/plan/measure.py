@@ -29,6 +29,7 @@ from pipeline.places import Files, Query, Replay, Table
 from pipeline.plan.model import Measured
 from transforms.chunks import chunks
 from transforms.documents import Document, Failure
+from transforms.errors import ArgumentError
 from transforms.machine import peak_mib, usable_cores
 
 _OPEN_SHARDS = 16  # files, or streams of a table, that are sampled at the same time
@@ -84,7 +85,7 @@ def read_sample(config: NerConfig, count: int, project: str | None = None) -> Sa
             if len(sample) == count:
                 break
     if not sample:
-        raise ValueError(f"{_flag(config)} holds no document that can be read ({failures} failures)")
+        raise ValueError(f"{_flag(config)}: contains no document that can be read ({failures} failures)")
     return Sample(sample, failures)
 
 
@@ -101,7 +102,7 @@ def _readers(config: NerConfig, project: str | None) -> Iterator[Iterator[Docume
             yield read_stream(name, fields, source)
     else:
         raise ValueError(
-            f"{_flag(config)} is neither files nor in BigQuery; write some of its texts to a file, and measure those"
+            f"{_flag(config)}: neither files nor in BigQuery; expected a file with some of its texts, to measure those"
         )
 
 
@@ -115,7 +116,7 @@ def _flag(config: NerConfig) -> str:
 @contextmanager
 def _told(config: NerConfig) -> Iterator[None]:
     """Turns BigQuery's errors into a ValueError of one sentence; files that cannot be read are failures instead."""
-    with as_value_error(f"{_flag(config)} cannot be read"):
+    with as_value_error(f"{_flag(config)}: cannot be read"):
         try:
             yield
         except QueryError as error:
@@ -156,7 +157,7 @@ def measure(config: NerConfig, sample: Sequence[Document], *, seconds: float, pr
     """
     device = config.model.device
     if device not in ("auto", "cpu"):
-        raise ValueError(f"--device={device!r} is no processor; give the measured rate of such a worker with --rates")
+        raise ValueError(f"--device={device!r}: not a CPU; expected the measured rate of such a worker in --rates")
     config = replace(config, model=replace(config.model, device="cpu", threads=1))
     processes = min(processes or usable_cores(), len(sample))
     parts = [list(sample[number::processes]) for number in range(processes)]
@@ -209,7 +210,7 @@ def _answer(connection: Connection) -> Any:
         answer = connection.recv()
     except EOFError:
         raise ValueError(
-            "a measuring process was ended, most likely since this machine's memory does not hold the model once a core"
+            "a measuring process was ended, most likely because the memory is too small for one model for each core"
         ) from None
     if isinstance(answer, Exception):
         raise answer
@@ -230,6 +231,8 @@ def _serve(config: NerConfig, documents: Sequence[Document], seconds: float, con
         connection.send(_time(config, classifier, documents, seconds))
     except (EOFError, BrokenPipeError):
         return
+    except ArgumentError as error:
+        connection.send(ValueError(f"--{error}"))
     except Exception as error:
         # Messages of this program are sentences about flags; other messages could quote a text.
         ours = isinstance(error, ValueError)
@@ -262,6 +265,7 @@ def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> 
             ignore_labels=config.ignore_labels,
             min_score=config.min_score,
             window_join=config.window_join,
+            rules=config.rules,
         )
         tokens += outcome.num_tokens
         size += len(result_line(result, config.include_text).encode()) + 1

@@ -233,7 +233,7 @@ def workers_of(documents: int, hours: float, documents_per_second: float, assump
     reading = hours - assumptions.startup_minutes / 60
     if reading <= 0:
         raise ValueError(
-            f"--hours={hours:g} must be longer than the start of workers, which is"
+            f"--hours={hours:g}: too short; expected longer than the start of workers, which is"
             f" --startup_minutes={assumptions.startup_minutes:g}"
         )
     return max(1, math.ceil(documents / (documents_per_second * assumptions.efficiency * reading * _HOUR)))
@@ -250,7 +250,7 @@ def dollars_an_hour(worker: WorkerType, prices: Prices, disk_gib: float) -> floa
     if worker.accelerator is None:
         return dollars
     if worker.accelerator not in prices.accelerator_hour:
-        raise ValueError(f"--prices: there is no price of {worker.accelerator!r}, which {worker.name} has")
+        raise ValueError(f"--prices: no price of {worker.accelerator!r}; expected one for {worker.name}")
     return dollars + prices.accelerator_hour[worker.accelerator]
 
 

@@ -41,14 +41,16 @@ def accelerator_hint(options: NerOptions, *, streaming: bool) -> dict[str, str]:
     name, cloud = options.accelerator, options.view_as(GoogleCloudOptions)
     if options.view_as(StandardOptions).runner != "DataflowRunner":
         if name:
-            raise ValueError(f"--accelerator={name!r} is for Dataflow; elsewhere workers have what their machines have")
+            raise ValueError(f"--accelerator={name!r}: only for Dataflow; expected none on another runner")
         return {}
     ways = [f"--accelerator={name}"] if name else []
     ways += [f"--{flag}={value}" for flag, value in _accelerators_of_beam(options)]
     if len(ways) > 1:
-        raise ValueError(f"{' and '.join(ways)} ask for an accelerator each; give one of them")
+        raise ValueError(f"{' and '.join(ways)} each request an accelerator; expected one of them")
     if not ways and options.device.startswith("cuda"):
-        raise ValueError(f"--device={options.device!r} needs workers with a GPU; add, say, --accelerator=nvidia-l4")
+        raise ValueError(
+            f"--device={options.device!r}: requires workers with a GPU; expected, for example, --accelerator=nvidia-l4"
+        )
     if not ways:
         return {}
     _ask_for_one_process(options)

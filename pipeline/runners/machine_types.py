@@ -93,10 +93,10 @@ class Catalogue:
     def _with(self, given: dict[str, Any]) -> Catalogue:
         unknown = set(given) - {"prices", "workers"}
         if unknown:
-            raise ValueError(f"{min(unknown)!r} is unknown; there are prices and workers")
+            raise ValueError(f"{min(unknown)!r} is unknown; expected prices and workers")
         prices = _object(given.get("prices", {}), "prices")
         if prices and not {"date", "source"} <= set(prices):
-            raise ValueError("prices need a date and a source beside them")
+            raise ValueError("prices are without a date and a source; expected both")
         workers = {**self.workers, **_workers(_object(given.get("workers", {}), "workers"))}
         return Catalogue(workers, _prices(self.prices, prices), self.workers_a_job)
 
@@ -110,9 +110,11 @@ class Catalogue:
         for name in wanted:
             if name not in self.workers:
                 known = ", ".join(self.workers)
-                raise ValueError(f"--worker_types: {name!r} is not known; there are {known}; --prices can add others")
+                raise ValueError(
+                    f"--worker_types: {name!r} is unknown; expected one of {known}, or one that --prices adds"
+                )
         if not wanted:
-            raise ValueError(f"--worker_types={names!r} names none; there are {', '.join(self.workers)}")
+            raise ValueError(f"--worker_types={names!r}: empty; expected some of {', '.join(self.workers)}")
         return [self.workers[name] for name in wanted]
 
     def like(self, name: str) -> WorkerType | None:
@@ -154,7 +156,7 @@ def number(value: Any, what: str, *, above: float = 0.0) -> float:
         ValueError: if it is not; the message starts with `what`.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < float("inf"):
-        raise ValueError(f"{what} must be a number above {above:g}")
+        raise ValueError(f"{what} is not a number above {above:g}")
     return float(value)
 
 
@@ -171,13 +173,13 @@ def read_rates(path: Path) -> dict[str, float]:
         return {name: number(rate, f"the rate of {name!r}") for name, rate in read_object(path).items()}
     except ValueError as error:
         raise ValueError(
-            f'--rates={path}: {error}; it is JSON like {{"g2-standard-4": 1200}}, documents a second'
+            f'--rates={path}: {error}; expected JSON like {{"g2-standard-4": 1200}}, documents a second'
         ) from None
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{what} must hold a JSON object")
+        raise ValueError(f"{what} is not a JSON object")
     return value
 
 
@@ -188,11 +190,11 @@ def _workers(given: dict[str, Any]) -> dict[str, WorkerType]:
 def _worker(name: str, values: dict[str, Any]) -> WorkerType:
     known = {field.name for field in fields(WorkerType)} - {"name"}
     if unknown := set(values) - known:
-        raise ValueError(f"the worker {name!r} has an unknown {min(unknown)!r}; there are {', '.join(sorted(known))}")
+        raise ValueError(f"{min(unknown)!r} of {name!r} is unknown; expected {', '.join(sorted(known))}")
     vcpus = number(values.get("vcpus"), f"vcpus of {name!r}")
     memory = number(values.get("memory_gib"), f"memory_gib of {name!r}")
     if vcpus != int(vcpus):
-        raise ValueError(f"vcpus of {name!r} must be a whole number")
+        raise ValueError(f"vcpus of {name!r} is not a whole number")
     return WorkerType(name, int(vcpus), memory, values.get("bf16"), values.get("accelerator"))
 
 
@@ -208,5 +210,5 @@ def _prices(own: Prices, given: dict[str, Any]) -> Prices:
             changes[name] = number(value, name, above=-1e-12)
         else:
             known = ", ".join(field.name for field in fields(Prices))
-            raise ValueError(f"the price {name!r} is unknown; there are {known}")
+            raise ValueError(f"the price {name!r} is unknown; expected one of {known}")
     return replace(own, **changes)

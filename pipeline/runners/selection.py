@@ -70,15 +70,15 @@ def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
     """
     standard = options.view_as(StandardOptions)
     if standard.runner == "SparkRunner":
-        raise ValueError("--runner=SparkRunner runs no steps without an end, which reading from Pub/Sub is")
+        raise ValueError("--runner=SparkRunner: runs no unbounded steps; expected another runner to read from Pub/Sub")
     standard.streaming = True
     if standard.runner in STREAMING_RUNNERS:
         return BundleBasedDirectRunner()
     if standard.runner not in ("DataflowRunner", "PrismRunner"):
         print(
             f"{PROGRAM}: {standard.runner}: each message is acknowledged after its result is written, but losing"
-            " nothing was shown only on the DirectRunner and on Prism (and Beam's own job server in Python never comes"
-            " to acknowledging); an end by SIGTERM is up to the runner",
+            " nothing was shown only on the DirectRunner and on Prism (and Beam's own job server in Python never"
+            " acknowledges); an end by SIGTERM is up to the runner",
             file=sys.stderr,
         )
     return None

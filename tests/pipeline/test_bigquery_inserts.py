@@ -119,7 +119,7 @@ def test_rows_that_another_one_stopped_are_sent_again_at_once(
     answers = [insert_errors((0, "stopped"), (1, "invalid"), (2, "stopped"), (3, "stopped"))]
     insertion = Insertion(table, answers, bigquery_server, monkeypatch, some_rows(4))
     assert [refusal.row.values["id"] for refusal in insertion.refusals] == ["d1"]
-    assert insertion.refusals[0].reason == "BigQuery refused the row: invalid at n"
+    assert insertion.refusals[0].reason == "BigQuery rejected the row: invalid at n"
     assert ids(table) == ["d0", "d2", "d3"]
     assert insertion.waits == []
 
@@ -144,7 +144,7 @@ def test_the_real_servers_refusal(table: Table, bigquery_server: Any, monkeypatc
     insertion = Insertion(table, [], bigquery_server, monkeypatch, rows)
     (refusal,) = insertion.refusals
     assert refusal.row.values["n"] == "many"
-    assert refusal.reason.startswith("BigQuery refused the row: invalid at ")
+    assert refusal.reason.startswith("BigQuery rejected the row: invalid at ")
     assert "secret" not in refusal.reason
     assert Counter(ids(table)) == Counter(["d0", "d1", "d2"])  # those sent twice have the same insert ids
 
@@ -169,7 +169,7 @@ def test_nobody_listens(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_permission_is_told_at_once(table: Table, bigquery_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnwrittenError, match="refused the request: 403 Forbidden"):
+    with pytest.raises(UnwrittenError, match="rejected the request: 403 Forbidden"):
         Insertion(table, [error(403, "accessDenied")], bigquery_server, monkeypatch, some_rows(1))
 
 
@@ -206,11 +206,11 @@ def test_a_row_is_as_large_as_what_is_sent(text: str) -> None:
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("no such field: x.", "BigQuery refused the row: invalid: no such field"),
+        ("no such field: x.", "BigQuery rejected the row: invalid: no such field"),
         ("Cannot convert value to floating point (bad value): secret", ": invalid: Cannot convert value to floating"),
-        ("Could not parse 'secret' as a timestamp", "BigQuery refused the row: invalid"),
+        ("Could not parse 'secret' as a timestamp", "BigQuery rejected the row: invalid"),
         ("Missing required field: Msg_0_CLOUD_QUERY_TABLE.id.", ": invalid: Missing required field"),
-        ("", "BigQuery refused the row: invalid"),
+        ("", "BigQuery rejected the row: invalid"),
     ],
 )
 def test_what_is_said_of_a_refusal_quotes_no_value(message: str, expected: str) -> None:

@@ -126,7 +126,7 @@ def test_a_query_that_deletes_is_refused(
     flags = [f"--query=DELETE FROM {sql_name(letters)} WHERE TRUE", f"--project={letters.project}", "--text_field=body"]
     flags += [f"--read_method={method}", f"--temp_location={bucket}/temp", f"--output={tmp_path}/x"]
     assert main(flags) == 2
-    expected = "beam-ner: error: --query is a statement of the kind DELETE; expected a SELECT, which changes nothing\n"
+    expected = "beam-ner: error: --query: is a statement of the kind DELETE; expected a SELECT, which changes nothing\n"
     assert capsys.readouterr() == ("", expected)
     assert len(rows_of(letters)) == 32
 
@@ -166,7 +166,7 @@ def test_what_bigquery_refused_is_replayed_from_files(
         assert main([*flags, INSERTS, STRATEGY]) == 0
     assert {row["id"] for row in rows_of(output)} == LETTERS.keys() - {"letter-7"}
     (dead,) = map(json.loads, next(tmp_path.glob("dead-*.jsonl")).read_text("utf-8").splitlines())
-    assert (dead["stage"], dead["errorMessage"]) == ("write", "BigQuery refused the row: invalid at mood")
+    assert (dead["stage"], dead["errorMessage"]) == ("write", "BigQuery rejected the row: invalid at mood")
     assert dead["payloadString"] == lines[7].rstrip()
 
     flags = [f"--replay={tmp_path}/dead-*.jsonl", f"--output={output}", f"--dead_letter={tmp_path}/again.jsonl"]
@@ -212,7 +212,7 @@ def test_loads_and_what_becomes_of_the_rows_that_are_there(
 
     capsys.readouterr()
     assert main([*flags(0, 3, "--write_disposition=WRITE_EMPTY"), STRATEGY]) == 2
-    assert "has rows already, and write_disposition is WRITE_EMPTY" in capsys.readouterr().err
+    assert "contains rows; expected none with --write_disposition=WRITE_EMPTY" in capsys.readouterr().err
     assert ids() == {f"letter-{number}": 1 for number in range(5, 12)}
 
     # A run without any result leaves none either.
@@ -235,9 +235,9 @@ def test_failures_of_a_run_into_files_are_inserted(dataset: str, tmp_path: Path)
 
 MISTAKES = {
     "no such table": (["--input={d}.gone"], ["--input=", "gone", "no such table"]),
-    "no such column": (["--text_field=mood"], ["--text_field=mood", "no column", "body"]),
-    "a column that is no text": (["--text_field=number"], ["--text_field=number", "INTEGER, not STRING"]),
-    "a query that is none": (["--input=", "--query=SELEKT 1", "--project=p-project"], ["--query cannot be run"]),
+    "no such column": (["--text_field=mood"], ["--text_field=mood: not a column", "body"]),
+    "a column that is no text": (["--text_field=number"], ["--text_field=number", "INTEGER; expected STRING"]),
+    "a query that is none": (["--input=", "--query=SELEKT 1", "--project=p-project"], ["--query: cannot be run"]),
     "two inputs": (["--query=SELECT 1"], ["--input and --query", "one of them"]),
     "a table that lacks a column": (["--output={d}.narrow"], ["--output=", "narrow", "entities", "missing"]),
     "no table, and none to be made": (["--create_disposition=CREATE_NEVER"], ["--output=", "no such table"]),
@@ -248,9 +248,9 @@ MISTAKES = {
     "rows of entities with the text": (["--granularity=entity", "--include_text"], ["--include_text"]),
     "rows to replace": (["--write_disposition=WRITE_TRUNCATE"], ["WRITE_TRUNCATE", "FILE_LOADS"]),
     "a dead letter that is the output": (["--dead_letter={d}.entities"], ["--dead_letter=", "the same"]),
-    "no dead letter": (["--input=", "--replay={d}.letters"], ["--replay=", "no table of failures"]),
-    "a view": (["--output={d}.view"], ["--output=", "VIEW, which takes no rows"]),
-    "a partition to read": (["--input={d}.letters$20261124"], ["--input=", "$20261124 is a partition", "--query"]),
+    "no dead letter": (["--input=", "--replay={d}.letters"], ["--replay=", "not a table of failures"]),
+    "a view": (["--output={d}.view"], ["--output=", "VIEW, which accepts no rows"]),
+    "a partition to read": (["--input={d}.letters$20261124"], ["--input=", "$20261124: is a partition", "--query"]),
     "a partition to replay": (["--input=", "--replay={d}.letters$20261124"], ["--replay=", "is a partition"]),
     "what it reads": (["--output={d}.letters"], ["--input=", "where this run writes"]),
     "a partition of what it reads": (["--output={d}.letters$20261124"], ["--input=", "where this run writes"]),

@@ -49,7 +49,7 @@ ROWS = [
     (failure(LINE, id="a"), "jsonl", ("a", "Zoë")),
     (failure(LINE, source="x.txt", id="a"), "text", ("a", LINE.decode())),
     (failure(LINE, source="x.csv", id="a"), "auto", "a record of csv cannot be read again without the rest of its file"),
-    (failure(LINE, id="a"), "auto", "the name of the record's source tells no format; give --input_format"),
+    (failure(LINE, id="a"), "auto", "the name of the record's source contains no format; expected --input_format"),
     (failure(b"", "read", source="x.jsonl"), "auto", "is that of a whole file or stream, not of a record; read that again"),
     (failure(b"secret", source="x.jsonl"), "auto", "the line is not JSON from character 0 on"),
     (failure(b'{"id": "a"}', source="x.jsonl"), "auto", "the record has no field 'text'"),
@@ -91,7 +91,7 @@ def test_a_record_without_any_id_has_the_same_one_in_every_run() -> None:
 def test_what_is_no_row_of_a_dead_letter(row: dict[str, Any]) -> None:
     outcome = document_of_failure_row(row, "text", FIELDS)
     assert isinstance(outcome, Failure)
-    assert outcome.error.endswith("so this is no row of a dead letter")
+    assert outcome.error.endswith("so this is not a row of a dead letter")
     assert "secret" not in outcome.error
 
 
@@ -117,7 +117,7 @@ def test_the_dead_letter_s_name_says_nothing_of_a_record_that_names_no_source(pl
     row = failure_row(failure(b"Ann", id="message-1"))
     outcome = document_of_failure_row(row, "auto", FIELDS, place)
     assert isinstance(outcome, Failure)
-    assert "give --input_format" in outcome.error
+    assert "expected --input_format" in outcome.error
     outcome = document_of_failure_row(row, "text", FIELDS, place)
     assert isinstance(outcome, Document)
     assert (outcome.id, outcome.text) == ("message-1", "Ann")
@@ -165,7 +165,10 @@ def test_a_file_cut_short_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("input_format", "message"),
-    [("csv", "--input_format=csv does not go with --replay"), ("xml", "--input_format=xml is none of auto, text")],
+    [
+        ("csv", "--input_format=csv: not for --replay"),
+        ("xml", "--input_format=xml: unknown for --replay; expected one of auto, text"),
+    ],
 )
 def test_the_format_is_checked(input_format: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -174,7 +177,9 @@ def test_the_format_is_checked(input_format: str, message: str) -> None:
 
 def test_the_table_is_checked_before_the_start(dataset: str) -> None:
     table = make_table(table_in(dataset, "t"), "payloadBytes STRING, text STRING")
-    with pytest.raises(ValueError, match=r"^--replay=.* is no table of failures: .*payloadBytes is STRING, not BYTES$"):
+    with pytest.raises(
+        ValueError, match=r"^--replay=.*: not a table of failures: .*payloadBytes is STRING; expected BYTES$"
+    ):
         check_replay_table(table)
     with pytest.raises(ValueError, match="there is no such table"):
         check_replay_table(Table(table.project, table.dataset, "nope"))

@@ -150,7 +150,7 @@ def test_one_refused_row_of_many(dataset: str) -> None:
     others = [f"d{i}" for i in range(20) if i != 7]
     assert receipts == sorted(f"receipt-{id}" for id in others)
     assert sorted(row["id"] for row in rows_of(table)) == sorted(others)
-    assert failure.error.startswith("BigQuery refused the row: invalid at ")
+    assert failure.error.startswith("BigQuery rejected the row: invalid at ")
     assert (failure.stage, failure.receipt, failure.payload) == ("write", "receipt-d7", b"{payload}")
     assert failure.attributes == {"source": "s", "id": "d7"}
 
@@ -347,7 +347,7 @@ def test_failures(dataset: str) -> None:
 
 def test_a_failure_that_is_refused_is_not_acknowledged(dataset: str) -> None:
     table = make_table(table_in(dataset, "t"), "timestamp TIMESTAMP, stage INTEGER")
-    with pytest.raises(RuntimeError, match="a failure could not be written: BigQuery refused the row: invalid"):
+    with pytest.raises(RuntimeError, match="a failure could not be written: BigQuery rejected the row: invalid"):
         write(WriteFailureTable(table), [Failure(b"secret", "bad", "parse", receipt=receipt("r"))])
 
 
@@ -393,7 +393,7 @@ def test_a_table_that_is_there_is_taken(table: Table) -> None:
     write(WriteResultTable(table, "first"), [a_result("a")])
     prepare_table(table, result_layout("first", False, "document", partition=True))
     assert len(rows_of(table)) == 1
-    with pytest.raises(ValueError, match="has rows already, and write_disposition is WRITE_EMPTY"):
+    with pytest.raises(ValueError, match="contains rows; expected none with --write_disposition=WRITE_EMPTY"):
         prepare_table(table, result_layout("first", False, "document"), write_disposition="WRITE_EMPTY")
 
 
@@ -407,16 +407,16 @@ def test_a_table_that_is_there_is_taken(table: Table) -> None:
     ],
 )
 def test_a_table_that_lacks_a_column(table: Table, layout: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^--output={table} does not fit: {message}$"):
+    with pytest.raises(ValueError, match=f"^--output={table}: does not fit: {message}$"):
         prepare_table(table, layout)
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("id INTEGER", "the column id is INTEGER, not STRING"),
-        ("id STRING REPEATED", "the column id is REPEATED STRING, not STRING"),
-        ("id STRING, entities STRING REPEATED", "the column entities is REPEATED STRING, not REPEATED RECORD"),
+        ("id INTEGER", "the column id is INTEGER; expected STRING"),
+        ("id STRING REPEATED", "the column id is REPEATED STRING; expected STRING"),
+        ("id STRING, entities STRING REPEATED", "the column entities is REPEATED STRING; expected REPEATED RECORD"),
     ],
 )
 def test_a_column_of_another_type(dataset: str, columns: str, message: str) -> None:
@@ -434,16 +434,18 @@ def test_more_columns_are_fine_unless_they_are_required(dataset: str) -> None:
     fields = [field for field in FAILURE_FIELDS if field.name != "attributes"]
     prepare_table(table, replace(layout, fields=tuple(fields)), flag="--dead_letter")
     strict = make_table(table_in(dataset, "strict"), f"{columns}, mine STRING REQUIRED")
-    with pytest.raises(ValueError, match="mine is REQUIRED, but nothing here fills it"):
+    with pytest.raises(ValueError, match="mine is REQUIRED; expected NULLABLE, since no row has a value for it"):
         prepare_table(strict, replace(layout, fields=tuple(fields)))
 
 
 def test_a_table_that_cannot_be_made(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = result_layout("first", False, "document")
-    with pytest.raises(ValueError, match="there is no such table, and none is to be made"):
+    with pytest.raises(
+        ValueError, match="there is no such table; expected one, or --create_disposition=CREATE_IF_NEEDED"
+    ):
         prepare_table(table_in(dataset, "nope"), layout, create=False)
     monkeypatch.setattr(bigquery_tables, "CHECK_RETRY", bigquery_tables.CHECK_RETRY.with_timeout(1))
-    sentence = r"^--output=test-project:no_set\.t cannot be made: \w+"  # the server has no better words than 500
+    sentence = r"^--output=test-project:no_set\.t: cannot be created: \w+"  # the server has no better words than 500
     with pytest.raises(ValueError, match=sentence) as refusal:
         prepare_table(Table("test-project", "no_set", "t"), layout)
     assert "\n" not in str(refusal.value)
@@ -459,12 +461,21 @@ def test_a_table_that_cannot_be_made(dataset: str, monkeypatch: pytest.MonkeyPat
         (("auto", True, None), "STREAMING_INSERTS"),
         (("STREAMING_INSERTS", False, None), "STREAMING_INSERTS"),
         (("FILE_LOADS", False, "gs://b/t", "WRITE_TRUNCATE"), "FILE_LOADS"),
-        (("auto", False, None), "--write_method=FILE_LOADS needs --temp_location=gs://"),
-        (("auto", False, "/tmp/x"), "--write_method=FILE_LOADS needs --temp_location=gs://"),
+        (
+            ("auto", False, None),
+            "--write_method=FILE_LOADS: no place for BigQuery's files; expected --temp_location=gs://",
+        ),
+        (
+            ("auto", False, "/tmp/x"),
+            "--write_method=FILE_LOADS: no place for BigQuery's files; expected --temp_location=gs://",
+        ),
         (("FILE_LOADS", True, "gs://b/t"), "waits for the end of the input"),
-        (("FAST", False, None), "--write_method=FAST is none of auto, FILE_LOADS"),
-        (("STREAMING_INSERTS", False, None, "WRITE_TRUNCATE"), "WRITE_TRUNCATE needs --write_method=FILE_LOADS"),
-        (("STREAMING_INSERTS", False, None, "APPEND"), "--write_disposition=APPEND is none of"),
+        (("FAST", False, None), "--write_method=FAST: unknown; expected one of auto, FILE_LOADS"),
+        (
+            ("STREAMING_INSERTS", False, None, "WRITE_TRUNCATE"),
+            "WRITE_TRUNCATE: replaces rows at the end; expected --write_method=FILE_LOADS",
+        ),
+        (("STREAMING_INSERTS", False, None, "APPEND"), "--write_disposition=APPEND: unknown; expected one of"),
     ],
 )
 def test_write_method(arguments: tuple[Any, ...], expected: str) -> None:
@@ -478,9 +489,9 @@ def test_write_method(arguments: tuple[Any, ...], expected: str) -> None:
 def test_granularity() -> None:
     check_granularity("document", True)
     check_granularity("entity", False)
-    with pytest.raises(ValueError, match="--include_text needs --granularity=document"):
+    with pytest.raises(ValueError, match=r"^--include_text: .*; expected --granularity=document$"):
         check_granularity("entity", True)
-    with pytest.raises(ValueError, match="--granularity=word is none of document, entity"):
+    with pytest.raises(ValueError, match="--granularity=word: unknown; expected one of document, entity"):
         WriteResultTable(Table("p-p", "d", "t"), "first", granularity="word")
 
 
@@ -497,7 +508,7 @@ def test_java_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     for refuse in (check_java, lambda: write_method("STORAGE_WRITE_API", True, None)):
-        with pytest.raises(ValueError, match=r"^--write_method=STORAGE_WRITE_API needs Java"):
+        with pytest.raises(ValueError, match=r"^--write_method=STORAGE_WRITE_API: requires Java"):
             refuse()
 
 
@@ -564,7 +575,7 @@ def test_the_storage_write_api_s_graph_around_its_step_in_java(
     fields = [field.name for field in table_fields("first", False, granularity)]
     assert list(row._asdict()) == fields
     assert (row.event_time, row.attributes[0].value) == (Timestamp(1.5), "s")
-    assert {failure.error for failure in failures} == {"BigQuery refused the row: no such field"}
+    assert {failure.error for failure in failures} == {"BigQuery rejected the row: no such field"}
     assert {json.loads(failure.payload)["id"] for failure in failures} == {"d1"}
     assert len(failures) == (2 if granularity == "entity" else 1)
 
@@ -588,5 +599,5 @@ def test_native_rows() -> None:
 def test_a_row_that_the_storage_api_refuses() -> None:
     row = {"id": "a", "entities": [beam.Row(score=math.nan, word="w")], "processed_at": Timestamp(1.5)}
     failure = failure_of_refused({"failed_row": row, "error_message": "bad value: secret"})
-    assert (failure.stage, failure.error, failure.attributes) == ("write", "BigQuery refused the row", {"id": "a"})
+    assert (failure.stage, failure.error, failure.attributes) == ("write", "BigQuery rejected the row", {"id": "a"})
     assert json.loads(failure.payload)["entities"] == [{"score": "nan", "word": "w"}]

@@ -119,8 +119,8 @@ def test_an_export(dataset: str, bucket: str) -> None:
         ({"id": "a", "text": "x"}, ("a", "x")),
         ({"id": 1, "text": "", "other": b"\xff"}, ("1", "")),
         ({"id": "a"}, "has no field 'text'"),
-        ({"id": "a", "text": 5}, "holds int, not a string"),
-        ({"id": ["a"], "text": "secret"}, "holds list, which is no id"),
+        ({"id": "a", "text": 5}, "contains int, not a string"),
+        ({"id": ["a"], "text": "secret"}, "contains list, which is not an id"),
     ],
 )
 def test_document_of_row(row: dict[str, Any], expected: Any) -> None:
@@ -141,11 +141,15 @@ def test_document_of_row(row: dict[str, Any], expected: Any) -> None:
         (
             "body STRING, n INTEGER",
             ("text", "id"),
-            "--text_field=text names no column of --input=.*; there are body, n",
+            "--text_field=text: not a column of --input=.*; expected one of body, n",
         ),
-        ("text INTEGER", ("text", "id"), "--text_field=text: the column of --input=.* is INTEGER, not STRING"),
-        ("text STRING REPEATED", ("text", "id"), "is REPEATED STRING, not STRING"),
-        ("text STRING, id STRING REPEATED", ("text", "id"), "--id_field=id: .* is REPEATED STRING, which is no id"),
+        ("text INTEGER", ("text", "id"), "--text_field=text: the column of --input=.* is INTEGER; expected STRING"),
+        ("text STRING REPEATED", ("text", "id"), "is REPEATED STRING; expected STRING"),
+        (
+            "text STRING, id STRING REPEATED",
+            ("text", "id"),
+            "--id_field=id: .* is REPEATED STRING; expected a single value",
+        ),
     ],
 )
 def test_the_table_is_checked_before_the_start(
@@ -171,7 +175,7 @@ def test_a_view_is_told_from_a_table(dataset: str) -> None:
     view = bigquery.Table(f"{dataset}.v")
     view.view_query = f"SELECT id, text FROM {sql_name(table)}"
     bigquery.Client().create_table(view)
-    with pytest.raises(ValueError, match=r"is VIEW, which holds no rows to read; give --query='SELECT id, text FROM"):
+    with pytest.raises(ValueError, match=r"is VIEW, which stores no rows; expected --query='SELECT id, text FROM"):
         check_input_table(table_in(dataset, "v"), "text", "id")
 
 
@@ -185,7 +189,7 @@ def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytes
     found = bigquery.Table.from_api_repr(answer)
     monkeypatch.setattr("pipeline.io.bigquery.read.find_table", lambda *_: found)
     table = Table("p", "d", "t")
-    with pytest.raises(ValueError, match="only with a filter on its partitions; give a --query"):
+    with pytest.raises(ValueError, match="requires a filter on its partitions; expected a --query"):
         check_input_table(table, "text", "id")
     check_input_table(table, "text", "id", method="EXPORT")
 
@@ -193,7 +197,7 @@ def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytes
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
     monkeypatch.setattr(client, "CHECK_RETRY", client.CHECK_RETRY.with_timeout(1))
-    with pytest.raises(ValueError, match=r"^--input=.* cannot be looked up: ") as refusal:
+    with pytest.raises(ValueError, match=r"^--input=.*: cannot be looked up: ") as refusal:
         check_input_table(table_in(dataset, "t"), "text", "id")
     assert "\n" not in str(refusal.value)
 
@@ -202,10 +206,10 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
     ("query", "message"),
     [
         ("SELECT id, text FROM {}", None),
-        ("SELECT id FROM {}", "--text_field=text names no column of --query; there are id"),
-        ("SELECT id, n AS text FROM {}", "--text_field=text: the column of --query is INTEGER, not STRING"),
-        ("SELECT nope FROM {}", "^--query cannot be run: .*nope"),
-        ("SELEC", "^--query cannot be run: "),
+        ("SELECT id FROM {}", "--text_field=text: not a column of --query; expected one of id"),
+        ("SELECT id, n AS text FROM {}", "--text_field=text: the column of --query is INTEGER; expected STRING"),
+        ("SELECT nope FROM {}", "^--query: cannot be run: .*nope"),
+        ("SELEC", "^--query: cannot be run: "),
         ("WITH found AS (SELECT id, text FROM {}) SELECT * FROM found", None),
     ],
 )
@@ -222,16 +226,16 @@ def test_the_query_is_checked_before_the_start(documents: Table, query: str, mes
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("DELETE FROM {} WHERE TRUE", "--query is a statement of the kind DELETE; expected a SELECT, which changes nothing"),
-        ("/* SELECT */ delete from {} where true", "--query is a statement of the kind DELETE"),
-        ("UPDATE {} SET text = 'gone' WHERE TRUE", "--query is a statement of the kind UPDATE"),
-        ("INSERT INTO {} (id, text) VALUES ('x', 'y')", "--query is a statement of the kind INSERT"),
-        ("TRUNCATE TABLE {}", "--query is a statement of the kind TRUNCATE TABLE"),
-        ("DROP TABLE {}", "--query is a statement of the kind DROP TABLE"),
-        ("CREATE OR REPLACE TABLE {} AS SELECT 'x' AS id, 'y' AS text", "--query is a statement of the kind CREATE TABLE"),
-        ("SELECT id, text FROM {0}; DELETE FROM {0} WHERE TRUE", "--query is a script of several statements; expected one"),
-        ("DELETE FROM {0} WHERE TRUE; SELECT id, text FROM {0}", "--query is a script of several statements; expected one"),
-        ("BEGIN DELETE FROM {} WHERE TRUE; END", "--query is a script of several statements; expected one"),
+        ("DELETE FROM {} WHERE TRUE", "--query: is a statement of the kind DELETE; expected a SELECT, which changes nothing"),
+        ("/* SELECT */ delete from {} where true", "--query: is a statement of the kind DELETE"),
+        ("UPDATE {} SET text = 'gone' WHERE TRUE", "--query: is a statement of the kind UPDATE"),
+        ("INSERT INTO {} (id, text) VALUES ('x', 'y')", "--query: is a statement of the kind INSERT"),
+        ("TRUNCATE TABLE {}", "--query: is a statement of the kind TRUNCATE TABLE"),
+        ("DROP TABLE {}", "--query: is a statement of the kind DROP TABLE"),
+        ("CREATE OR REPLACE TABLE {} AS SELECT 'x' AS id, 'y' AS text", "--query: is a statement of the kind CREATE TABLE"),
+        ("SELECT id, text FROM {0}; DELETE FROM {0} WHERE TRUE", "--query: is a script of several statements; expected one"),
+        ("DELETE FROM {0} WHERE TRUE; SELECT id, text FROM {0}", "--query: is a script of several statements; expected one"),
+        ("BEGIN DELETE FROM {} WHERE TRUE; END", "--query: is a script of several statements; expected one"),
     ],
 )  # fmt: skip
 def test_a_query_that_changes_tables_is_refused_and_not_run(documents: Table, query: str, message: str) -> None:
@@ -247,9 +251,9 @@ def test_a_query_that_changes_tables_is_refused_and_not_run(documents: Table, qu
     [
         ("DIRECT_READ", None, None),
         ("EXPORT", "gs://b/t", None),
-        ("EXPORT", None, "--read_method=EXPORT needs --temp_location=gs://"),
-        ("EXPORT", "/tmp/x", "--read_method=EXPORT needs --temp_location=gs://"),
-        ("FAST", None, "--read_method=FAST is none of DIRECT_READ, EXPORT"),
+        ("EXPORT", None, "--read_method=EXPORT: no place for BigQuery's files; expected --temp_location=gs://"),
+        ("EXPORT", "/tmp/x", "--read_method=EXPORT: no place for BigQuery's files; expected --temp_location=gs://"),
+        ("FAST", None, "--read_method=FAST: unknown; expected one of DIRECT_READ, EXPORT"),
     ],
 )
 def test_the_method_is_checked(method: str, temp_location: str | None, message: str | None) -> None:
@@ -264,7 +268,7 @@ def test_the_method_is_checked(method: str, temp_location: str | None, message: 
     "arguments", [{}, {"table": Table("p-p", "d", "t"), "query": "SELECT 1"}, {"query": "SELECT 1", "method": "x"}]
 )
 def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"give one of them|is none of"):
+    with pytest.raises(ValueError, match=r"both or neither given; expected one of them|unknown; expected one of"):
         ReadTable(**arguments)
 
 

@@ -184,7 +184,7 @@ def test_a_block_of_avro_that_expands(tmp_path: Path, monkeypatch: pytest.Monkey
     (failure,), memory = outcomes_and_memory(path, "avro")
     assert isinstance(failure, Failure)
     assert failure.error == (
-        f"{path}: reading stopped after 0 records: a block has more than {BOUND} bytes once it is unpacked"
+        f"{path}: reading stopped after 0 records: a block has more than {BOUND} bytes once it is decompressed"
     )
     assert memory < MOST_MEMORY
 

@@ -233,7 +233,7 @@ def test_a_damaged_model_is_told_in_one_sentence(
     flags = [f"--input={bucket}/in.jsonl", f"--output={bucket}/out/x", f"--model={bucket}/model"]
     assert main(flags) == 2
     said = capsys.readouterr().err
-    assert f"model='{bucket}/model' is damaged: model.safetensors" in said
+    assert f"model='{bucket}/model': damaged: model.safetensors" in said
     assert said.count("\n") == 1
     assert files_in(f"{bucket}/out") == {}
 

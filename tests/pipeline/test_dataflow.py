@@ -126,4 +126,4 @@ def test_a_gpu_that_is_needed_and_not_asked_for(
     bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*flags(bucket, tmp_path), "--device=cuda"]) == 2
-    assert "--device='cuda' needs workers with a GPU" in capsys.readouterr().err
+    assert "--device='cuda': requires workers with a GPU" in capsys.readouterr().err

@@ -37,14 +37,14 @@ def test_the_image_that_was_asked_for_comes_first() -> None:
 
 def test_settings_that_nobody_knows_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     assert command_line(["--a_new_setting=secret"]) == ["--sdk_container_image=registry/ner:1"]
-    assert "--a_new_setting is no flag" in caplog.text
+    assert "--a_new_setting is not a flag" in caplog.text
     assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (["--update=maybe"], "error: --update=maybe must be true or false"),
-    (["--include_text=maybe"], "error: --include_text=maybe must be true or false"),
-    (["a=b"], "'a' belongs to no flag"),
+    (["--update=maybe"], "error: --update=maybe: unknown; expected true or false"),
+    (["--include_text=maybe"], "error: --include_text=maybe: unknown; expected true or false"),
+    (["a=b"], "'a': not a flag; expected --input=FILES"),
 ])  # fmt: skip
 def test_mistakes(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(arguments) == 2
@@ -54,7 +54,9 @@ def test_mistakes(arguments: list[str], sentence: str, capsys: pytest.CaptureFix
 def test_without_an_image(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv(IMAGE_VARIABLE)
     assert launch([]) == 2
-    assert "--sdk_container_image is missing: the workers need the image of this template" in capsys.readouterr().err
+    assert (
+        "--sdk_container_image: missing; expected the image of this template for the workers" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("flags", "on"), [

@@ -69,7 +69,7 @@ def test_measuring(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert measured["bytes_out"] > 100
     assert 10 < measured["tokens"] < 20
-    assert any("holds 40 documents" in warning for warning in found["warnings"])
+    assert any("the input contains 40 documents" in warning for warning in found["warnings"])
     assert found["assumptions"]["part_bytes"] == PART_BYTES
     (one,) = found["estimates"]
     assert (one["worker"], one["documents"], one["speed"]["processes"]) == ("n2-standard-8", 1_000_000, 8)
@@ -96,7 +96,9 @@ def test_a_stream_is_not_sampled(pubsub: Broker, capsys: pytest.CaptureFixture[s
     pubsub.create_subscription(subscription, topic)
     for flag in ("input", "replay"):
         told = refusal(f"--{flag}={subscription}", capsys=capsys)
-        assert told.startswith(f"--{flag}='{subscription}' is neither files nor in BigQuery; write some of its texts")
+        assert told.startswith(
+            f"--{flag}='{subscription}': neither files nor in BigQuery; expected a file with some of its texts"
+        )
 
 
 def test_tables(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,26 +131,26 @@ def test_files_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 MISTAKES = {
-    "no input": ([], ["--input is missing"]),
-    "a flag of nobody": (["--input=in.jsonl", "--hors=3"], ["--hors is not a flag"]),
+    "no input": ([], ["--input: missing; expected"]),
+    "a flag of nobody": (["--input=in.jsonl", "--hors=3"], ["--hors: not a flag"]),
     "both aims": (["--hours=1", "--workers=3"], ["--hours and --workers", "one of them"]),
     "no documents": (["--documents=0"], ["--documents=0", "at least 1"]),
     "no number": (["--hours=soon"], ["--hours=soon", "number"]),
     "too efficient": (["--efficiency=2"], ["--efficiency=2", "between 0.01 and 1"]),
     "a deadline too near": (["--measured=measured.json", "--hours=0.01"], ["--hours=0.01", "--startup_minutes=5"]),
     "an unknown type": (["--worker_types=n2-standard-8,z9"], ["'z9'", "n2-standard-8"]),
-    "no type": (["--worker_types=,"], ["--worker_types", "names none"]),
+    "no type": (["--worker_types=,"], ["--worker_types", "empty; expected"]),
     "a ratio without a number": (["--core_ratio=n2"], ["--core_ratio=n2", "n2=0.8"]),
     "a ratio of nothing": (["--core_ratio=n2=0"], ["--core_ratio=n2=0", "n2=0.8"]),
     "no rates": (["--rates=none.json"], ["--rates=none.json", "cannot be read"]),
     "rates in no JSON": (["--rates=in.jsonl"], ["--rates=in.jsonl", "not JSON"]),
-    "rates below 0": (["--rates={-1}"], ["the rate of 'g2-standard-4' must be a number above 0"]),
-    "rates of a type nobody knows": (["--rates={other}"], ["'other-1' is not known"]),
+    "rates below 0": (["--rates={-1}"], ["the rate of 'g2-standard-4' is not a number above 0"]),
+    "rates of a type nobody knows": (["--rates={other}"], ["'other-1' is unknown; expected one of"]),
     "prices without a date": (["--prices={undated}"], ["--prices=", "a date and a source"]),
     "an unknown price": (["--prices={odd}"], ["'vcpu' is unknown", "vcpu_hour"]),
     "a worker without memory": (["--prices={small}"], ["memory_gib of 'x-1'"]),
     "measured twice": (["--measured=measured.json", "--input=in.jsonl"], ["--input=in.jsonl", "--measured=measured.json"]),
-    "measured otherwise": (["--measured={-1}"], ["--measured=", "not what --json writes"]),
+    "measured otherwise": (["--measured={-1}"], ["--measured=", "expected what --json writes"]),
     "no files": (["--input=projects/p-x1/subscriptions/s"], ["--input="]),
     "a GPU": (["--input=in.jsonl", "--device=cuda:0"], ["--device='cuda:0'", "--rates"]),
     "nothing to read": (["--input=bad.jsonl"], ["bad.jsonl", "1 failures"]),

@@ -119,14 +119,14 @@ def test_workers(documents: int, hours: float, expected: int) -> None:
 
 
 def test_a_deadline_before_the_start() -> None:
-    with pytest.raises(ValueError, match=r"^--hours=0.1 must be longer than .* --startup_minutes=6$"):
+    with pytest.raises(ValueError, match=r"^--hours=0.1: too short; expected longer than .* --startup_minutes=6$"):
         workers_of(1, 0.1, 800, ASSUMED)
 
 
 def test_dollars() -> None:
     assert dollars_an_hour(ROOMY, PRICES, 100) == pytest.approx(0.4 + 0.32 + 0.1)
     assert dollars_an_hour(GPU, PRICES, 0) == pytest.approx(0.2 + 0.16 + 1.0)
-    with pytest.raises(ValueError, match="no price of 'l9'"):
+    with pytest.raises(ValueError, match="no price of 'l9'; expected one"):
         dollars_an_hour(GPU, replace(PRICES, accelerator_hour={}), 0)
 
 

@@ -265,8 +265,8 @@ def test_a_broken_file_is_one_failure_that_names_it(name: str, ending: str, told
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("folder", "this is a folder; name the files in it"),
-        ("link", "the link leads nowhere"),
+        ("folder", "is a folder; expected the files in it"),
+        ("link", "the target of the link does not exist"),
         ("zeros", "this is a pipe or a device"),
         ("pipe", "this is a pipe or a device"),
     ],

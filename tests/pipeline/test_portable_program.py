@@ -80,6 +80,7 @@ def test_an_interrupted_job_is_cancelled(job_server: JobServer, poison_file: Pat
     command = [sys.executable, "-m", "pipeline", *flags]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         job_server.wait(lambda: job_server.log().count("Running job") > before, "a job")
+        job_server.wait(lambda: bool(list(tmp_path.glob("beam-temp-x-*"))), "work")  # the program knows its job by now
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "beam-ner: interrupted; the job is cancelled\n")
@@ -99,7 +100,7 @@ def test_a_model_that_no_worker_can_load(
     assert main([*flags, *portable(job_server), "--environment_type=LOOPBACK"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.search(r"^beam-ner: error: the run failed: .*model=.* cannot be loaded", err, re.MULTILINE)
+    assert re.search(r"^beam-ner: error: the run failed: .*model=.*: cannot be loaded", err, re.MULTILINE)
     assert rows(tmp_path / "out") == []
 
 

@@ -132,7 +132,10 @@ def test_no_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize(
     ("pattern", "told"),
-    [("gone-*.jsonl", "gone-*.jsonl' matches no file"), ("bare.jsonl", "write the results with --include_text")],
+    [
+        ("gone-*.jsonl", "gone-*.jsonl': matches no file"),
+        ("bare.jsonl", "expected results written with --include_text"),
+    ],
 )
 def test_mistakes(pattern: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "bare.jsonl", [{"id": "a", "entities": [ANN]}])

@@ -174,7 +174,7 @@ def test_a_worker_that_the_runner_does_not_know(server: PrismServer, tmp_path: P
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (ended.returncode, ended.stdout) == (2, "")
     where = f"--provision_endpoint={server.address}"
-    assert ended.stderr.startswith(f"beam-ner-worker: error: {where} gives no options to --id=nobody: ")
+    assert ended.stderr.startswith(f"beam-ner-worker: error: {where}: no options for --id=nobody: ")
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from outputs import failure_payload
 
 from pipeline.io.outcomes import Receipt
 from pipeline.io.pubsub.messages import (
@@ -20,7 +21,7 @@ from pipeline.io.pubsub.messages import (
 )
 from pipeline.io.pubsub.publishing import Outgoing
 from pipeline.io.pubsub.read import document_of_message
-from pipeline.io.pubsub.write import failure_payload, message_of_failure, message_of_result, result_attributes
+from pipeline.io.pubsub.write import message_of_failure, message_of_result, result_attributes
 from pipeline.io.records import DocumentFields
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 
@@ -71,9 +72,9 @@ FAILURES = [
     (b"", "jsonl", {"a": "b"}, "the message is not JSON"),
     (b'["SECRET"]', "jsonl", {}, "the message's JSON is list, not an object"),
     (b'{"body": "SECRET"}', "jsonl", {}, "no field 'text'"),
-    (b'{"text": ["SECRET"]}', "jsonl", {}, "field 'text' holds list"),
+    (b'{"text": ["SECRET"]}', "jsonl", {}, "field 'text' contains list"),
     (b'{"text": "\\udfff SECRET"}', "jsonl", {}, "field 'text' is not valid Unicode"),
-    (b'{"text": "a", "id": {"SECRET": 1}}', "jsonl", {}, "field 'id' holds dict"),
+    (b'{"text": "a", "id": {"SECRET": 1}}', "jsonl", {}, "field 'id' contains dict"),
     (b'{"text": ' + b"[" * 100_000, "jsonl", {}, "nested too deeply"),
     (b'{"text": "a", "n": ' + b"9" * 5000 + b"}", "jsonl", {}, "too many digits"),
     (b"Ann", "text", {"at": "SECRET"}, "attribute 'at' is neither RFC 3339 nor epoch milliseconds"),
@@ -166,8 +167,8 @@ def test_message_of_result() -> None:
         ({"text": "SECRET" * 2_000_000}, "the limit is 10000000"),
         ({"attributes": {"k": "SECRET" * 200}}, "1200 bytes"),
         ({"attributes": {"lang": "x" * 1025}}, "1025 bytes"),
-        ({"entities": (Entity("A", float("nan"), "", 0, 1),)}, "no JSON"),
-        ({"entities": (Entity("A", 0.5, "\ud800", 0, 1),)}, "no JSON"),
+        ({"entities": (Entity("A", float("nan"), "", 0, 1),)}, "not JSON"),
+        ({"entities": (Entity("A", 0.5, "\ud800", 0, 1),)}, "not JSON"),
     ],
 )
 def test_a_result_that_no_message_holds(changes: dict[str, object], told: str) -> None:

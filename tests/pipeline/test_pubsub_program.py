@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from outputs import failure_payload
 from services.pubsub_queue import Counts, Message
 from streams import (
     DEAD,
@@ -29,7 +30,6 @@ from streams import (
     text,
 )
 
-from pipeline.io.pubsub.write import failure_payload
 from pipeline.run import main
 from transforms import TokenClassifier
 
@@ -245,10 +245,13 @@ MISTAKES = {
         [f"--output={P}/topics/letters", "--dead_letter="],
         ["--dead_letter=", "letters-failures", "no such"],
     ),
-    "a subscription to write to": ([f"--output={SUBSCRIPTION}"], ["--output=", "a subscription", "name a topic"]),
+    "a subscription to write to": ([f"--output={SUBSCRIPTION}"], ["--output=", "a subscription", "expected a topic"]),
     "failures among the results": ([f"--dead_letter={RESULTS}"], ["--dead_letter=", "the same"]),
     "files without a window": (["--output=out/x", "--window_seconds=0"], ["--window_seconds=0", "at least 1"]),
-    "loads without an end": (["--output=p-x:d.t", "--write_method=FILE_LOADS"], ["--write_method=", "has none"]),
+    "loads without an end": (
+        ["--output=p-x:d.t", "--write_method=FILE_LOADS"],
+        ["--write_method=FILE_LOADS: waits", "for a stream"],
+    ),
     "rows that nobody vouches for": (
         ["--output=p-x:d.t", "--write_method=STORAGE_WRITE_API"],
         ["--write_method=", "STREAMING_INSERTS"],
@@ -273,7 +276,7 @@ MISTAKES = {
     ),
     "order of files": (
         ["--input=setup.py", "--input_format=text", "--output=out/x", "--ordering_key_attribute=k"],
-        ["--ordering_key_attribute='k'", "a topic"],
+        ["--ordering_key_attribute='k': only for topics", "--output='out/x'"],
     ),
 }
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outputs import failure_payload
 from services.pubsub_broker import Broker
 from services.pubsub_queue import Message as Sent
 from streams import letter, text
 
 from pipeline.io.pubsub.messages import Message
 from pipeline.io.pubsub.readers import close_all, drain_all
-from pipeline.io.pubsub.write import failure_payload, message_of_failure
+from pipeline.io.pubsub.write import message_of_failure
 from pipeline.io.records import DocumentFields
 from pipeline.io.replay import document_of_failure_message
 from pipeline.run import main
@@ -71,7 +72,7 @@ def test_what_fails_again_keeps_its_bytes_and_attributes() -> None:
         )  # fmt: skip
     unknown = replayed(buried(failure(b"Ann", id="1")))
     assert isinstance(unknown, Failure)
-    assert unknown.error.endswith("give --input_format")
+    assert unknown.error.endswith("expected --input_format")
     assert unknown.attributes == {"id": "1"}  # and no source, by which the next replay would take it for another kind
     file = replayed(buried(failure(b"", "read", source="x.gz")))
     assert isinstance(file, Failure)

@@ -17,6 +17,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows
 from google.api_core import exceptions
+from outputs import failure_payload
 from services.pubsub_broker import PATIENCE_SECONDS, Broker
 from services.pubsub_queue import Message as Sent
 
@@ -24,7 +25,7 @@ from pipeline.io.pubsub import clients, publishing
 from pipeline.io.pubsub.acknowledge import Acknowledge
 from pipeline.io.pubsub.read import ReadMessages
 from pipeline.io.pubsub.readers import close_all, drain_all
-from pipeline.io.pubsub.write import WriteFailureMessages, WriteResultMessages, failure_payload
+from pipeline.io.pubsub.write import WriteFailureMessages, WriteResultMessages
 from transforms.documents import Document, DocumentEntities, Failure
 
 P = "projects/beam-ner-tests"
@@ -161,7 +162,7 @@ def test_a_topic_is_not_read_on_other_runners() -> None:
 
 
 def test_an_unknown_format() -> None:
-    with pytest.raises(ValueError, match="--input_format=csv is none of text, jsonl"):
+    with pytest.raises(ValueError, match="--input_format=csv: unknown for messages; expected one of text, jsonl"):
         ReadMessages(SUBSCRIPTION, "csv")
 
 

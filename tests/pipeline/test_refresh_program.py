@@ -73,6 +73,6 @@ def test_a_model_is_replaced_twice_while_letters_flow(tmp_path: Path) -> None:
     assert [revision for revision, _ in itertools.groupby(row["model_revision"] for row in rows)] == revisions
     assert {row["model"] for row in rows} == {str(model)}
     assert log.count("a new version cannot be used") == 1
-    assert log.count("takes the place of") == 2
+    assert log.count(" replaces ") == 2
     counters = re.findall("counters: (.*)", log)[-1].split(", ")
     assert {"model_loads 1", "model_refreshes 2", "model_refresh_failures 1"} <= set(counters)

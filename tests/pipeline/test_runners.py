@@ -104,13 +104,13 @@ def job_server() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("flags", "sentence"), [
-    (["--direct_num_workers=-1"], "--direct_num_workers=-1 must be at least 0"),
-    (["--runner=PrismRunner", "--prism_location={folder}"], "--prism_location={folder} is a folder; expected Prism's program"),
-    (["--runner=PrismRunner", "--prism_location={file}"], "--prism_location={file} is no program, nor a zip with one"),
+    (["--direct_num_workers=-1"], "--direct_num_workers=-1: too small; expected at least 0"),
+    (["--runner=PrismRunner", "--prism_location={folder}"], "--prism_location={folder}: is a folder; expected Prism's program"),
+    (["--runner=PrismRunner", "--prism_location={file}"], "--prism_location={file}: neither a program nor a zip with one"),
     (["--runner=PrismRunner", "--prism_location={folder}/x"], "--prism_location={folder}/x: Prism cannot be found"),
     (["--environment_type=EXTERNAL", "--environment_config=localhost:1"], "--environment_config=localhost:1: no pool of workers answers there"),
-    (["--environment_type=PROCESS", '--environment_config={{"command": "{folder}/x"}}'], "{folder}/x is no program on this machine"),
-    (["--environment_type=PROCESS", '--environment_config={{"command": "{file}"}}'], "{file} is no program on this machine"),
+    (["--environment_type=PROCESS", '--environment_config={{"command": "{folder}/x"}}'], "{folder}/x is not a program on this machine"),
+    (["--environment_type=PROCESS", '--environment_config={{"command": "{file}"}}'], "{file} is not a program on this machine"),
 ])  # fmt: skip
 def test_mistakes_are_told_before_earlier_results_are_deleted(
     flags: list[str], sentence: str, job_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -12,10 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from outputs import window_files
 from services.pubsub_queue import Message
 from streams import LONG, SUBSCRIPTION, Stream, letter, seconds_for
-
-from pipeline.io.files.window_names import window_files
 
 
 class FileStream(Stream):
@@ -29,7 +28,7 @@ class FileStream(Stream):
         self._prefix = f"{folder}/out/x"
 
     def files(self) -> list[Path]:
-        return list(map(Path, window_files(self._prefix, ".jsonl")))
+        return window_files(self._prefix, ".jsonl")
 
     def ids(self) -> Counter[str]:
         return Counter(row["id"] for path in self.files() for row in rows_in(path))
@@ -81,7 +80,7 @@ def test_a_backlog_of_an_hour_goes_to_the_files_of_its_windows(tmp_path: Path) -
             attributes = {pair["key"]: pair["value"] for pair in row["attributes"]}
             assert attributes == {"key": row["id"], "data": f"d{number}"}
     assert found == {name: dict.fromkeys(ids, 1) for name, ids in expected.items()}
-    dead = [row for path in window_files(f"{tmp_path}/out/dead", ".jsonl") for row in rows_in(Path(path))]
+    dead = [row for path in window_files(f"{tmp_path}/out/dead", ".jsonl") for row in rows_in(path)]
     assert sorted(row["payloadBytes"] for row in dead) == ["Y2Fm6SAw", "Y2Fm6SAx", "Y2Fm6SAy"]
     assert list((tmp_path / "out").glob(".*")) == []
 

@@ -106,7 +106,7 @@ def test_bad_days_lose_nothing(
     assert statuses == []
     assert stream.ids() == dict.fromkeys(letters - {"letter-77"}, 1)
     (failure,) = rows_of(dead)
-    assert failure["errorMessage"] == "BigQuery refused the row: invalid at mood"
+    assert failure["errorMessage"] == "BigQuery rejected the row: invalid at mood"
     assert (failure["stage"], failure["payloadBytes"]) == ("write", text(77).encode())
     assert attributes(failure) == {"key": "letter-77", "data": "d77", "id": "letter-77"}
     assert "attempt 1 failed" in log

@@ -201,7 +201,7 @@ def test_but_for_averages_the_best_scores_are_enough(
         expected = find_entities(columns, *arguments, window_join=window_join)
         assert find_entities(best, *arguments, window_join=window_join) == expected
     else:
-        with pytest.raises(ValueError, match="'average' needs the scores of all labels"):
+        with pytest.raises(ValueError, match="'average': requires the scores of all labels"):
             find_entities(best, *arguments, window_join=window_join)
 
 

@@ -133,15 +133,15 @@ def test_labels_may_be_replaced(checkpoint: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    ({"aggregation_strategy": "last"}, "aggregation_strategy='last' is unknown; it is one of none, simple, first, average, max"),
-    ({"stride": 62}, "stride=62 must be at least 0 and below 62, which is the window of 64 tokens less 2 special tokens"),
-    ({"stride": -1}, "stride=-1 must be at least 0"),
-    ({"long_text": "wrap"}, "long_text='wrap' is unknown; it is one of window, truncate"),
-    ({"engine": "tensorflow"}, "engine='tensorflow' is unknown; it is one of auto, torch, openvino"),
-    ({"precision": "int3"}, "precision='int3' is unknown"),
+    ({"aggregation_strategy": "last"}, "aggregation_strategy='last': unknown; expected one of none, simple, first, average, max"),
+    ({"stride": 62}, "stride=62: out of range; expected at least 0 and below 62, the window of 64 tokens less 2 special tokens"),
+    ({"stride": -1}, "stride=-1: out of range; expected at least 0"),
+    ({"long_text": "wrap"}, "long_text='wrap': unknown; expected one of window, truncate"),
+    ({"engine": "tensorflow"}, "engine='tensorflow': unknown; expected one of auto, torch, openvino"),
+    ({"precision": "int3"}, "precision='int3': unknown"),
     ({"device": "cuda:9"}, "device='cuda:9' is not on this machine"),
     ({"device": "gpu"}, "device='gpu' is not on this machine"),
-    ({"max_batch_tokens": 0}, "max_batch_tokens=0 must be at least 1"),
+    ({"max_batch_tokens": 0}, "max_batch_tokens=0: too small; expected at least 1"),
     ({"tokenizer": "/no/such/folder"}, "tokenizer='/no/such/folder' is neither a folder nor"),
 ])  # fmt: skip
 def test_mistakes_are_named(checkpoint: Callable[[str], Path], arguments: dict[str, Any], sentence: str) -> None:
@@ -150,7 +150,7 @@ def test_mistakes_are_named(checkpoint: Callable[[str], Path], arguments: dict[s
 
 
 def test_a_loaded_model_is_no_name() -> None:
-    with pytest.raises(ValueError, match=r"^model is a Linear, and a checkpoint's name or folder is needed"):
+    with pytest.raises(ValueError, match=r"^model: of type Linear; expected a checkpoint's name or folder"):
         TokenClassifier(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
 
 
@@ -162,7 +162,7 @@ def test_what_it_says_of_itself(chaotic: TokenClassifier) -> None:
 
 def test_slow_tokenizers_refuse_words(checkpoint: Callable[[str], Path]) -> None:
     with pytest.raises(
-        ValueError, match=r"^aggregation_strategy='first' needs a fast tokenizer, and BertJapaneseTokenizer"
+        ValueError, match=r"^aggregation_strategy='first': requires a fast tokenizer, and BertJapaneseTokenizer"
     ):
         TokenClassifier(checkpoint("slow_wordpiece"), aggregation_strategy="first")
     classify = TokenClassifier(checkpoint("slow_wordpiece"), engine="torch")
@@ -187,9 +187,9 @@ def test_wrong_inputs(chaotic: TokenClassifier) -> None:
         chaotic("Ann", is_split_into_words=True)
     with pytest.raises(ValueError, match="same batch size as the input"):
         chaotic(["Ann", "Bob"], offset_mapping=[(0, 1)])
-    with pytest.raises(ValueError, match="offset_mapping has 2 entries for a text of"):
+    with pytest.raises(ValueError, match="offset_mapping: 2 entries; expected one for each of"):
         chaotic(TEXT, offset_mapping=[(0, 1), (0, 3)])
-    with pytest.raises(TypeError, match="does not know top_k"):
+    with pytest.raises(TypeError, match="top_k: unknown; expected arguments of TokenClassifier"):
         chaotic("Ann", top_k=3)
 
 
@@ -266,7 +266,7 @@ def test_classify_keeps_order_and_spares_the_neighbours(rampart: TokenClassifier
     np.testing.assert_array_equal(good[0].scores, good[2].scores)
     failure = outcomes[1]
     assert isinstance(failure, Failure)
-    assert failure.error == "the text holds half a surrogate pair at position 13, which is no character"
+    assert failure.error == "the text contains half a surrogate pair at position 13, which is not a character"
     assert failure.payload == b"half a pair: \xed\xa0\x80"
     assert failure.attributes["id"] == "1"
 

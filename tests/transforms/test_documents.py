@@ -28,7 +28,9 @@ def test_a_text_is_named_by_its_hash(text: str, digest: str) -> None:
 
 @pytest.mark.parametrize("value", [{"text": SECRET}, SECRET.encode(), None])
 def test_other_things_are_no_documents(value: object) -> None:
-    with pytest.raises(TypeError, match=f"^a Document is wanted, or a text as str, and not a {type(value).__name__}$"):
+    with pytest.raises(
+        TypeError, match=f"^{type(value).__name__} is not a document; expected a Document, or a text as str$"
+    ):
         Document.of(value)  # type: ignore[arg-type]
 
 

@@ -185,7 +185,7 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize("harm", [flip, cut])
 def test_damage_is_noticed(model, storage_server, cache, harm):
     harm(stored(storage_server, model, "model.safetensors"))
-    with pytest.raises(ValueError, match=rf"^model='{model}' is damaged: model\.safetensors came with the CRC32C"):
+    with pytest.raises(ValueError, match=rf"^model='{model}': damaged: model\.safetensors arrived with the CRC32C"):
         resolve(model)
     assert left(cache) == []
 
@@ -204,7 +204,7 @@ def test_a_file_that_ends_early_is_noticed_where_there_are_no_checksums(tmp_path
         return 1, ""
 
     monkeypatch.setattr(remote, "_copy_bytes", half)
-    with pytest.raises(ValueError, match=r"cannot be downloaded whole: config\.json has 2 bytes, and 1 came"):
+    with pytest.raises(ValueError, match=r"cannot be downloaded whole: config\.json has 2 bytes, and 1 arrived"):
         resolve(f"shelf://{tmp_path}/model")
     assert left(cache) == []
 
@@ -218,7 +218,7 @@ def test_a_folder_that_changes_meanwhile_is_refused(model, cache, monkeypatch):
         return copy_bytes(source, path)
 
     monkeypatch.setattr(remote, "_copy_bytes", change)
-    with pytest.raises(ValueError, match="was changed while it was downloaded"):
+    with pytest.raises(ValueError, match=": changed during the download"):
         resolve(model)
     assert left(cache) == []
 
@@ -232,12 +232,12 @@ def test_a_folder_that_changes_meanwhile_is_refused(model, cache, monkeypatch):
     ],
 )
 def test_what_cannot_be_listed(name, message, cache):
-    with pytest.raises(ValueError, match=f"^model='{name}' {message}"):
+    with pytest.raises(ValueError, match=f"^model='{name}': {message}"):
         resolve(name)
 
 
 def test_a_folder_of_something_else_is_not_copied(bucket, cache, copied):
     write(f"{bucket}/data/a.json", b"{}")
-    with pytest.raises(ValueError, match=r"has no config\.json"):
+    with pytest.raises(ValueError, match=r": no config\.json"):
         resolve(f"{bucket}/data")
     assert copied == []

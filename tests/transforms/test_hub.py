@@ -52,5 +52,5 @@ def test_a_model_without_its_weights_is_not_taken_for_whole(hub: HubServer, monk
     configuration = resolve("acme/ner", weights=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert resolve("acme/ner", weights=False) == configuration
-    with pytest.raises(ValueError, match="neither in the local cache nor to be had"):
+    with pytest.raises(ValueError, match="not in the local cache, and not available"):
         resolve("acme/ner")

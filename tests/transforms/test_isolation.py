@@ -195,7 +195,7 @@ def test_those_who_wait_for_a_batch_that_hangs_are_not_blamed(
 
 def test_too_many_that_hang_are_an_error(hospital: Hospital, checkpoint: Callable[[str], Path]) -> None:
     classify = TokenClassifier(checkpoint("bert_cased"), engine="torch", batch_timeout_seconds=0.1)
-    with pytest.raises(ModelHungError, match="8 batches hang in this process"):
+    with pytest.raises(ModelHungError, match="8 batches hang in this process, and cannot be ended"):
         classify.classify(documents([f"{number} {HANGS}" for number in range(40)]))
     assert len(hospital.hung) == 8
     hospital.release.set()
@@ -209,7 +209,7 @@ def test_a_model_that_cannot_be_loaded_anew_is_an_error(
 ) -> None:
     classify = TokenClassifier(checkpoint("bert_cased"), engine="torch", batch_timeout_seconds=0.1)
     monkeypatch.setattr(classify.scorer.engine, "_load", lambda: 1 / 0)
-    with pytest.raises(ModelHungError, match="loading it anew failed: ZeroDivisionError"):
+    with pytest.raises(ModelHungError, match="loading it again failed: ZeroDivisionError"):
         classify.classify(documents(["Ann", HANGS]))
 
 
@@ -244,8 +244,8 @@ def test_in_a_pipeline(hospital: Hospital, checkpoint: Callable[[str], Path], st
     failed = classified.failures | beam.Map(lambda failure: (failure.attributes["id"], failure.error))
     assert_that(failed, equal_to([
         ("1", "the batch was not done after 0.5 seconds"),
-        ("2", "the text has 21 characters, and max_document_chars=20 is the limit"),
-        ("4", "the text holds half a surrogate pair at position 6, which is no character"),
+        ("2", "the text has 21 characters, more than max_document_chars=20"),
+        ("4", "the text contains half a surrogate pair at position 6, which is not a character"),
     ]))  # fmt: skip
     ids = classified.predictions | beam.Map(lambda scored: scored.document.id)
     assert_that(ids, equal_to(["0", "3", "5"]), label="results")
@@ -259,10 +259,13 @@ def test_in_a_pipeline(hospital: Hospital, checkpoint: Callable[[str], Path], st
 
 def test_the_limits_of_a_handler_must_make_sense(checkpoint: Callable[[str], Path]) -> None:
     for arguments, sentence in (
-        ({"max_document_chars": 0}, "^max_document_chars=0 must be at least 1"),
-        ({"batch_timeout_seconds": -1}, "^batch_timeout_seconds=-1 must be at least 0, which is no limit"),
-        ({"batch_timeout_seconds": float("nan")}, "^batch_timeout_seconds=nan must be"),
-        ({"special_tokens": "none"}, "^special_tokens='none' is unknown; it is one of text, special"),
+        ({"max_document_chars": 0}, "^max_document_chars=0: too small; expected at least 1"),
+        (
+            {"batch_timeout_seconds": -1},
+            "^batch_timeout_seconds=-1: out of range; expected at least 0, which is no limit",
+        ),
+        ({"batch_timeout_seconds": float("nan")}, "^batch_timeout_seconds=nan: out of range; expected at least 0"),
+        ({"special_tokens": "none"}, "^special_tokens='none': unknown; expected one of text, special"),
     ):
         with pytest.raises(ValueError, match=sentence):
             TokenClassificationModelHandler(str(checkpoint("bert_cased")), **arguments)  # type: ignore[arg-type]

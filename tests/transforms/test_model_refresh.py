@@ -168,7 +168,7 @@ def test_another_worker_finds_the_tokenizer_or_says_that_it_cannot(
     assert pinned_tokenizer(pinned) is not None
     monkeypatch.setenv("BEAM_NER_CACHE", str(tmp_path / "a third"))
     overwrite(versions[2], folder)
-    with pytest.raises(ValueError, match=r"tokenizer='.*model' was replaced"):
+    with pytest.raises(ValueError, match=r"tokenizer='.*model': was replaced"):
         tokenizer_folder(str(folder), pinned)
 
 
@@ -228,7 +228,7 @@ def test_a_broken_version_is_not_taken(
         for _ in range(3):
             assert not model.refresh(no_pause)
     (record,) = caplog.records
-    assert f"a new version cannot be used, and revision {first.model_revision} stays: " in record.getMessage()
+    assert f"a new version cannot be used, so revision {first.model_revision} is kept: " in record.getMessage()
     assert "\n" not in record.getMessage()
     assert model.take_counts() == {"model_refresh_failures": 1}
     assert model.current is first
@@ -243,7 +243,7 @@ def test_a_broken_version_is_not_taken(
 
 def test_a_first_version_must_be_good(folder: Path) -> None:
     with_weights(folder, not_numbers)
-    with pytest.raises(ValueError, match="has weights of nan"):
+    with pytest.raises(ValueError, match="corrupt weights of nan"):
         RefreshingClassifier(str(folder), 60, SETTINGS)
 
 
@@ -396,11 +396,14 @@ def test_a_process_watches_a_model_once_and_lets_go_of_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model_refresh_seconds": 0}, "model_refresh_seconds=0 must be above 0"),
-        ({"model_refresh_seconds": float("nan")}, "model_refresh_seconds=nan must be above 0"),
-        ({"model": "rampart"}, "model='rampart' cannot be refreshed: name a folder"),
-        ({"model": "/no/such-*"}, "model='/no/such-\\*' is no folder with a config.json"),
-        ({"model_revision": "main"}, "model_revision='main' is for models of the Hugging Face hub"),
+        ({"model_refresh_seconds": 0}, "model_refresh_seconds=0: out of range; expected a finite number above 0"),
+        (
+            {"model_refresh_seconds": float("nan")},
+            "model_refresh_seconds=nan: out of range; expected a finite number above 0",
+        ),
+        ({"model": "rampart"}, "model='rampart': cannot be refreshed; expected a folder"),
+        ({"model": "/no/such-*"}, "model='/no/such-\\*': neither a folder with a config.json"),
+        ({"model_revision": "main"}, "model_revision='main': only for models of the Hugging Face hub"),
     ],
 )
 def test_arguments(changes: dict[str, Any], sentence: str, folder: Path) -> None:

@@ -117,7 +117,7 @@ def test_group_failures_can_be_had() -> None:
 
 def test_words_need_a_fast_tokenizer(checkpoint: Callable[[str], Path]) -> None:
     scored = TokenClassifier(checkpoint("slow_wordpiece"), engine="torch").classify([Document("x", TEXT)])
-    with pytest.raises(Exception, match="needs a fast tokenizer"), beam.Pipeline() as pipeline:
+    with pytest.raises(Exception, match="requires a fast tokenizer"), beam.Pipeline() as pipeline:
         _ = pipeline | beam.Create(scored) | GroupEntities("first")
 
 
@@ -159,14 +159,14 @@ def test_min_score() -> None:
 
 @pytest.mark.parametrize(("make", "sentence"), [
     (lambda: ClassifyTokens("no/such-model"), "model='no/such-model' is"),
-    (lambda: ClassifyTokens(engine="jax"), "engine='jax' is unknown"),
-    (lambda: ClassifyTokens(stride=510), "stride=510 must be at least 0 and below 510"),
-    (lambda: ClassifyTokens(long_text="cut"), "long_text='cut' is unknown"),
-    (lambda: ClassifyTokens(max_batch_chars=0), "max_batch_chars=0 must be at least 1"),
-    (lambda: ClassifyTokens(TokenClassificationModelHandler(), engine="torch"), "engine: settings belong to the handler"),
-    (lambda: GroupEntities("sometimes"), "aggregation_strategy='sometimes' is unknown"),
-    (lambda: GroupEntities(min_score=2), "min_score=2 must be between 0 and 1"),
-    (lambda: GroupEntities(window_join="glue"), "window_join='glue' is unknown"),
+    (lambda: ClassifyTokens(engine="jax"), "engine='jax': unknown"),
+    (lambda: ClassifyTokens(stride=510), "stride=510: out of range; expected at least 0 and below 510"),
+    (lambda: ClassifyTokens(long_text="cut"), "long_text='cut': unknown"),
+    (lambda: ClassifyTokens(max_batch_chars=0), "max_batch_chars=0: too small; expected at least 1"),
+    (lambda: ClassifyTokens(TokenClassificationModelHandler(), engine="torch"), "engine: not accepted beside a handler"),
+    (lambda: GroupEntities("sometimes"), "aggregation_strategy='sometimes': unknown"),
+    (lambda: GroupEntities(min_score=2), "min_score=2: out of range; expected a number between 0 and 1"),
+    (lambda: GroupEntities(window_join="glue"), "window_join='glue': unknown"),
 ])  # fmt: skip
 def test_mistakes_are_told_when_the_pipeline_is_built(make: Callable[[], Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

@@ -39,7 +39,7 @@ def test_a_process_has_its_part_of_the_cores(
 
 
 def test_a_number_of_processes_is_none_below_zero() -> None:
-    with pytest.raises(ValueError, match="processes=-1 must be at least 0"):
+    with pytest.raises(ValueError, match="processes=-1: too small; expected at least 0"):
         TokenClassificationModelHandler(processes=-1)
 
 

@@ -17,22 +17,22 @@ from transforms.settings import HandlerSettings
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"engine": "jax"}, "engine='jax' is unknown; it is one of auto, torch, openvino"),
-    ({"precision": "fp8"}, "precision='fp8' is unknown; it is one of auto, fp32, bf16, fp16, int8"),
-    ({"long_text": "cut"}, "long_text='cut' is unknown; it is one of window, truncate"),
-    ({"special_tokens": "none"}, "special_tokens='none' is unknown; it is one of text, special"),
-    ({"scores": "worst"}, "scores='worst' is unknown; it is one of all, best"),
-    ({"max_batch_tokens": 0}, "max_batch_tokens=0 must be at least 1"),
-    ({"max_batch_chars": 0}, "max_batch_chars=0 must be at least 1"),
-    ({"max_document_chars": 0}, "max_document_chars=0 must be at least 1"),
-    ({"max_batch_wait_ms": 0}, "max_batch_wait_ms=0 must be at least 1"),
-    ({"threads": 0}, "threads=0 must be at least 1"),
-    ({"processes": -1}, "processes=-1 must be at least 0"),
-    ({"batch_timeout_seconds": -1}, "batch_timeout_seconds=-1 must be at least 0, which is no limit"),
-    ({"batch_timeout_seconds": float("nan")}, "batch_timeout_seconds=nan must be at least 0, which is no limit"),
-    ({"model_refresh_seconds": 0}, "model_refresh_seconds=0 must be above 0"),
-    ({"model": 7}, "model is a int, and a checkpoint's name or folder is needed; save_pretrained of a model and of its"),
-    ({"tokenizer": object()}, "tokenizer is a object, and a checkpoint's name or folder is needed"),
+    ({"engine": "jax"}, "engine='jax': unknown; expected one of auto, torch, openvino"),
+    ({"precision": "fp8"}, "precision='fp8': unknown; expected one of auto, fp32, bf16, fp16, int8"),
+    ({"long_text": "cut"}, "long_text='cut': unknown; expected one of window, truncate"),
+    ({"special_tokens": "none"}, "special_tokens='none': unknown; expected one of text, special"),
+    ({"scores": "worst"}, "scores='worst': unknown; expected one of all, best"),
+    ({"max_batch_tokens": 0}, "max_batch_tokens=0: too small; expected at least 1"),
+    ({"max_batch_chars": 0}, "max_batch_chars=0: too small; expected at least 1"),
+    ({"max_document_chars": 0}, "max_document_chars=0: too small; expected at least 1"),
+    ({"max_batch_wait_ms": 0}, "max_batch_wait_ms=0: too small; expected at least 1"),
+    ({"threads": 0}, "threads=0: too small; expected at least 1"),
+    ({"processes": -1}, "processes=-1: too small; expected at least 0"),
+    ({"batch_timeout_seconds": -1}, "batch_timeout_seconds=-1: out of range; expected at least 0, which is no limit"),
+    ({"batch_timeout_seconds": float("nan")}, "batch_timeout_seconds=nan: out of range; expected at least 0, which is no limit"),
+    ({"model_refresh_seconds": 0}, "model_refresh_seconds=0: out of range; expected a finite number above 0"),
+    ({"model": 7}, "model: of type int; expected a checkpoint's name or folder, as written by save_pretrained of a model and its tokenizer"),
+    ({"tokenizer": object()}, "tokenizer: of type object; expected a checkpoint's name or folder"),
 ])  # fmt: skip
 def test_a_value_that_does_not_fit_is_an_error(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError) as raised:

@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from transforms.aggregation.grouping import Units, group_scores, group_units, label_tokens, label_words
+from transforms.aggregation.grouping import (
+    Units,
+    decode_units,
+    group_scores,
+    group_units,
+    label_tokens,
+    label_words,
+    split_groups_at_lines,
+)
 from transforms.aggregation.overlaps import join_windows, resolve_overlaps
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.documents import Entity
@@ -31,6 +39,9 @@ def find_entities(
     *,
     ignore_labels: Collection[str] = (),
     window_join: str = "entities",
+    decode: Callable[[np.ndarray], np.ndarray] | None = None,
+    join_adjacent: bool = False,
+    split_lines: bool = False,
 ) -> list[Entity]:
     """Return the entities of one document.
 
@@ -43,7 +54,11 @@ def find_entities(
         window_join: The rule for overlapping windows. ``entities``, as in Hugging Face: each window is grouped alone,
             and of two overlapping entities the longer is kept. ``tokens``: each token is taken from the window with
             more context around it, and the document is grouped as a whole. ``tokens`` always applies to the strategy
-            ``none``, and to tokens without offsets, because their entities cannot be compared.
+            ``none``, to tokens without offsets, because their entities cannot be compared, and to decoded sequences.
+        decode: Chooses the labels of a sequence of units; see `transforms.aggregation.grouping.decode_units`. None
+            leaves each unit its best label.
+        join_adjacent: Whether neighbouring groups of one type become one. Not for ``none``.
+        split_lines: Whether a group is split where a line ends. Not for ``none``.
 
     Returns:
         The entities in order of their start; without offsets, in order of their tokens.
@@ -51,17 +66,26 @@ def find_entities(
     if not len(pre_entities):
         return []
     if pre_entities.num_windows > 1 and (
-        window_join == "tokens" or strategy is AggregationStrategy.NONE or pre_entities.start is None
+        window_join == "tokens"
+        or strategy is AggregationStrategy.NONE
+        or pre_entities.start is None
+        or decode is not None
     ):
         pre_entities = join_windows(pre_entities)
-    units = label_words(pre_entities, strategy) if strategy.by_word else label_tokens(pre_entities)
+    if decode is not None:
+        units = decode_units(pre_entities, strategy, decode)
+    else:
+        units = label_words(pre_entities, strategy) if strategy.by_word else label_tokens(pre_entities)
     ignore = frozenset(ignore_labels)
     if strategy is AggregationStrategy.NONE:
         return _token_entities(pre_entities, units, scheme, ignore)
 
-    starts, stops = group_units(units, scheme)
+    starts, stops = group_units(units, scheme, join_adjacent=join_adjacent)
     kept = ~scheme.ignored(ignore, grouped=True)[units.label[starts]]
-    entities = _group_entities(pre_entities, units, starts[kept], stops[kept], scheme, strategy, to_string)
+    starts, stops = starts[kept], stops[kept]
+    if split_lines:
+        starts, stops = split_groups_at_lines(pre_entities, units, starts, stops)
+    entities = _group_entities(pre_entities, units, starts, stops, scheme, strategy, to_string)
     if pre_entities.num_windows > 1:
         survivors = resolve_overlaps([(entity.start or 0, entity.end or 0, entity.score) for entity in entities])
         return [entities[survivor] for survivor in survivors]

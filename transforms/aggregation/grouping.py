@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,11 +53,12 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
     stop = stops_of(first, len(pre_entities))
     if strategy.scores == "all" and pre_entities.label is not None:
         raise ArgumentError(
-            f"aggregation_strategy={strategy.value!r} needs the scores of all labels, and scores='best' keeps one"
+            f"aggregation_strategy={strategy.value!r}: requires the scores of all labels; expected scores='all', not"
+            " 'best'"
         )
     token_label, token_score = pre_entities.best()
-    speaking = row_of_maximum(token_score, first, stop) if strategy is AggregationStrategy.MAX else first
-    label, score = token_label[speaking], token_score[speaking]
+    rows = _rows_of_words(pre_entities, strategy, first, stop)
+    label, score = token_label[rows], token_score[rows]
     if strategy is AggregationStrategy.AVERAGE:
         longer = (stop - first > 1).nonzero()[0]
         for some in np.array_split(longer, 1 + len(longer) // _WORDS_AT_ONCE):
@@ -64,20 +66,103 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
     return Units(label=label, score=score, first=first, stop=stop, opens_window=opens_window[first])
 
 
-def group_units(units: Units, scheme: LabelScheme) -> tuple[np.ndarray, np.ndarray]:
+def decode_units(
+    pre_entities: PreEntities, strategy: AggregationStrategy, decode: Callable[[np.ndarray], np.ndarray]
+) -> Units:
+    """Return tokens, or words for the strategies by word, as units with the labels of one decoded sequence.
+
+    A word's probabilities are those that the strategy looks at: of its ``first`` token, the ``average`` of its tokens,
+    or of its token with the ``max`` score. A unit's score is the probability of its decoded label.
+
+    Args:
+        pre_entities: The tokens of a single window, with the scores of all labels.
+        strategy: The aggregation strategy.
+        decode: Returns class ids for float[n_units, n_labels].
+
+    Raises:
+        ArgumentError: if only the best scores were kept.
+    """
+    if pre_entities.label is not None:
+        raise ArgumentError("decoding='viterbi': needs the scores of all labels; expected scores='all'")
+    opens_window = window_openings(pre_entities)
+    scores = pre_entities.scores
+    if strategy.by_word:
+        first = (~pre_entities.is_subword | opens_window).nonzero()[0]
+        stop = stops_of(first, len(pre_entities))
+        probabilities = scores[_rows_of_words(pre_entities, strategy, first, stop)]
+        if strategy is AggregationStrategy.AVERAGE:
+            longer = (stop - first > 1).nonzero()[0]
+            for some in np.array_split(longer, 1 + len(longer) // _WORDS_AT_ONCE):
+                probabilities[some] = segment_means(scores, first[some], stop[some])
+    else:
+        first = np.arange(len(pre_entities))
+        stop, probabilities = first + 1, scores
+    label = decode(probabilities)
+    score = probabilities[np.arange(len(label)), label]
+    return Units(label=label, score=score, first=first, stop=stop, opens_window=opens_window[first])
+
+
+def _rows_of_words(
+    pre_entities: PreEntities, strategy: AggregationStrategy, first: np.ndarray, stop: np.ndarray
+) -> np.ndarray:
+    """Return the row of the token that each word takes its label from: int64[n_words]."""
+    if strategy is AggregationStrategy.MAX:
+        return row_of_maximum(pre_entities.best()[1], first, stop)
+    return first
+
+
+def group_units(units: Units, scheme: LabelScheme, *, join_adjacent: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Groups adjacent units with the same tag.
 
     A group also starts at a label that begins one, after a label that ends one, and at the first unit of a window.
+
+    Args:
+        units: The units.
+        scheme: The columns of their labels.
+        join_adjacent: Whether labels that begin or end a group are ignored, so that neighbours with one tag are joined.
 
     Returns:
         The first unit of each group, and the unit after its last: int64[n_groups] each.
     """
     tag = scheme.tag[units.label]
-    opens = scheme.begins[units.label] | units.opens_window
-    opens[1:] |= (tag[1:] != tag[:-1]) | scheme.ends[units.label[:-1]]
+    opens = units.opens_window.copy()
+    opens[1:] |= tag[1:] != tag[:-1]
+    if not join_adjacent:
+        opens |= scheme.begins[units.label]
+        opens[1:] |= scheme.ends[units.label[:-1]]
     opens[:1] = True
     starts = opens.nonzero()[0]
     return starts, stops_of(starts, len(opens))
+
+
+def split_groups_at_lines(
+    pre_entities: PreEntities, units: Units, starts: np.ndarray, stops: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits groups of units where a line ends.
+
+    Args:
+        pre_entities: The tokens of the units; without offsets, nothing is split.
+        units: The units.
+        starts: int64[n_groups], the first unit of each group.
+        stops: int64[n_groups], the unit after the last.
+
+    Returns:
+        The first unit of each part, and the unit after its last: int64[n_parts] each.
+    """
+    text = pre_entities.document.text
+    if pre_entities.start is None or pre_entities.end is None or "\n" not in text:
+        return starts, stops
+    parts: list[tuple[int, int]] = []
+    for begin, end in zip(starts.tolist(), stops.tolist(), strict=True):
+        first = begin
+        for unit in range(begin + 1, end):
+            previous_start = pre_entities.start[units.first[unit - 1]]
+            if "\n" in text[previous_start : pre_entities.start[units.first[unit]]]:
+                parts.append((first, unit))
+                first = unit
+        parts.append((first, end))
+    columns = np.array(parts, np.int64).reshape(-1, 2)
+    return columns[:, 0], columns[:, 1]
 
 
 def group_scores(units: Units, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:

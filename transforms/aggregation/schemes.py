@@ -64,6 +64,21 @@ def detect_scheme(labels: Sequence[str]) -> str:
     return "hf"
 
 
+def has_scheme(labels: Sequence[str], scheme: str) -> bool:
+    """Return whether every label but ``O`` has a prefix of a scheme, and there is such a label.
+
+    Labels of iobes and bilou must include one that ends entities: without it, no sequence with an entity is allowed.
+
+    >>> has_scheme(["O", "B-PER"], "iob2"), has_scheme(["O", "PER"], "iob2"), has_scheme(["O"], "iob2")
+    (True, False, False)
+    >>> has_scheme(["O", "B-PER", "I-PER"], "iobes")
+    False
+    """
+    roles = {_split(label, scheme)[0] for label in labels if not _is_outside(label)}
+    needed = {Role.BEGIN, Role.INSIDE} if scheme == "iob2" else {Role.END, Role.SINGLE}
+    return None not in roles and not needed.isdisjoint(roles)
+
+
 @dataclass(frozen=True, eq=False)
 class TaggedLabels:
     """The labels of a checkpoint in a tagging scheme, indexed by class id.

@@ -34,7 +34,7 @@ class AggregationStrategy(str, Enum):
             return cls(name.lower())
         except (ValueError, AttributeError):
             names = ", ".join(strategy.value for strategy in cls)
-            raise ArgumentError(f"aggregation_strategy={name!r} is unknown; it is one of {names}") from None
+            raise ArgumentError(f"aggregation_strategy={name!r}: unknown; expected one of {names}") from None
 
     @property
     def by_word(self) -> bool:

@@ -51,7 +51,7 @@ def unpack(data: bytes, at: int = 0) -> Fields:
         (count,) = _COUNT.unpack_from(data, at)
         lengths = struct.unpack_from(f"<{count}I", data, at + 4)
     except struct.error:
-        raise ValueError("the encoding is cut short") from None
+        raise ValueError("the encoding is truncated") from None
     fields: Fields = []
     at += 4 + 4 * count
     for length in lengths:
@@ -61,7 +61,7 @@ def unpack(data: bytes, at: int = 0) -> Fields:
             fields.append(data[at : at + length])
             at += length
     if at != len(data):
-        raise ValueError(f"the encoding has {len(data)} bytes where it says {at}")
+        raise ValueError(f"the encoding has {len(data)} bytes; expected {at}")
     return fields
 
 
@@ -144,14 +144,16 @@ def _to_words(data: bytes) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _from_model(model: ModelInfo) -> bytes:
-    texts = (model.name, model.revision, model.tokenizer, model.tokenizer_revision, *model.labels)
+    texts = (
+        model.name, model.revision, model.tokenizer, model.tokenizer_revision, model.calibration, *model.labels
+    )  # fmt: skip
     return pack([from_text(text) for text in texts])
 
 
 @functools.lru_cache(maxsize=64)
 def _to_model(data: bytes) -> ModelInfo:
-    name, revision, tokenizer, tokenizer_revision, *labels = (to_text(field) for field in unpack(data))
-    return ModelInfo(name, revision, tokenizer, tokenizer_revision, tuple(labels))
+    name, revision, tokenizer, tokenizer_revision, calibration, *labels = (to_text(field) for field in unpack(data))
+    return ModelInfo(name, revision, tokenizer, tokenizer_revision, tuple(labels), calibration)
 
 
 class Codec(NamedTuple):
@@ -178,7 +180,6 @@ class Layout:
                 the class, and have defaults.
         """
         self._make = make
-        self._codecs = codecs
         self._values = operator.attrgetter(*codecs)
         self._encoders = [codec.encode for codec in codecs.values()]
         self._decoders = [codec.decode for codec in codecs.values()]
@@ -198,10 +199,6 @@ class Layout:
         """
         decoded = [decode(field) for decode, field in zip(self._decoders, unpack(data, start), strict=True)]
         return self._make(*self._in_order(decoded))
-
-    def without(self, name: str) -> Layout:
-        """Return the layout of an earlier version without a field. The field must have a default."""
-        return Layout(self._make, {other: codec for other, codec in self._codecs.items() if other != name})
 
     @property
     def codec(self) -> Codec:
@@ -267,7 +264,7 @@ class RecordCoder(beam.coders.Coder):
         """
         layout = self.layouts.get(encoded[0]) if encoded else None
         if layout is None:
-            raise ValueError(f"{self.record.__name__} is encoded in version {encoded[:1].hex()}, not known here")
+            raise ValueError(f"{self.record.__name__} is encoded in version {encoded[:1].hex()}, which is unknown")
         return layout.decode(encoded, 1)
 
     def is_deterministic(self) -> bool:
@@ -304,8 +301,7 @@ class PreEntitiesCoder(RecordCoder):
     """Encodes `PreEntities`, each column of numbers as its bytes; after decoding, these columns are read-only."""
 
     record = PreEntities
-    version = 2
-    layouts: ClassVar = {1: _PRE_ENTITIES.without("label"), 2: _PRE_ENTITIES}
+    layouts: ClassVar = {1: _PRE_ENTITIES}
 
 
 class Outcome:
@@ -329,7 +325,7 @@ class OutcomeCoder(beam.coders.Coder):
             ValueError: If the bytes are of an unknown kind or version, or incomplete.
         """
         if encoded[:1] not in self._KINDS:
-            raise ValueError(f"an outcome is encoded as the kind {encoded[:1].hex()}, not known here")
+            raise ValueError(f"an outcome is encoded as the kind {encoded[:1].hex()}, which is unknown")
         return self._KINDS[encoded[:1]].decode(encoded[1:])
 
     def is_deterministic(self) -> bool:

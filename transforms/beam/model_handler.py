@@ -102,7 +102,7 @@ class TokenClassificationModelHandler(
         if length <= limit:
             return None
         return Failure.of_document(
-            document, f"the text has {length} characters, and max_document_chars={limit} is the limit", "classify"
+            document, f"the text has {length} characters, more than max_document_chars={limit}", "classify"
         )
 
     def get_num_bytes(self, batch: Sequence[Example]) -> int:

@@ -1,6 +1,7 @@
 """The two steps of named-entity recognition as Beam transforms."""
 
 import functools
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -12,6 +13,7 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.typehints.decorators import no_annotations
 
 from transforms.aggregation.entities import find_entities
+from transforms.aggregation.rules import LabelRules
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.beam.coders import Outcome
 from transforms.beam.model_handler import TokenClassificationModelHandler, encoded
@@ -76,7 +78,9 @@ class ClassifyTokens(beam.PTransform):
         super().__init__()
         if isinstance(model, TokenClassificationModelHandler):
             if settings:
-                raise ValueError(f"{', '.join(sorted(settings))}: settings belong to the handler that is given")
+                raise ValueError(
+                    f"{', '.join(sorted(settings))}: not accepted beside a handler; expected in the handler"
+                )
             self._handler = model
         else:
             self._handler = TokenClassificationModelHandler(model, **settings)
@@ -116,6 +120,13 @@ class GroupEntities(beam.PTransform):
         ignore_labels: Collection[str] = ("O",),
         min_score: float = 0.0,
         window_join: str = "entities",
+        tagging_scheme: str = "auto",
+        decoding: str = "argmax",
+        viterbi_calibration: str | os.PathLike[str] | None = None,
+        operating_point: str | None = None,
+        join_adjacent: bool = False,
+        split_lines: bool = False,
+        rules: LabelRules | None = None,
     ) -> None:
         """Checks the arguments.
 
@@ -124,6 +135,16 @@ class GroupEntities(beam.PTransform):
             ignore_labels: Labels (``none``) or entity groups (other strategies) to leave out.
             min_score: The lowest score of an entity; entities below it are left out.
             window_join: The rule for overlapping windows; see `transforms.aggregation.entities.find_entities`.
+            tagging_scheme: ``hf`` (the rules of transformers), ``iob2``, ``iobes``, ``bilou``, or ``auto``: ``iobes``
+                or ``bilou`` if the model's labels are of that scheme, and ``hf`` otherwise.
+            decoding: ``argmax`` takes the best label of each token or word. ``viterbi`` takes the most probable
+                sequence that the scheme allows; it needs ``scores="all"`` in `ClassifyTokens`.
+            viterbi_calibration: A file with biases for ``viterbi``, or ``none``; None is the file in the model's
+                folder, if there is one.
+            operating_point: The name of the operating point in that file; None is ``default``.
+            join_adjacent: Whether neighbouring entities of one group that only white space parts become one.
+            split_lines: Whether an entity is split where a line ends.
+            rules: The result of checking the six arguments before it, in their place.
 
         Raises:
             ValueError: if an argument is invalid.
@@ -135,6 +156,14 @@ class GroupEntities(beam.PTransform):
         self._ignore_labels = ignored_labels(ignore_labels)
         self._min_score = min_score
         self._window_join = window_join
+        self._rules = rules or LabelRules.of(
+            tagging_scheme,
+            decoding,
+            viterbi_calibration,
+            operating_point,
+            join_adjacent=join_adjacent,
+            split_lines=split_lines,
+        )
         self._gives_failures = False
 
     def with_exception_handling(self) -> "GroupEntities":
@@ -149,9 +178,13 @@ class GroupEntities(beam.PTransform):
     def expand(self, pcoll: beam.PCollection | Classified) -> beam.PCollection | Grouped:
         """Build the steps; return the results, or with exception handling the results and the failures."""
         predictions = pcoll.predictions if isinstance(pcoll, Classified) else pcoll
-        group = _Group(
-            self._strategy, self._ignore_labels, self._min_score, self._window_join, not self._gives_failures
-        )
+        settings = {
+            "ignore_labels": self._ignore_labels,
+            "min_score": self._min_score,
+            "window_join": self._window_join,
+            "rules": self._rules,
+        }
+        group = _Group(self._strategy, settings, raises=not self._gives_failures)
         outcomes = predictions | "Group" >> beam.ParDo(group).with_output_types(
             DocumentEntities, failures=Failure
         ).with_outputs(_FAILURES, main="results")
@@ -167,6 +200,7 @@ def group_document(
     ignore_labels: Collection[str] = ("O",),
     min_score: float = 0.0,
     window_join: str = "entities",
+    rules: LabelRules | None = None,
 ) -> DocumentEntities:
     """Return the entities of one document; see `GroupEntities`.
 
@@ -179,17 +213,21 @@ def group_document(
     model = pre_entities.model
     if strategy.by_word and pre_entities.start is None and len(pre_entities):
         raise ArgumentError(
-            f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and that of model={model.name!r}"
-            " is slow; use simple or none"
+            f"aggregation_strategy={strategy.value!r}: requires a fast tokenizer, and that of model={model.name!r}"
+            " is slow; expected simple or none"
         )
+    rules = rules or LabelRules()
     tokenization = recall(model.tokenizer, model.tokenizer_revision)
     entities = find_entities(
         pre_entities,
         strategy,
-        LabelScheme.of(model.labels),
+        rules.label_scheme(model.labels),
         tokenization.to_string,
         ignore_labels=ignore_labels,
         window_join=window_join,
+        decode=rules.decode(model.labels, model.calibration),
+        join_adjacent=rules.join_adjacent,
+        split_lines=rules.split_lines,
     )
     return DocumentEntities(
         document=pre_entities.document,
@@ -223,20 +261,9 @@ class _SplitFailures(beam.DoFn):
 
 
 class _Group(beam.DoFn):
-    def __init__(
-        self,
-        strategy: AggregationStrategy,
-        ignore_labels: frozenset[str],
-        min_score: float,
-        window_join: str,
-        raises: bool,
-    ) -> None:
+    def __init__(self, strategy: AggregationStrategy, settings: dict[str, Any], *, raises: bool) -> None:
         self._strategy = strategy
-        self._settings: dict[str, Any] = {
-            "ignore_labels": ignore_labels,
-            "min_score": min_score,
-            "window_join": window_join,
-        }
+        self._settings = settings
         self._raises = raises
         self._grouped = Metrics.counter(NAMESPACE, "documents")
         self._entities = Metrics.counter(NAMESPACE, "entities")
@@ -254,14 +281,18 @@ class _Group(beam.DoFn):
             return
         self._grouped.inc()
         self._entities.inc(len(result.entities))
-        for name, count in count_labels(result.entities, pre_entities.model.labels).items():
+        labels = pre_entities.model.labels
+        groups = self._settings["rules"].label_scheme(labels).groups
+        for name, count in count_labels(result.entities, labels, groups).items():
             if name not in self._by_label:
                 self._by_label[name] = Metrics.counter(NAMESPACE, name)
             self._by_label[name].inc(count)
         yield result
 
 
-def count_labels(entities: Iterable[Entity], labels: tuple[str, ...]) -> Counter[str]:
+def count_labels(
+    entities: Iterable[Entity], labels: tuple[str, ...], groups: tuple[str, ...] | None = None
+) -> Counter[str]:
     """Return the number of entities of each label, by the name of the label's counter.
 
     A model can have more labels than runners keep counters for. So labels beyond a limit share one counter.
@@ -273,16 +304,17 @@ def count_labels(entities: Iterable[Entity], labels: tuple[str, ...]) -> Counter
     Args:
         entities: The entities.
         labels: The model's labels.
+        groups: The entity group of each label; None is Hugging Face's.
     """
-    names = _counter_names(labels)
+    names = _counter_names(labels, groups or LabelScheme.of(labels).groups)
     return Counter(names.get(entity.label, "entities_of_other_labels") for entity in entities)
 
 
 @functools.lru_cache(maxsize=8)
-def _counter_names(labels: tuple[str, ...]) -> dict[str, str]:
+def _counter_names(labels: tuple[str, ...], groups: tuple[str, ...]) -> dict[str, str]:
     """Return the counter's name for each entity group and each label, up to a limit for either."""
     names: dict[str, str] = {}
-    for kind in (LabelScheme.of(labels).groups, labels):
+    for kind in (groups, labels):
         for label in list(dict.fromkeys(kind))[:_MOST_LABELS]:
             names[label] = "entities_" + re.sub(r"\W", "_", label)[:_LONGEST_LABEL]
     return names

@@ -49,7 +49,9 @@ def check_referenced_files(model: str, folder: Path) -> None:
         ValueError: if a reference leaves the folder, a file cannot be read, or the checkpoint is an adapter.
     """
     if (folder / "adapter_config.json").exists():
-        raise ArgumentError(f"model={model!r} is an adapter of another model; merge it into that one")
+        raise ArgumentError(
+            f"model={model!r}: an adapter of another model; expected a model with the adapter merged into it"
+        )
     for path in [folder / "config.json", folder / "tokenizer_config.json", *sorted(folder.glob("*.index.json"))]:
         try:
             named = _referenced_files(read_object(path))
@@ -58,11 +60,9 @@ def check_referenced_files(model: str, folder: Path) -> None:
         except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
             if path.name == "config.json":
                 continue  # `read_config` reports the error in detail
-            raise ArgumentError(
-                f"model={model!r} has a {path.name} that cannot be read: {type(error).__name__}"
-            ) from None
+            raise ArgumentError(f"model={model!r}: {path.name} cannot be read: {type(error).__name__}") from None
         if not all(isinstance(name, str) and _PLAIN_NAME.fullmatch(name) for name in named):
-            raise ArgumentError(f"model={model!r} has a {path.name} that names files out of the folder")
+            raise ArgumentError(f"model={model!r}: {path.name} contains the name of a file outside the folder")
 
 
 def _referenced_files(content: dict[str, Any]) -> list[Any]:
@@ -88,21 +88,21 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     try:
         config = read_object(path)
     except FileNotFoundError:
-        raise ArgumentError(f"model={name!r} has no config.json, so it is not a checkpoint of transformers") from None
+        raise ArgumentError(f"model={name!r}: no config.json; expected a checkpoint of transformers") from None
     except NoObjectError:
-        raise ArgumentError(f"model={name!r} has a config.json that holds no JSON object") from None
+        raise ArgumentError(f"model={name!r}: config.json contains no JSON object") from None
     except (ValueError, RecursionError, OSError) as error:
-        raise ArgumentError(f"model={name!r} has a config.json that cannot be read: {type(error).__name__}") from None
+        raise ArgumentError(f"model={name!r}: config.json cannot be read: {type(error).__name__}") from None
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
-        raise ArgumentError(f"model={name!r} has a config.json whose architectures are no list of names")
+        raise ArgumentError(f"model={name!r}: the architectures in config.json are not a list of names")
     if architectures and not any("ForTokenClassification" in architecture for architecture in architectures):
         raise ArgumentError(
-            f"model={name!r} is a {architectures[0]}, which has no token-classification labels;"
-            " a model fine-tuned for token classification (…ForTokenClassification) is needed"
+            f"model={name!r}: {architectures[0]} has no token-classification labels;"
+            " expected a model fine-tuned for token classification (…ForTokenClassification)"
         )
     if not architectures and not config.get("id2label"):
-        raise ArgumentError(f"model={name!r} names no token-classification labels (id2label) in its config.json")
+        raise ArgumentError(f"model={name!r}: config.json contains no token-classification labels (id2label)")
     _check_labels(name, config.get("id2label"))
     return config
 
@@ -111,8 +111,8 @@ def _check_labels(name: str, id2label: Any) -> None:
     if id2label is None:
         return
     if not isinstance(id2label, dict) or not all(isinstance(label, str) for label in id2label.values()):
-        raise ArgumentError(f"model={name!r} has an id2label in its config.json that does not give each class a name")
+        raise ArgumentError(f"model={name!r}: id2label in config.json does not contain a name for each class")
     if sorted(id2label) != sorted(map(str, range(len(id2label)))):
         raise ArgumentError(
-            f"model={name!r} has an id2label in its config.json that does not count its {len(id2label)} classes from 0"
+            f"model={name!r}: id2label in config.json does not number its {len(id2label)} classes from 0"
         )

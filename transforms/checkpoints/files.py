@@ -68,10 +68,10 @@ def check_weights(checkpoint: Checkpoint, *, allow_pickle_weights: bool = False)
         return
     if checkpoint.pickles:
         raise ArgumentError(
-            f"model={checkpoint.name!r} has only pickled weights ({checkpoint.pickles[0].name}), which can run code"
-            " when they are loaded; convert them to safetensors, or allow them with allow_pickle_weights"
+            f"model={checkpoint.name!r}: only pickled weights ({checkpoint.pickles[0].name}), which can run code when"
+            " they are loaded; expected safetensors, or allow_pickle_weights"
         )
-    raise ArgumentError(f"model={checkpoint.name!r} has neither safetensors nor ONNX weights")
+    raise ArgumentError(f"model={checkpoint.name!r}: neither safetensors nor ONNX weights")
 
 
 def content_hash(folder: Path) -> str:

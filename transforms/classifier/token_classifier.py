@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.aggregation.rules import LabelRules
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.files import Checkpoint
 from transforms.classifier.arguments import Offsets, TokenClassificationArgumentHandler, resolve_strategy
@@ -56,6 +57,12 @@ class TokenClassifier(PipelineSteps):
         aggregation_strategy: str | AggregationStrategy | None = "none",
         ignore_labels: Collection[str] | None = ("O",),
         window_join: str = "entities",
+        tagging_scheme: str = "hf",
+        decoding: str = "argmax",
+        viterbi_calibration: str | os.PathLike[str] | None = None,
+        operating_point: str | None = None,
+        join_adjacent: bool = False,
+        split_lines: bool = False,
         device: Any = "auto",
         grouped_entities: bool | None = None,
         ignore_subwords: bool | None = None,
@@ -70,6 +77,13 @@ class TokenClassifier(PipelineSteps):
             ignore_labels: Labels (``none``) or entity groups (other strategies) to leave out. None means ``("O",)``,
                 and a string is one label.
             window_join: The rule for overlapping windows; see `transforms.aggregation.entities.find_entities`.
+            tagging_scheme: The scheme of the labels; see `transforms.beam.ner.GroupEntities`. The default is that of
+                Hugging Face here.
+            decoding: ``argmax`` or ``viterbi``; see there.
+            viterbi_calibration: A file with biases, or ``none``; see there.
+            operating_point: The name of an operating point in it; see there.
+            join_adjacent: Whether neighbouring entities of one group become one; see there.
+            split_lines: Whether an entity is split where a line ends.
             device: ``auto`` (or None), ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
             grouped_entities: Deprecated; True means ``simple``.
             ignore_subwords: Deprecated; True with `grouped_entities` means ``first``.
@@ -81,6 +95,14 @@ class TokenClassifier(PipelineSteps):
             ValueError: if an argument is invalid, or does not fit the model.
         """
         check_choice("window_join", window_join, WINDOW_JOINS)
+        self._rules = LabelRules.of(
+            tagging_scheme,
+            decoding,
+            viterbi_calibration,
+            operating_point,
+            join_adjacent=join_adjacent,
+            split_lines=split_lines,
+        )
         strategy = resolve_strategy(
             "none" if aggregation_strategy is None else aggregation_strategy, grouped_entities, ignore_subwords
         )
@@ -94,12 +116,14 @@ class TokenClassifier(PipelineSteps):
         )
         setup = ModelSetup.load(chosen, checkpoint=checkpoint, tokenizer=None if is_named else tokenizer)
         setup.check_strategy(strategy)
+        setup.check_rules(self._rules)
         self._setup = setup
         self._strategy = strategy
         overlap = setup.stride(chosen.stride)
         self._stride = None if chosen.long_text == "truncate" and chosen.stride is None else overlap
         self._ignore_labels = ignored_labels(ignore_labels)
         self._window_join = window_join
+        self._calibration = setup.calibration
         self._arguments = TokenClassificationArgumentHandler()
         self.tokenization = setup.tokenization
         self.window = setup.window
@@ -158,7 +182,7 @@ class TokenClassifier(PipelineSteps):
         """
         unknown = set(deprecated) - {"grouped_entities", "ignore_subwords"}
         if unknown:
-            raise TypeError(f"TokenClassifier does not know {', '.join(sorted(unknown))}")
+            raise TypeError(f"{', '.join(sorted(unknown))}: unknown; expected arguments of TokenClassifier")
         strategy = resolve_strategy(aggregation_strategy or self._strategy, **deprecated)
         self._setup.check_strategy(strategy)
         texts, is_split_into_words, offsets, delimiter = self._arguments(
@@ -170,7 +194,9 @@ class TokenClassifier(PipelineSteps):
         def answer(texts: Sequence[TokenizedText]) -> list[list[dict[str, Any]]]:
             return [
                 [as_dict(entity, strategy) for entity in self._entities(_raised(result), strategy, ignore)]
-                for result in self.scorer.score(texts, self.id2label, overlap, strategy.scores)
+                for result in self.scorer.score(
+                    texts, self.id2label, overlap, "all" if self._rules.needs_all_scores else strategy.scores
+                )
             ]
 
         words_joined_by = " " if delimiter is None else delimiter
@@ -265,7 +291,7 @@ class TokenClassifier(PipelineSteps):
         own = np.array(offsets, np.int64).reshape(-1, 2)[first : first + len(encoded.ids)]
         if len(own) < len(encoded.ids):
             raise ValueError(
-                f"offset_mapping has {len(offsets)} entries for a text of {len(encoded.ids)} tokens"
+                f"offset_mapping: {len(offsets)} entries; expected one for each of {len(encoded.ids)} tokens"
                 f" and {self.tokenization.template.num_special} special tokens"
             )
         return Encoded(encoded.ids, own[:, 0], own[:, 1])
@@ -278,7 +304,7 @@ def _reason(error: BaseException, text: str) -> str | BaseException:
     try:
         text.encode()
     except UnicodeEncodeError as surrogate:
-        return f"the text holds half a surrogate pair at position {surrogate.start}, which is no character"
+        return f"the text contains half a surrogate pair at position {surrogate.start}, which is not a character"
     return str(error) if type(error) is ArithmeticError else error
 
 
@@ -319,6 +345,6 @@ def check_answers(classifier: TokenClassifier, name: str) -> None:
     """
     for outcome in classifier.classify(_CANARIES):
         if isinstance(outcome, Failure):
-            raise ArgumentError(f"model={name!r} cannot read a test sentence: {outcome.error}")
+            raise ArgumentError(f"model={name!r}: a test sentence cannot be classified: {outcome.error}")
         if not len(outcome) or not np.allclose(outcome.scores.sum(axis=-1), 1, atol=1e-3):
-            raise ArgumentError(f"model={name!r} gives a test sentence scores that are no probabilities")
+            raise ArgumentError(f"model={name!r}: the scores of a test sentence are not probabilities")

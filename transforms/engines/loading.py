@@ -43,12 +43,16 @@ def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -
     place = "cpu" if device == "auto" and (only_onnx or engine == "openvino") else _place(device)
 
     if only_onnx and engine == "torch":
-        raise ArgumentError(f"engine='torch' cannot read model={checkpoint.name!r}, which has only ONNX weights")
+        raise ArgumentError(
+            f"engine='torch': cannot read the ONNX weights of model={checkpoint.name!r}; expected openvino"
+        )
     if precision == "int8" and engine == "torch":
-        raise ArgumentError("precision='int8' is for engine='openvino'; engine='torch' has fp32, bf16 and fp16")
+        raise ArgumentError(
+            "precision='int8': only for engine='openvino'; expected fp32, bf16 or fp16 with engine='torch'"
+        )
     if place != "cpu" and (only_onnx or engine == "openvino"):
         what = f"model={checkpoint.name!r} with ONNX weights alone" if only_onnx else "engine='openvino'"
-        raise ArgumentError(f"device={device!r} is not for {what}, which runs on device='cpu'")
+        raise ArgumentError(f"device={device!r}: not for {what}; expected cpu")
     load = _openvino if engine == "openvino" else _torch
     if engine == "auto" and place == "cpu" and only_onnx:
         load = _openvino
@@ -90,9 +94,9 @@ def _openvino(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
     try:
         return OpenVinoEngine(path, precision=settings.precision, threads=settings.threads)
     except RuntimeError as error:
-        raise ArgumentError(f"model={checkpoint.name!r} has a {path.name} that OpenVINO cannot read") from error
+        raise ArgumentError(f"model={checkpoint.name!r}: OpenVINO cannot read {path.name}") from error
     except ValueError as error:
-        raise ArgumentError(f"model={checkpoint.name!r} has a {path.name} with {error}") from error
+        raise ArgumentError(f"model={checkpoint.name!r}: {error} in {path.name}") from error
 
 
 def _openvino_or_torch(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:

@@ -65,7 +65,7 @@ class CallTimeout:
             ModelHungError: if too many calls are stuck. The function is then not called.
         """
         if self._stuck and self.stuck >= self._most_stuck:
-            raise ModelHungError(f"{self._most_stuck} batches hang in this process, and there is no ending them")
+            raise ModelHungError(f"{self._most_stuck} batches hang in this process, and cannot be ended")
         try:
             worker = self._idle.pop()
         except IndexError:
@@ -171,8 +171,8 @@ class WatchedEngine:
         with self._replacing:
             if self._current is not hung:
                 return
-            _logger.error("a batch hangs on %s; the model is loaded anew", self.device)
+            _logger.error("a batch hangs on %s; the model is loaded again", self.device)
             try:
                 self._current = self._load(), self._new_turn()
             except Exception as error:
-                raise ModelHungError(f"the model hung, and loading it anew failed: {type(error).__name__}") from error
+                raise ModelHungError(f"the model hung, and loading it again failed: {type(error).__name__}") from error

@@ -37,7 +37,9 @@ def resolve_device(device: str) -> str:
         if kind in ("cuda", "mps"):
             torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ArgumentError(f"device={device!r} is not on this machine: {first_line(error)}; use auto or cpu") from None
+        raise ArgumentError(
+            f"device={device!r}: not on this machine ({first_line(error)}); expected auto or cpu"
+        ) from None
     return str(torch.device(device))
 
 
@@ -61,13 +63,13 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
             )
     except Exception as error:
         raise ArgumentError(
-            f"model={checkpoint.name!r} cannot be loaded: {type(error).__name__}: {first_line(error)}"
+            f"model={checkpoint.name!r}: cannot be loaded: {type(error).__name__}: {first_line(error)}"
         ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ArgumentError(
-            f"model={checkpoint.name!r} lacks {len(missing)} of its weights ({missing[0]}, …):"
-            " it would answer at random"
+            f"model={checkpoint.name!r}: {len(missing)} of its weights are missing ({missing[0]}, …),"
+            " so its results would be random"
         )
     check_parameters(checkpoint.name, model)
     return model.eval()

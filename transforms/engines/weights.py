@@ -23,7 +23,7 @@ def check_parameters(name: str, model: Any) -> None:
             least, most = (bound.item() for bound in tensor.detach().aminmax())
             if not -LARGEST_WEIGHT <= least <= most <= LARGEST_WEIGHT:
                 worst = least if not least >= -LARGEST_WEIGHT else most
-                raise ArgumentError(f"model={name!r} has weights of {worst:.3g} in {parameter}: they are corrupt")
+                raise ArgumentError(f"model={name!r}: corrupt weights of {worst:.3g} in {parameter}")
 
 
 _GROUP = 128
@@ -63,7 +63,7 @@ def check_constants(model: Any) -> None:
             continue
         values = node.data
         if values.size >= _LARGE and not values.max() <= LARGEST_WEIGHT:
-            raise ValueError(f"weights of {values.max():.3g}: they are corrupt")
+            raise ValueError(f"corrupt weights of {values.max():.3g}")
 
 
 def round_weights(model: Any) -> None:

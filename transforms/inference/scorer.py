@@ -169,6 +169,7 @@ class Scorer:
             tokenizer=self._setup.tokenizer_name,
             tokenizer_revision=self._setup.tokenizer_revision,
             labels=dense_labels(id2label, self._num_labels),
+            calibration=self._setup.calibration,
         )
 
     def _unscored(self, ids: np.ndarray, stride: int | None, scores: str) -> _ScoredText:
@@ -241,7 +242,9 @@ class Scorer:
             raise
         if logits.shape[-1] != self._num_labels:
             given, named = logits.shape[-1], self._num_labels
-            raise ArithmeticError(f"the model gives a token {given} scores, and its config.json names {named} labels")
+            raise ArithmeticError(
+                f"the model returns {given} scores for a token, and its config.json contains {named} labels"
+            )
         probabilities = softmax(logits)
         scores = [probabilities[row, window.kept] for row, window in enumerate(windows)]
         if not all(np.isfinite(of_window).all() for of_window in scores):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transforms.aggregation.calibration import CALIBRATION_FILE, read_calibration
+from transforms.aggregation.rules import LabelRules
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.config import read_config
 from transforms.checkpoints.files import Checkpoint, check_weights
@@ -14,9 +17,12 @@ from transforms.checkpoints.manifest import check_manifest
 from transforms.checkpoints.resolve import resolve
 from transforms.errors import ArgumentError, first_line
 from transforms.inference.windows import window_length
+from transforms.labels import dense_labels
 from transforms.settings import ModelSettings
 from transforms.tokenization.registry import load_tokenization, own_tokenization, tokenizer_folder
 from transforms.tokenization.tokenizer import Tokenization
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,7 @@ class ModelSetup:
         tokenizer_name: The name by which a worker finds that tokenizer.
         tokenizer_revision: The revision of that tokenizer, if one is needed.
         window: The number of tokens that the model reads at a time, special tokens counted.
+        calibration: The content of its calibration for constrained decoding; None if it has none.
     """
 
     checkpoint: Checkpoint
@@ -38,6 +45,7 @@ class ModelSetup:
     tokenizer_name: str
     tokenizer_revision: str | None
     window: int
+    calibration: str | None = None
 
     @classmethod
     def load(
@@ -81,7 +89,8 @@ class ModelSetup:
             tokenization = _load_tokenization("model", name, revision, checkpoint.folder, special_tokens)
         check_vocabulary(checkpoint, config, tokenization)
         window = window_length(config, tokenization.model_max_length)
-        return cls(checkpoint, config, tokenization, name, revision, window)
+        calibration = _load_calibration(checkpoint)
+        return cls(checkpoint, config, tokenization, name, revision, window, calibration)
 
     @property
     def capacity(self) -> int:
@@ -97,17 +106,30 @@ class ModelSetup:
         special = self.tokenization.template.num_special
         if self.capacity < 1:
             raise ArgumentError(
-                f"model={self.checkpoint.name!r} reads {self.window} tokens at a time, which leaves no room beside"
-                f" {special} special tokens"
+                f"model={self.checkpoint.name!r}: its window of {self.window} tokens is too small;"
+                f" expected more than {special} special tokens"
             )
         if stride is None:
             return self.capacity // 4
         if not 0 <= stride < self.capacity:
             raise ArgumentError(
-                f"stride={stride} must be at least 0 and below {self.capacity}, which is the window of {self.window}"
-                f" tokens less {special} special tokens"
+                f"stride={stride}: out of range; expected at least 0 and below {self.capacity}, the window of"
+                f" {self.window} tokens less {special} special tokens"
             )
         return stride
+
+    def check_rules(self, rules: LabelRules) -> None:
+        """Checks that rules fit the model's labels and its calibration.
+
+        Raises:
+            ArgumentError: if they do not.
+        """
+        labels = dense_labels(self.config.id2label, self.config.num_labels)
+        rules.label_scheme(labels)
+        path = self.checkpoint.folder / CALIBRATION_FILE
+        if rules.uses_model_calibration and self.calibration is None and path.is_file():
+            read_calibration(path)  # raises the error that was only logged so far
+        rules.decode(labels, self.calibration)
 
     def check_strategy(self, strategy: AggregationStrategy) -> None:
         """Warns if the tokenizer does not mark subwords, so that the starts of words are guessed.
@@ -119,9 +141,9 @@ class ModelSetup:
             return
         if not self.tokenization.is_fast:
             raise ArgumentError(
-                f"aggregation_strategy={strategy.value!r} needs a fast tokenizer, and"
+                f"aggregation_strategy={strategy.value!r}: requires a fast tokenizer, and"
                 f" {type(self.tokenization.tokenizer).__name__} is slow and cannot handle subwords;"
-                " use simple or none"
+                " expected simple or none"
             )
         if not self.tokenization.knows_words:
             warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=3)
@@ -133,7 +155,19 @@ def _load_tokenization(
     try:
         return load_tokenization(name, revision, folder, special_tokens)
     except ValueError as error:
-        raise ArgumentError(f"{argument}={name!r} {error}") from error
+        raise ArgumentError(f"{argument}={name!r}: {error}") from error
+
+
+def _load_calibration(checkpoint: Checkpoint) -> str | None:
+    """Return the content of the checkpoint's calibration; None if it has none, or a broken one, which is logged."""
+    path = checkpoint.folder / CALIBRATION_FILE
+    if not path.is_file():
+        return None
+    try:
+        return read_calibration(path)
+    except ArgumentError as error:
+        _logger.warning("model=%r: its calibration is not used: %s", checkpoint.name, error)
+        return None
 
 
 def _load_config(checkpoint: Checkpoint) -> Any:
@@ -143,7 +177,7 @@ def _load_config(checkpoint: Checkpoint) -> Any:
         return AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ArgumentError(
-            f"model={checkpoint.name!r} has a configuration that transformers does not understand: {first_line(error)}"
+            f"model={checkpoint.name!r}: transformers cannot read the configuration: {first_line(error)}"
         ) from error
 
 
@@ -156,6 +190,6 @@ def check_vocabulary(checkpoint: Checkpoint, config: Any, tokenization: Tokeniza
     size = getattr(config, "vocab_size", None)
     if isinstance(size, int) and tokenization.largest_id >= size:
         raise ArgumentError(
-            f"model={checkpoint.name!r} knows {size} tokens, and the tokenizer's reach up to number"
-            f" {tokenization.largest_id}: they are not made for each other"
+            f"model={checkpoint.name!r}: its vocabulary of {size} tokens does not fit the tokenizer;"
+            f" expected more than {tokenization.largest_id}, the largest id of a token"
         )

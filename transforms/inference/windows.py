@@ -67,7 +67,9 @@ def window_bounds(num_tokens: int, capacity: int, stride: int, *, side: str = "r
     [(0, 0)]
     """
     if not 0 <= stride < capacity:
-        raise ArgumentError(f"stride={stride} must be at least 0 and below the {capacity} tokens that fit in a window")
+        raise ArgumentError(
+            f"stride={stride}: out of range; expected at least 0 and below {capacity} tokens, which fit in a window"
+        )
     if num_tokens <= capacity:
         return [(0, num_tokens)]
     step = capacity - stride

@@ -73,7 +73,7 @@ def recall(name: str, revision: str | None) -> Tokenization:
     try:
         return load_tokenization(name, revision, folder)
     except ValueError as error:
-        raise ArgumentError(f"tokenizer={name!r} {error}") from error
+        raise ArgumentError(f"tokenizer={name!r}: {error}") from error
 
 
 def read_tokenization(folder: Path, special_tokens: str = "text") -> Tokenization:
@@ -87,9 +87,9 @@ def read_tokenization(folder: Path, special_tokens: str = "text") -> Tokenizatio
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise ValueError(f"has no tokenizer that transformers can load ({type(error).__name__})") from error
+        raise ValueError(f"no tokenizer that transformers can load ({type(error).__name__})") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise ValueError("has a tokenizer without a vocabulary, of which files are missing")
+        raise ValueError("the tokenizer has no vocabulary; expected all its files")
     return tokenization_of(tokenizer, special_tokens)
 
 
@@ -122,5 +122,5 @@ def tokenizer_folder(name: str, revision: str | None) -> Path:
     except ValueError as error:
         raise ArgumentError(str(error).replace("model", "tokenizer", 1)) from error
     if is_pinned(revision) and pin_tokenizer(folder) != revision:
-        raise ArgumentError(f"tokenizer={name!r} was replaced, and this worker has no copy of the one that was in use")
+        raise ArgumentError(f"tokenizer={name!r}: was replaced, and this worker has no copy of the one in use")
     return folder

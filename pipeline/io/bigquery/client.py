@@ -60,7 +60,7 @@ def find_table(table: Table, flag: str) -> bigquery.Table | None:
     Raises:
         ValueError: If BigQuery returns another error or does not answer; the message is one line.
     """
-    with as_value_error(f"{flag}={table} cannot be looked up"):
+    with as_value_error(f"{flag}={table}: cannot be looked up"):
         try:
             return client_of(table.project).get_table(
                 standard_name(table.whole), retry=CHECK_RETRY, timeout=CHECK_SECONDS
@@ -76,14 +76,14 @@ def query_columns(query: str, project: str | None, flag: str) -> list[SchemaFiel
         ValueError: If BigQuery rejects the query or does not answer, or if the query is not a SELECT. Other statements
             would change tables. The message is one line.
     """
-    with as_value_error(f"{flag} cannot be run"):
+    with as_value_error(f"{flag}: cannot be run"):
         settings = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
         job = client_of(project).query(query, settings, retry=CHECK_RETRY, timeout=CHECK_SECONDS, job_retry=None)
     if job.statement_type == "SCRIPT":
-        raise ValueError(f"{flag} is a script of several statements; expected one SELECT statement")
+        raise ValueError(f"{flag}: is a script of several statements; expected one SELECT statement")
     if job.statement_type != "SELECT":
         kind = str(job.statement_type or "unknown").replace("_", " ")
-        raise ValueError(f"{flag} is a statement of the kind {kind}; expected a SELECT, which changes nothing")
+        raise ValueError(f"{flag}: is a statement of the kind {kind}; expected a SELECT, which changes nothing")
     return list(job.schema or ())
 
 
@@ -102,13 +102,12 @@ def check_text_column(columns: Iterable[SchemaField], text_field: str, id_field:
     present = {column.name: column for column in columns}
     text, name = present.get(text_field), present.get(id_field)
     if text is None:
-        raise ValueError(
-            f"--text_field={text_field} names no column of {place}; there are {', '.join(present) or 'none'}"
-        )
+        expected = f"one of {', '.join(present)}" if present else "a column, and there is none"
+        raise ValueError(f"--text_field={text_field}: not a column of {place}; expected {expected}")
     if column_type(text) != "STRING" or text.mode == "REPEATED":
-        raise ValueError(f"--text_field={text_field}: the column of {place} is {_kind(text)}, not STRING")
+        raise ValueError(f"--text_field={text_field}: the column of {place} is {_kind(text)}; expected STRING")
     if name is not None and (column_type(name) == "RECORD" or name.mode == "REPEATED"):
-        raise ValueError(f"--id_field={id_field}: the column of {place} is {_kind(name)}, which is no id")
+        raise ValueError(f"--id_field={id_field}: the column of {place} is {_kind(name)}; expected a single value")
 
 
 def _kind(column: SchemaField) -> str:

@@ -186,7 +186,7 @@ class Inserter:
         # Rows that were only stopped by a rejected row can be sent again at once.
         if pending and not refused:
             reasons = {reason for reasons in errors.values() for reason in reasons}
-            raise _TransientError(f"rows were put off: {', '.join(sorted(reasons))}")
+            raise _TransientError(f"rows were deferred: {', '.join(sorted(reasons))}")
 
     def _refused(self, rows: list[Row], reason: str) -> list[Refusal]:
         """Return the rejected rows of a request that was rejected as a whole.
@@ -260,7 +260,7 @@ def _kind_of(error: GoogleAPICallError, table: Table) -> Exception:
         return _TransientError(f"{name}: {', '.join(sorted(reasons))}")
     if isinstance(error, BadRequest) or error.code == _TOO_LARGE:
         return _RefusedError(describe_refusal(error.message, name))
-    return UnwrittenError(f"{table}: BigQuery refused the request: {name}")
+    return UnwrittenError(f"{table}: BigQuery rejected the request: {name}")
 
 
 def _said(error: dict[str, str]) -> tuple[str, str]:
@@ -277,7 +277,7 @@ def describe_refusal(message: str, what: str = "") -> str:
     'BigQuery refused the row: invalid at start: Cannot convert value to integer'
     """
     found = _HARMLESS.search(message)
-    parts = ("BigQuery refused the row", what, found.group() if found else "")
+    parts = ("BigQuery rejected the row", what, found.group() if found else "")
     return ": ".join(filter(None, parts))
 
 

@@ -38,15 +38,15 @@ def check_input_table(
         ValueError: If the check fails; the message is one line.
     """
     if method == "DIRECT_READ":
-        check_whole(table, flag, "use --read_method=EXPORT, or a --query")
+        check_whole(table, flag, "--read_method=EXPORT or a --query")
     found = find_table(table, flag)
     if found is None:
         raise ValueError(f"{flag}={table}: there is no such table")
     if found.table_type in _NOT_STORED:
         select = f"SELECT {id_field}, {text_field} FROM `{standard_name(table)}`"
-        raise ValueError(f"{flag}={table} is {found.table_type}, which holds no rows to read; give --query='{select}'")
+        raise ValueError(f"{flag}={table}: is {found.table_type}, which stores no rows; expected --query='{select}'")
     if method == "DIRECT_READ" and found.require_partition_filter:
-        raise ValueError(f"{flag}={table} is read only with a filter on its partitions; give a --query with one")
+        raise ValueError(f"{flag}={table}: requires a filter on its partitions; expected a --query with one")
     check_text_column(found.schema, text_field, id_field, f"{flag}={table}")
 
 
@@ -62,7 +62,7 @@ def check_whole(table: Table, flag: str, instead: str) -> None:
         ValueError: If the table is a partition; the message is one line.
     """
     if table != table.whole:
-        raise ValueError(f"{flag}={table} is a partition, and a table can only be read as a whole; {instead}")
+        raise ValueError(f"{flag}={table}: is a partition, and a table can only be read as a whole; expected {instead}")
 
 
 def check_query(query: str, project: str | None, text_field: str, id_field: str, flag: str = "--query") -> None:
@@ -81,9 +81,9 @@ def check_read_method(method: str, temp_location: str | None, flag: str = "--rea
         ValueError: If the method is rejected; the message is one line.
     """
     if method not in READ_METHODS:
-        raise ValueError(f"{flag}={method} is none of {', '.join(READ_METHODS)}")
+        raise ValueError(f"{flag}={method}: unknown; expected one of {', '.join(READ_METHODS)}")
     if method == "EXPORT" and not (temp_location or "").startswith("gs://"):
-        raise ValueError(f"{flag}=EXPORT needs --temp_location=gs://bucket/folder, where BigQuery puts the files")
+        raise ValueError(f"{flag}=EXPORT: no place for BigQuery's files; expected --temp_location=gs://bucket/folder")
 
 
 def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str) -> Document | Failure:
@@ -131,9 +131,9 @@ class ReadTable(beam.PTransform):
     ) -> None:
         super().__init__()
         if (table is None) == (not query):
-            raise ValueError("ReadTable reads a table or a query: give one of them")
+            raise ValueError("table, query: both or neither given; expected one of them")
         if method not in READ_METHODS:
-            raise ValueError(f"method={method!r} is none of {', '.join(READ_METHODS)}")
+            raise ValueError(f"method={method!r}: unknown; expected one of {', '.join(READ_METHODS)}")
         self._table = table
         self._query = query
         self._fields = DocumentFields(text_field, id_field)

@@ -28,8 +28,8 @@ def check_java() -> None:
     home = os.environ.get("JAVA_HOME")
     if not shutil.which("java") and not (home and shutil.which("java", path=f"{home}/bin")):
         raise ValueError(
-            "--write_method=STORAGE_WRITE_API needs Java where the pipeline is started: Beam has it in Java alone;"
-            " install a Java runtime, or use --write_method=STREAMING_INSERTS"
+            "--write_method=STORAGE_WRITE_API: requires Java where the pipeline starts, since Beam has it in Java only;"
+            " expected a Java runtime, or --write_method=STREAMING_INSERTS"
         )
 
 
@@ -63,7 +63,7 @@ class StorageWrite(beam.PTransform):
         except Exception as error:  # Beam fetches and starts a Java program here
             raise ValueError(
                 "--write_method=STORAGE_WRITE_API: Beam's Java program cannot be fetched or started here"
-                f" ({type(error).__name__}: {first_line(error)}); use --write_method=STREAMING_INSERTS"
+                f" ({type(error).__name__}: {first_line(error)}); expected --write_method=STREAMING_INSERTS"
             ) from error
         return written.failed_rows_with_errors | "Refused" >> beam.Map(failure_of_refused)
 

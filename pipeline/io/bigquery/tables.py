@@ -108,18 +108,20 @@ def prepare_table(
     found = find_table(table, flag)
     if found is None:
         if not create:
-            raise ValueError(f"{flag}={table}: there is no such table, and none is to be made")
+            raise ValueError(
+                f"{flag}={table}: there is no such table; expected one, or --create_disposition=CREATE_IF_NEEDED"
+            )
         _create(table, layout, flag)
         return
     if found.table_type in _TAKE_NO_ROWS:
-        raise ValueError(f"{flag}={table} is {found.table_type}, which takes no rows; name a table")
+        raise ValueError(f"{flag}={table}: is {found.table_type}, which accepts no rows; expected a table")
     problem = next(schema_problems(found.schema, layout.fields), None)
     if problem:
-        raise ValueError(f"{flag}={table} does not fit: {problem}")
+        raise ValueError(f"{flag}={table}: does not fit: {problem}")
     if write_disposition == "WRITE_EMPTY" and (found.num_rows or found.streaming_buffer):
-        raise ValueError(f"{flag}={table} has rows already, and write_disposition is WRITE_EMPTY")
+        raise ValueError(f"{flag}={table}: contains rows; expected none with --write_disposition=WRITE_EMPTY")
     if layout.partition_field and found.time_partitioning is None:
-        _logger.warning("%s is there and has no partitions; only a new table gets them", table)
+        _logger.warning("%s exists without partitions; only a new table gets them", table)
 
 
 def _create(table: Table, layout: TableLayout, flag: str) -> None:
@@ -128,12 +130,12 @@ def _create(table: Table, layout: TableLayout, flag: str) -> None:
         made.time_partitioning = bigquery.TimePartitioning(field=layout.partition_field)
     if layout.cluster_fields:
         made.clustering_fields = list(layout.cluster_fields)
-    with as_value_error(f"{flag}={table} cannot be made"):
+    with as_value_error(f"{flag}={table}: cannot be created"):
         try:
             client_of(table.project).create_table(made, retry=CHECK_RETRY, timeout=CHECK_SECONDS)
         except Conflict:
             return  # another run has just made it
-    _logger.info("made the table %s", table)
+    _logger.info("created the table %s", table)
 
 
 def empty_table(table: Table) -> None:
@@ -144,7 +146,7 @@ def empty_table(table: Table) -> None:
         GoogleAPICallError: If BigQuery rejects the statement.
     """
     if "$" in table.table:
-        raise ValueError(f"{table}: the run has no results, and the partition keeps the rows that it has; delete them")
+        raise ValueError(f"{table}: the run has no results, and the partition keeps its earlier rows; delete them")
     client_of(table.project).query(f"TRUNCATE TABLE `{standard_name(table)}`").result()
 
 
@@ -174,14 +176,14 @@ def schema_problems(columns: Iterable[SchemaField], fields: Sequence[Field], pat
             yield f"the column {path}{field.name} ({_said(field.mode, field.type)}) is missing"
         elif column_type(column) != field.type or (column.mode == "REPEATED") != (field.mode == "REPEATED"):
             there = _said(column.mode, column_type(column))
-            yield f"the column {path}{field.name} is {there}, not {_said(field.mode, field.type)}"
+            yield f"the column {path}{field.name} is {there}; expected {_said(field.mode, field.type)}"
         elif column.mode == "REQUIRED" and field.mode == "NULLABLE":
-            yield f"the column {path}{field.name} is REQUIRED, but may have no value"
+            yield f"the column {path}{field.name} is REQUIRED; expected NULLABLE, since a row may have no value for it"
         else:
             yield from schema_problems(column.fields, field.fields, f"{path}{field.name}.")
     for column in present.values():
         if column.mode == "REQUIRED":
-            yield f"the column {path}{column.name} is REQUIRED, but nothing here fills it"
+            yield f"the column {path}{column.name} is REQUIRED; expected NULLABLE, since no row has a value for it"
 
 
 def _said(mode: str | None, kind: str) -> str:

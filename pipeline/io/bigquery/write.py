@@ -49,17 +49,23 @@ def write_method(
     if method == "auto":
         method = "STREAMING_INSERTS" if streaming else "FILE_LOADS"
     if method not in WRITE_METHODS:
-        raise ValueError(f"--write_method={method} is none of auto, {', '.join(WRITE_METHODS)}")
+        raise ValueError(f"--write_method={method}: unknown; expected one of auto, {', '.join(WRITE_METHODS)}")
     if write_disposition not in WRITE_DISPOSITIONS:
-        raise ValueError(f"--write_disposition={write_disposition} is none of {', '.join(WRITE_DISPOSITIONS)}")
+        known = ", ".join(WRITE_DISPOSITIONS)
+        raise ValueError(f"--write_disposition={write_disposition}: unknown; expected one of {known}")
     if write_disposition == "WRITE_TRUNCATE" and (method != "FILE_LOADS" or streaming):
-        raise ValueError("--write_disposition=WRITE_TRUNCATE needs --write_method=FILE_LOADS, and a run that ends")
+        raise ValueError(
+            "--write_disposition=WRITE_TRUNCATE: replaces rows at the end; expected --write_method=FILE_LOADS, and a"
+            " run that ends"
+        )
     if method == "FILE_LOADS" and streaming:
-        raise ValueError("--write_method=FILE_LOADS waits for the end of the input, and a stream has none")
+        raise ValueError(
+            "--write_method=FILE_LOADS: waits for the end of the input; expected STREAMING_INSERTS for a stream"
+        )
     if method == "FILE_LOADS" and not (temp_location or "").startswith("gs://"):
         raise ValueError(
-            "--write_method=FILE_LOADS needs --temp_location=gs://bucket/folder, from which BigQuery loads the files;"
-            " --write_method=STREAMING_INSERTS needs no such place"
+            "--write_method=FILE_LOADS: no place for BigQuery's files; expected --temp_location=gs://bucket/folder, or"
+            " --write_method=STREAMING_INSERTS, which requires none"
         )
     if method == "STORAGE_WRITE_API":
         check_java()
@@ -171,14 +177,14 @@ def check_granularity(granularity: str, include_text: bool) -> None:
         ValueError: If the kind of row is rejected; the message is one line.
     """
     if granularity not in GRANULARITIES:
-        raise ValueError(f"--granularity={granularity} is none of {', '.join(GRANULARITIES)}")
+        raise ValueError(f"--granularity={granularity}: unknown; expected one of {', '.join(GRANULARITIES)}")
     if granularity == "entity" and include_text:
-        raise ValueError("--include_text needs --granularity=document: each entity's row would repeat the text")
+        raise ValueError("--include_text: each entity's row would repeat the text; expected --granularity=document")
 
 
 def _check_method(method: str, known: tuple[str, ...] = WRITE_METHODS) -> None:
     if method not in known:
-        raise ValueError(f"method={method!r} is none of {', '.join(known)}")
+        raise ValueError(f"method={method!r}: unknown; expected one of {', '.join(known)}")
 
 
 def result_rows(result: DocumentEntities, include_text: bool, granularity: str) -> list[dict[str, Any]]:

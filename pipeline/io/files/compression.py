@@ -124,7 +124,7 @@ def decompress_block(data: bytes, kind: str, most: int) -> bytes:
         for piece in unpack(stream, data):
             block += piece
             if len(block) > most:
-                raise UnreadableError(f"a block has more than {most} bytes once it is unpacked")
+                raise UnreadableError(f"a block has more than {most} bytes once it is decompressed")
     except _ERRORS as error:
         raise UnreadableError(f"a block's {kind} stream is corrupt") from error
     if not stream.eof:

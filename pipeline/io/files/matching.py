@@ -86,10 +86,10 @@ def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[st
     for folder, folders, names in os.walk(first):
         for path in (f"{folder.rstrip('/')}/{name}" for name in names):
             if matches(path) and Path(path).is_symlink() and not Path(path).exists():
-                yield path, "the link leads nowhere"
+                yield path, "the target of the link does not exist"
         for path in (f"{folder.rstrip('/')}/{name}" for name in folders if "**" not in pattern):
             if path.lower().removesuffix(compression_ending(path)).endswith(tuple(endings)) and matches(path):
-                yield path, "this is a folder; name the files in it"
+                yield path, "is a folder; expected the files in it"
 
 
 def is_glob(pattern: str) -> bool:

@@ -44,15 +44,15 @@ def output_files(output: str, output_format: str, flag: str = "--output") -> tup
     """
     if is_glob(output):
         # Beam finds the files that it has written by a glob that contains the name.
-        raise ValueError(f"{flag}={output} must not hold any of * ? [")
+        raise ValueError(f"{flag}={output}: contains a wildcard; expected none of * ? [")
     compression = compression_ending(output)
     stem = output[: len(output) - len(compression)]
     ending = next((ending for ending in ENDINGS[output_format] if stem.lower().endswith(ending)), "")
     if ending and compression and not FORMATS[output_format].compresses:
-        raise ValueError(f"{flag}={output}: {output_format} files are compressed within; leave out {compression}")
+        raise ValueError(f"{flag}={output}: {output_format} files are compressed inside; expected no {compression}")
     prefix = stem[: len(stem) - len(ending)] if ending else output
     if not prefix or prefix.endswith(("/", "\\")):
-        raise ValueError(f"{flag}={output} must end in a file's name, as in out/entities")
+        raise ValueError(f"{flag}={output}: no name of a file; expected one at the end, as in out/entities")
     return prefix, output[len(prefix) :] or ENDINGS[output_format][0]
 
 

@@ -115,7 +115,7 @@ class ReadDocuments(beam.PTransform):
     ) -> None:
         super().__init__()
         if input_format not in FORMATS:
-            raise ValueError(f"--input_format={input_format} is none of {', '.join(INPUT_FORMATS)}")
+            raise ValueError(f"--input_format={input_format}: unknown; expected one of {', '.join(INPUT_FORMATS)}")
         self._pattern = pattern
         self._input_format = input_format
         self._fields = DocumentFields(text_field, id_field)

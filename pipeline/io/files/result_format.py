@@ -8,10 +8,12 @@ import lzma
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import zstandard
 
+from pipeline.beam_internals import limit_cleanup_glob
 from pipeline.io.files.compression import compression_ending
 from pipeline.io.records import json_line
 from pipeline.schemas import streamed_row
@@ -47,7 +49,7 @@ class ResultFormat(ABC):
     escape_formulas: bool = True
 
     @abstractmethod
-    def write(self, prefix: str, num_shards: int) -> beam.PTransform:
+    def write(self, prefix: str, num_shards: int) -> WriteFiles:
         """Return the transform that writes a batch's results.
 
         Args:
@@ -66,6 +68,25 @@ class ResultFormat(ABC):
     @abstractmethod
     def file(self, records: Sequence[bytes]) -> bytes:
         """Return the content of a file of these records, in their order."""
+
+
+class WriteFiles(beam.PTransform):
+    """Writes a PCollection to files, by a transform of Beam."""
+
+    def __init__(self, rows: Any, files: Any) -> None:
+        """Sets the two steps.
+
+        Args:
+            rows: The labelled transform from elements to what the files contain.
+            files: `WriteToText`, `WriteToAvro` or `WriteToParquet`.
+        """
+        super().__init__()
+        self._rows = rows
+        self._files = limit_cleanup_glob(files)
+
+    def expand(self, elements: Any) -> Any:
+        """Build the steps that write the files."""
+        return elements | self._rows | "Write" >> self._files
 
 
 def compressed(data: bytes, suffix: str) -> bytes:

@@ -8,16 +8,10 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from pipeline.io.files.names import numbered_files
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # The range of years with four digits.
 _FIRST_SECOND = (datetime(1, 1, 2, tzinfo=timezone.utc) - _EPOCH).total_seconds()
 _LAST_SECOND = (datetime(9999, 12, 31, tzinfo=timezone.utc) - _EPOCH).total_seconds()
-_NAME = re.compile(
-    r"-(?P<window>\d{8}T\d{6}Z-\d{8}T\d{6}Z)(?:-(?P<pane>early|late)(?P<number>\d+))?"
-    r"-(?P<shard>\d{5,})-of-(?P<num_shards>\d{5,})"
-)
 
 ON_TIME, EARLY, LATE = "", "early", "late"
 """The panes of a window: files written when the window closes, before that, and after that."""
@@ -83,28 +77,6 @@ def event_time(*timestamps: float | None) -> float:
     """
     usable = (given for given in timestamps if given is not None and _FIRST_SECOND <= given < _LAST_SECOND)
     return next(usable, time.time())
-
-
-def window_files(prefix: str, suffix: str, window: str | None = None) -> list[str]:
-    """Return the existing files of windows: on time, early and late.
-
-    Args:
-        prefix: The prefix, as returned by `output_files`.
-        suffix: The suffix, as returned by `output_files`.
-        window: The window whose files to return, in the form of `WindowShard.window`; None for all windows.
-
-    Returns:
-        Their paths, sorted.
-    """
-    names = ((path, _parsed(path, prefix, suffix)) for path in numbered_files(prefix, suffix))
-    return [path for path, name in names if name and window in (None, name["window"])]
-
-
-def _parsed(path: str, prefix: str, suffix: str) -> re.Match[str] | None:
-    stem, name = re.split(r"[/\\]", prefix)[-1], re.split(r"[/\\]", path)[-1]
-    if not name.startswith(stem) or not name.endswith(suffix):
-        return None
-    return _NAME.fullmatch(name[len(stem) : len(name) - len(suffix)])
 
 
 def _iso(seconds: int) -> str:

@@ -333,13 +333,13 @@ def _shard_id(element: DocumentEntities | Failure) -> bytes:
 
 def _checked(name: str, value: float, least: float) -> float:
     if not least <= value < float("inf"):
-        raise ValueError(f"{name}={value} must be at least {least:g}")
+        raise ValueError(f"{name}={value}: out of range; expected at least {least:g}")
     return value
 
 
 def _checked_window(seconds: int) -> int:
     if seconds != int(_checked("window_seconds", seconds, 1)):
-        raise ValueError(f"window_seconds={seconds} must be whole seconds")
+        raise ValueError(f"window_seconds={seconds}: not a whole number; expected whole seconds")
     return int(seconds)
 
 

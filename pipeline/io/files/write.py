@@ -6,7 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.io.files.formats.jsonl import WriteFailureLines
+from pipeline.io.files.formats.jsonl import FailureLines
 from pipeline.io.files.formats.registry import FORMATS
 from pipeline.io.files.names import ENDINGS, output_files
 from pipeline.io.files.result_format import ResultFormat
@@ -55,7 +55,7 @@ def result_format(name: str) -> type[ResultFormat]:
     """Return the class of a format of results, one of `OUTPUT_FORMATS`."""
     results = FORMATS[name].results
     if results is None:
-        raise ArgumentError(f"output_format={name} is none of {', '.join(OUTPUT_FORMATS)}")
+        raise ArgumentError(f"output_format={name}: unknown; expected one of {', '.join(OUTPUT_FORMATS)}")
     return results
 
 
@@ -66,9 +66,11 @@ def check_result_format(output_format: str, include_text: bool) -> None:
         ValueError: If the format is rejected; the message is one line.
     """
     if output_format not in OUTPUT_FORMATS:
-        raise ValueError(f"--output_format={output_format} is none of {', '.join(OUTPUT_FORMATS)}")
+        raise ValueError(f"--output_format={output_format}: unknown; expected one of {', '.join(OUTPUT_FORMATS)}")
     if output_format == "csv" and include_text:
-        raise ValueError("--include_text needs --output_format jsonl, avro or parquet: a csv row is one entity")
+        raise ValueError(
+            "--include_text: not for csv, where a row is one entity; expected --output_format jsonl, avro or parquet"
+        )
 
 
 class WriteFailures(beam.PTransform):
@@ -83,7 +85,8 @@ class WriteFailures(beam.PTransform):
 
     def __init__(self, output: str) -> None:
         super().__init__()
-        self._write = WriteFailureLines(*output_files(output, "jsonl", "--dead_letter"))
+        prefix, suffix = output_files(output, "jsonl", "--dead_letter")
+        self._write = FailureLines(suffix).write(prefix)
 
     def expand(self, failures: Any) -> Any:
         """Build the step that writes the files."""

@@ -79,7 +79,7 @@ class SubscriptionCalls:
         try:
             self._client.delete_subscription(subscription=self._name, timeout=_CALL_SECONDS, retry=None)
         except exceptions.GoogleAPICallError as error:
-            _logger.warning("%s was not deleted, and will be after a day: %s", self._name, _told(error))
+            _logger.warning("%s could not be deleted, and expires after a day: %s", self._name, _told(error))
 
     def pull(self, most: int) -> list[Any]:
         """Return at most `most` messages as protocol buffers, or none if none came for a while.
@@ -131,7 +131,7 @@ class SubscriptionCalls:
             try:
                 self._modify(some, 0)
             except exceptions.GoogleAPICallError as error:
-                _logger.info("%d messages are delivered again only when their leases end: %s", len(some), _told(error))
+                _logger.info("%d messages are redelivered only when their leases end: %s", len(some), _told(error))
 
     def _modify(self, ack_ids: list[str], seconds: int) -> None:
         request = {"subscription": self._name, "ack_ids": ack_ids, "ack_deadline_seconds": seconds}

@@ -111,7 +111,7 @@ def _publish_request(topic: str, messages: list[Outgoing]) -> list[tuple[Outgoin
         _call(topic, messages)
     except _REFUSALS as error:
         if len(messages) == 1:
-            return [(messages[0], f"Pub/Sub refuses the message: {type(error).__name__}")]
+            return [(messages[0], f"Pub/Sub rejected the message: {type(error).__name__}")]
         # One message makes the service reject the whole request. Halving finds it, and keeps the others in order.
         half = len(messages) // 2
         return [*_publish_request(topic, messages[:half]), *_publish_request(topic, messages[half:])]

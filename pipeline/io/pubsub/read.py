@@ -127,7 +127,9 @@ class ReadMessages(beam.PTransform):
     ) -> None:
         super().__init__()
         if input_format not in MESSAGE_FORMATS:
-            raise ValueError(f"--input_format={input_format} is none of {', '.join(MESSAGE_FORMATS)} for messages")
+            raise ValueError(
+                f"--input_format={input_format}: unknown for messages; expected one of {', '.join(MESSAGE_FORMATS)}"
+            )
         self._source = source
         self._id_attribute = id_attribute
         self._timestamp_attribute = timestamp_attribute
@@ -179,7 +181,9 @@ def _pull(
         return _PullNatively(source, id_attribute, timestamp_attribute)
     direct = runs_direct(pipeline)
     if not direct and "/topics/" in source:
-        raise ValueError(f"--input={source} is a topic, which this runner does not read; name a subscription of it")
+        raise ValueError(
+            f"--input={source}: is a topic, which this runner does not read; expected a subscription of it"
+        )
     subscription, topic = _subscription_of(source)
     settings = SubscriptionSettings(
         subscription,

@@ -1,4 +1,20 @@
-"""Pulls the messages of a subscription, and keeps them leased until their results are written."""
+"""Pulls the messages of a subscription, and keeps them leased until their results are written.
+
+The client library's `SubscriberClient.subscribe` was tried in place of these threads (google-cloud-pubsub 2.44.0). It
+saved 40 lines and lost guarantees, as measurements against the test broker showed:
+
+- It has one limit for all leased messages, but this reader needs two. With the limit at 4,000, only 4,000 of 10,000
+  messages were passed on before an acknowledgement. With the limit at `max_held`, 50,000 messages were pulled in
+  advance.
+- Its stream does not tell an empty subscription from an unavailable one. After an outage of 14 seconds at the start, a
+  message one hour old was stamped 6 seconds old.
+- Cancelling its stream drops answers that were not read yet. At 20,000 messages a second, each drain left 600 to 3,800
+  messages leased.
+- It passes on one message per ordering key at a time, and does not nack the others at the end. Of 100 messages with one
+  key, 99 stayed leased.
+- If the service is unavailable for about a minute, it ends the stream with `RetryError`.
+- It took 8,500 to 9,500 messages a second, and this reader 11,500 to 12,400.
+"""
 
 from __future__ import annotations
 
@@ -221,7 +237,7 @@ class PulledSubscription:
             if self._settings.topic and not self._draining:
                 self._calls.subscribe(self._settings.topic)
                 self._is_own = True
-                _logger.info("%s is read by %s, from now on", self._settings.topic, self._name)
+                _logger.info("%s is read by the new subscription %s", self._settings.topic, self._name)
             self._lease_seconds = self._calls.ack_deadline_seconds()
             while self._wait_for_room():
                 self._pull()

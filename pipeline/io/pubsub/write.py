@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,7 +52,7 @@ def message_of_result(
     try:
         data = json_line(result_row(result, include_text)).encode()
     except ValueError as error:  # a number that is not finite, or a lone surrogate
-        return _unwritten(result, f"the result is no JSON: {type(error).__name__}")
+        return _unwritten(result, f"the result is not JSON: {type(error).__name__}")
     attributes = result_attributes(result)
     key = result.attributes.get(ordering_key_attribute, "") if ordering_key_attribute else ""
     if problem := attribute_problem(attributes):
@@ -117,16 +115,6 @@ def failure_row_of(data: bytes, attributes: Mapping[str, str]) -> dict[str, Any]
     """
     own = [{"key": key, "value": value} for key, value in attributes.items() if key not in _TOLD]
     return {"payloadBytes": data, "attributes": own, **{name: attributes.get(name, "") for name in _TOLD[:3]}}
-
-
-def failure_payload(data: bytes, attributes: Mapping[str, str]) -> bytes:
-    """Return the record's original bytes from a dead letter message; only the first ones if they were shortened.
-
-    It is for tests and for readers of such a topic.
-    """
-    if has_payload_as_data(attributes):
-        return data
-    return base64.b64decode(json.loads(data)["payloadBytes"])
 
 
 def has_payload_as_data(attributes: Mapping[str, str]) -> bool:
@@ -246,4 +234,4 @@ class _PublishFailuresFn(_PublishFn):
 
     def refused(self, message: Outgoing, refusal: str) -> Iterator[Any]:
         # There is no other place for the failure. Its message is not acknowledged, and the run ends with this error.
-        raise ValueError(f"{self._topic} does not take a failure: {refusal}")
+        raise ValueError(f"{self._topic} does not accept a failure: {refusal}")

@@ -12,10 +12,9 @@ import apache_beam as beam
 import fastavro
 from apache_beam.io.avroio import WriteToAvro
 
-from pipeline.beam_internals import limit_cleanup_glob
 from pipeline.io.files.formats.avro_blocks import read_records
 from pipeline.io.files.matching import Shard, open_raw
-from pipeline.io.files.result_format import ResultFormat
+from pipeline.io.files.result_format import ResultFormat, WriteFiles
 from pipeline.io.records import DocumentFields, UnreadableError, document_of, json_payload, require_fields
 from pipeline.schemas import avro_schema, result_fields, result_row, streamed_fields
 from transforms.documents import Document, Failure
@@ -42,7 +41,7 @@ def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
 
 def _names(schema: Any) -> list[str]:
     if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise UnreadableError("the file does not hold records")
+        raise UnreadableError("the file does not contain records")
     return [field["name"] for field in schema["fields"]]
 
 
@@ -88,27 +87,14 @@ def _check_sizes(schema: Any, empty: dict[str, bool]) -> bool:
     return nothing
 
 
-class WriteResultAvro(beam.PTransform):
-    """Writes each result as an Avro record `Result`, in blocks compressed with deflate."""
-
-    def __init__(self, prefix: str, suffix: str, strategy: str, include_text: bool, num_shards: int) -> None:
-        super().__init__()
-        schema = avro_schema("Result", result_fields(strategy, include_text))
-        files = WriteToAvro(prefix, schema, codec="deflate", file_name_suffix=suffix, num_shards=num_shards)
-        self._files = limit_cleanup_glob(files)
-        self._include_text = include_text
-
-    def expand(self, results: Any) -> Any:
-        """Build the steps that write the files."""
-        return results | "Rows" >> beam.Map(result_row, self._include_text) | "Write" >> self._files
-
-
 class AvroResults(ResultFormat):
     """Avro files of results, for batch and streaming."""
 
-    def write(self, prefix: str, num_shards: int) -> WriteResultAvro:
-        """Return the transform that writes a batch's results."""
-        return WriteResultAvro(prefix, self.suffix, self.strategy, self.include_text, num_shards)
+    def write(self, prefix: str, num_shards: int) -> WriteFiles:
+        """Return the transform that writes each result as a record `Result`, in blocks compressed with deflate."""
+        schema = avro_schema("Result", result_fields(self.strategy, self.include_text))
+        files = WriteToAvro(prefix, schema, codec="deflate", file_name_suffix=self.suffix, num_shards=num_shards)
+        return WriteFiles("Rows" >> beam.Map(result_row, self.include_text), files)
 
     def file(self, records: Sequence[bytes]) -> bytes:
         """Return the content of a file. Its marker is a hash of the records, so equal records make equal bytes."""

@@ -91,7 +91,7 @@ class BlockStream:
             raise UnreadableError("the block is malformed")
         packed, marker = self._file.read(size), self._file.read(_MARKER_BYTES)
         if len(packed) < size or marker != self._marker:
-            raise UnreadableError("the block is cut short, or does not end where its beginning says")
+            raise UnreadableError("the block is truncated, or its end is not where its beginning says")
         data = self._unpack(packed)
         self._rest = io.BytesIO(b"".join((_long(count), _long(len(data)), data, marker)))
 
@@ -181,13 +181,13 @@ def _unpack_snappy(block: bytes) -> bytes:
     packed, checksum = block[:-_CHECKSUM_BYTES], block[-_CHECKSUM_BYTES:]
     size = _snappy_size(packed)
     if size > min(_SNAPPY_RATIO * len(packed), MAX_RECORD_BYTES):
-        raise UnreadableError("the block is larger than its bytes can tell")
+        raise UnreadableError("the block is larger than its bytes can contain")
     try:
         data = pa.decompress(packed, decompressed_size=size, codec="snappy", asbytes=True) if size else b""
     except (OSError, pa.ArrowException) as error:
-        raise UnreadableError("the block cannot be unpacked") from error
+        raise UnreadableError("the block cannot be decompressed") from error
     if zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
-        raise UnreadableError("the block is not what was packed")
+        raise UnreadableError("the block does not match its checksum")
     return bytes(data)
 
 
@@ -198,7 +198,7 @@ def _snappy_size(packed: bytes) -> int:
         size |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
             return size
-    raise UnreadableError("the block does not tell its size")
+    raise UnreadableError("the block does not contain its size")
 
 
 _CODECS: dict[str, Callable[[bytes], bytes]] = {

@@ -12,10 +12,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.textio import WriteToText
 
-from pipeline.beam_internals import limit_cleanup_glob
 from pipeline.io.files.lines import split_lines
 from pipeline.io.files.matching import Shard, read_blocks
-from pipeline.io.files.result_format import ResultFormat, compressed
+from pipeline.io.files.result_format import ResultFormat, WriteFiles, compressed
 from pipeline.io.records import (
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,
@@ -203,30 +202,14 @@ def entity_lines(result: DocumentEntities, escape_formulas: bool) -> Iterator[st
         yield csv_line(map(escape_formula, row.values()) if escape_formulas else row.values())
 
 
-class WriteEntityRows(beam.PTransform):
-    """Writes one record per entity, below a header row."""
-
-    def __init__(self, prefix: str, suffix: str, strategy: str, num_shards: int, escape_formulas: bool) -> None:
-        super().__init__()
-        files = WriteToText(prefix, suffix, num_shards=num_shards, header=csv_line(csv_columns(strategy)))
-        self._files = limit_cleanup_glob(files)
-        self._escape_formulas = escape_formulas
-
-    def expand(self, results: Any) -> Any:
-        """Build the steps that write the files."""
-        return (
-            results
-            | "Lines" >> beam.FlatMap(entity_lines, self._escape_formulas).with_output_types(str)
-            | "Write" >> self._files
-        )
-
-
 class CsvResults(ResultFormat):
     """CSV files of results, with one row per entity; a document without entities has no row."""
 
-    def write(self, prefix: str, num_shards: int) -> WriteEntityRows:
-        """Return the transform that writes a batch's results."""
-        return WriteEntityRows(prefix, self.suffix, self.strategy, num_shards, self.escape_formulas)
+    def write(self, prefix: str, num_shards: int) -> WriteFiles:
+        """Return the transform that writes a record per entity, below a header row."""
+        lines = beam.FlatMap(entity_lines, self.escape_formulas).with_output_types(str)
+        header = csv_line(csv_columns(self.strategy))
+        return WriteFiles("Lines" >> lines, WriteToText(prefix, self.suffix, num_shards=num_shards, header=header))
 
     def record(self, result: DocumentEntities) -> bytes:
         """Return the rows of one result."""

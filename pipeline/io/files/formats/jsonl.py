@@ -11,10 +11,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.textio import WriteToText
 
-from pipeline.beam_internals import limit_cleanup_glob
 from pipeline.io.files.lines import shard_lines, strip_ending, too_long
 from pipeline.io.files.matching import Shard
-from pipeline.io.files.result_format import ResultFormat, compressed
+from pipeline.io.files.result_format import ResultFormat, WriteFiles, compressed
 from pipeline.io.records import BadRecordError, DocumentFields, UnreadableError, document_of, json_line, parse_object
 from pipeline.schemas import failure_json_row, result_row
 from transforms.documents import Document, DocumentEntities, Failure
@@ -76,41 +75,13 @@ def failure_line(failure: Failure) -> str:
     return json_line(failure_json_row(failure))
 
 
-class WriteResultLines(beam.PTransform):
-    """Writes each result as a line of JSON."""
-
-    def __init__(self, prefix: str, suffix: str, include_text: bool, num_shards: int) -> None:
-        super().__init__()
-        self._files = limit_cleanup_glob(WriteToText(prefix, suffix, num_shards=num_shards))
-        self._include_text = include_text
-
-    def expand(self, results: Any) -> Any:
-        """Build the steps that write the files."""
-        return (
-            results
-            | "Lines" >> beam.Map(result_line, self._include_text).with_output_types(str)
-            | "Write" >> self._files
-        )
-
-
-class WriteFailureLines(beam.PTransform):
-    """Writes each failure as a line of JSON."""
-
-    def __init__(self, prefix: str, suffix: str) -> None:
-        super().__init__()
-        self._files = limit_cleanup_glob(WriteToText(prefix, suffix))
-
-    def expand(self, failures: Any) -> Any:
-        """Build the steps that write the files."""
-        return failures | "Lines" >> beam.Map(failure_line).with_output_types(str) | "Write" >> self._files
-
-
 class JsonlResults(ResultFormat):
     """JSON Lines files of results."""
 
-    def write(self, prefix: str, num_shards: int) -> WriteResultLines:
-        """Return the transform that writes a batch's results."""
-        return WriteResultLines(prefix, self.suffix, self.include_text, num_shards)
+    def write(self, prefix: str, num_shards: int) -> WriteFiles:
+        """Return the transform that writes each result as a line."""
+        lines = beam.Map(result_line, self.include_text).with_output_types(str)
+        return WriteFiles("Lines" >> lines, WriteToText(prefix, self.suffix, num_shards=num_shards))
 
     def file(self, records: Sequence[bytes]) -> bytes:
         """Return the content of a file."""
@@ -126,6 +97,11 @@ class FailureLines:
     """
 
     suffix: str
+
+    def write(self, prefix: str) -> WriteFiles:
+        """Return the transform that writes each of a batch's failures as a line."""
+        lines = beam.Map(failure_line).with_output_types(str)
+        return WriteFiles("Lines" >> lines, WriteToText(prefix, self.suffix))
 
     def record(self, failure: Failure) -> bytes:
         """Return one failure as a line of JSON."""

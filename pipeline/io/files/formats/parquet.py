@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.parquetio import WriteToParquet
 
-from pipeline.beam_internals import limit_cleanup_glob
 from pipeline.io.files.matching import Shard, open_raw
-from pipeline.io.files.result_format import ResultFormat
+from pipeline.io.files.result_format import ResultFormat, WriteFiles
 from pipeline.io.records import DocumentFields, document_of, json_payload, require_fields
 from pipeline.schemas import arrow_schema, result_fields, result_row, streamed_fields
 from transforms.documents import Document, Failure
@@ -91,33 +90,20 @@ def columns(path: str) -> list[str]:
         return list(pq.ParquetFile(file).schema_arrow.names)
 
 
-class WriteResultParquet(beam.PTransform):
-    """Writes each result as a Parquet row, in pages compressed with Snappy."""
-
-    def __init__(self, prefix: str, suffix: str, strategy: str, include_text: bool, num_shards: int) -> None:
-        super().__init__()
-        self._files = WriteToParquet(
-            prefix,
-            arrow_schema(result_fields(strategy, include_text)),
-            codec="snappy",
-            use_compliant_nested_type=True,
-            file_name_suffix=suffix,
-            num_shards=num_shards,
-        )
-        limit_cleanup_glob(self._files)
-        self._include_text = include_text
-
-    def expand(self, results: Any) -> Any:
-        """Build the steps that write the files."""
-        return results | "Rows" >> beam.Map(result_row, self._include_text) | "Write" >> self._files
-
-
 class ParquetResults(ResultFormat):
     """Parquet files of results."""
 
-    def write(self, prefix: str, num_shards: int) -> WriteResultParquet:
-        """Return the transform that writes a batch's results."""
-        return WriteResultParquet(prefix, self.suffix, self.strategy, self.include_text, num_shards)
+    def write(self, prefix: str, num_shards: int) -> WriteFiles:
+        """Return the transform that writes each result as a row, in pages compressed with Snappy."""
+        files = WriteToParquet(
+            prefix,
+            arrow_schema(result_fields(self.strategy, self.include_text)),
+            codec="snappy",
+            use_compliant_nested_type=True,
+            file_name_suffix=self.suffix,
+            num_shards=num_shards,
+        )
+        return WriteFiles("Rows" >> beam.Map(result_row, self.include_text), files)
 
     def file(self, records: Sequence[bytes]) -> bytes:
         """Return the content of a file."""

@@ -90,10 +90,10 @@ def guess_input_format(path: str) -> str:
     for name, kind in FORMATS.items():
         if stem.endswith(kind.endings) and (kind.compresses or not compression):
             return name
-    known = "; ".join(f"{name}: {' '.join(kind.endings)}" for name, kind in FORMATS.items())
+    known = ", ".join(f"{' '.join(kind.endings)} ({name})" for name, kind in FORMATS.items())
     raise ValueError(
-        f"the ending of {path!r} names no input format. Known are {known} "
-        f"(text, jsonl and csv also with {' '.join(COMPRESSION_ENDINGS)}); give --input_format for another ending"
+        f"--input={path!r}: unknown ending; expected --input_format, or one of {known},"
+        f" where text, jsonl and csv may also have {' '.join(COMPRESSION_ENDINGS)}"
     )
 
 
@@ -146,4 +146,4 @@ def peek_columns(path: str, input_format: str) -> list[str] | None:
     except UnreadableError as error:
         raise UnreadableFileError(f"{path}: {error}") from error
     except Exception as error:
-        raise UnreadableFileError(f"{path} cannot be read as {input_format} ({type(error).__name__})") from error
+        raise UnreadableFileError(f"{path}: cannot be read as {input_format} ({type(error).__name__})") from error
