@@ -124,6 +124,7 @@ class NerConfig:
             model = _model_settings(options, strategy, rules, streaming=streaming)
             find_prism(options)
             setup = _check_model(model, strategy, rules)
+            ignore_labels = _check_ignored(options.ignore_labels, setup, strategy, rules)
             hints |= memory_hint(options, setup.config, streaming=streaming)
         return cls(
             input=source,
@@ -145,7 +146,7 @@ class NerConfig:
             ordering_key_attribute=options.ordering_key_attribute,
             include_text=options.include_text,
             aggregation_strategy=strategy,
-            ignore_labels=frozenset(filter(None, (label.strip() for label in options.ignore_labels.split(",")))),
+            ignore_labels=ignore_labels,
             min_score=options.min_score,
             window_join=options.window_join,
             rules=rules,
@@ -232,6 +233,19 @@ def _check_model(settings: HandlerSettings, strategy: AggregationStrategy, rules
     _log_scheme(setup, rules)
     setup.stride(settings.stride)
     return setup
+
+
+def _check_ignored(flag: str, setup: ModelSetup, strategy: AggregationStrategy, rules: LabelRules) -> frozenset[str]:
+    """Return the labels to leave out, after checking that the model has them; ``O`` may be missing."""
+    names = [name for name in (part.strip() for part in flag.split(",")) if name]
+    labels = dense_labels(setup.config.id2label, setup.config.num_labels)
+    known = labels if strategy is AggregationStrategy.NONE else rules.label_scheme(labels).groups
+    unknown = [name for name in names if name not in known and name != "O"]
+    if unknown:
+        kind = "labels" if strategy is AggregationStrategy.NONE else "entity groups"
+        listed = ", ".join(dict.fromkeys(known))
+        raise ArgumentError(f"ignore_labels={unknown[0]!r}: unknown; expected the model's {kind}: {listed}")
+    return frozenset(names)
 
 
 def _log_scheme(setup: ModelSetup, rules: LabelRules) -> None:

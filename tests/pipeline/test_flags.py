@@ -54,6 +54,14 @@ def refusal(flags: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 MISTAKES = {
+    "a label of another model": (
+        ["--ignore_labels=O,PERSON"],
+        ["--ignore_labels='PERSON': unknown", "the model's labels: ", "B-CITY"],
+    ),
+    "a label in place of an entity group": (
+        ["--ignore_labels=B-CITY", "--aggregation_strategy=first"],
+        ["--ignore_labels='B-CITY': unknown", "the model's entity groups: ", " CITY"],
+    ),
     "Beam's check of all elements": (["--runtime_type_check"], ["--performance_runtime_type_check"]),
     # the input
     "no input": (["--input="], ["--input"]),

@@ -46,7 +46,7 @@ def test_a_query_that_deletes_is_refused(letters: Table, capsys: pytest.CaptureF
     assert main(["--project=test-project", "--documents=1e6", f"--query={query}"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.endswith("--query is a statement of the kind DELETE; expected a SELECT, which changes nothing\n")
+    assert err.endswith("--query: is a statement of the kind DELETE; expected a SELECT, which changes nothing\n")
     assert len(rows_of(letters)) == 31
 
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import poison
 import pytest
+from outputs import failure_payload
 from poison import GOOD, MARK
 from services.pubsub_queue import Message
 from streams import Stream
 
-from pipeline.io.pubsub.write import failure_payload
 from pipeline.io.records import BOM
 from transforms.machine import peak_mib
 

@@ -121,7 +121,7 @@ class Number(Enum):
     ],
 )
 def test_an_unknown_strategy_is_told_which_there_are(value: Any, shown: str) -> None:
-    with pytest.raises(ValueError, match=f"aggregation_strategy={shown} .*none, simple, first, average, max"):
+    with pytest.raises(ValueError, match=f"aggregation_strategy={shown}: .*none, simple, first, average, max"):
         AggregationStrategy.parse(value)
 
 

@@ -139,10 +139,10 @@ def test_labels_may_be_replaced(checkpoint: Callable[[str], Path]) -> None:
     ({"long_text": "wrap"}, "long_text='wrap': unknown; expected one of window, truncate"),
     ({"engine": "tensorflow"}, "engine='tensorflow': unknown; expected one of auto, torch, openvino"),
     ({"precision": "int3"}, "precision='int3': unknown"),
-    ({"device": "cuda:9"}, "device='cuda:9' is not on this machine"),
-    ({"device": "gpu"}, "device='gpu' is not on this machine"),
+    ({"device": "cuda:9"}, "device='cuda:9': not on this machine"),
+    ({"device": "gpu"}, "device='gpu': not on this machine"),
     ({"max_batch_tokens": 0}, "max_batch_tokens=0: too small; expected at least 1"),
-    ({"tokenizer": "/no/such/folder"}, "tokenizer='/no/such/folder' is neither a folder nor"),
+    ({"tokenizer": "/no/such/folder"}, "tokenizer='/no/such/folder': neither a folder nor"),
 ])  # fmt: skip
 def test_mistakes_are_named(checkpoint: Callable[[str], Path], arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match="^" + __import__("re").escape(sentence)):

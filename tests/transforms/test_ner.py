@@ -158,7 +158,7 @@ def test_min_score() -> None:
 
 
 @pytest.mark.parametrize(("make", "sentence"), [
-    (lambda: ClassifyTokens("no/such-model"), "model='no/such-model' is"),
+    (lambda: ClassifyTokens("no/such-model"), "model='no/such-model': (not|neither) a folder here"),
     (lambda: ClassifyTokens(engine="jax"), "engine='jax': unknown"),
     (lambda: ClassifyTokens(stride=510), "stride=510: out of range; expected at least 0 and below 510"),
     (lambda: ClassifyTokens(long_text="cut"), "long_text='cut': unknown"),
