@@ -274,7 +274,7 @@ def describe_refusal(message: str, what: str = "") -> str:
     """Return the sentence for a rejected row, with only those parts of BigQuery's message that cannot quote the row.
 
     >>> describe_refusal("Cannot convert value to integer (bad value): Ann", "invalid at start")
-    'BigQuery refused the row: invalid at start: Cannot convert value to integer'
+    'BigQuery rejected the row: invalid at start: Cannot convert value to integer'
     """
     found = _HARMLESS.search(message)
     parts = ("BigQuery rejected the row", what, found.group() if found else "")
