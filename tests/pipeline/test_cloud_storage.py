@@ -241,7 +241,12 @@ def test_a_damaged_model_is_told_in_one_sentence(
 @pytest.mark.parametrize(
     ("source", "output", "code", "message"),
     [
-        ("gs://no-such-bucket/in.jsonl", "{bucket}/out/x", 2, "--input='gs://no-such-bucket/in.jsonl': matches no file"),
+        (
+            "gs://no-such-bucket/in.jsonl",
+            "{bucket}/out/x",
+            2,
+            "--input='gs://no-such-bucket/in.jsonl': matches no file",
+        ),
         ("{bucket}/nothing-*.jsonl", "{bucket}/out/x", 2, "--input='{bucket}/nothing-*.jsonl': matches no file"),
         ("{bucket}/in.jsonl", "gs://no-such-bucket/out/x", 1, "the run failed: "),
     ],
