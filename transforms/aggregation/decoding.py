@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -48,12 +49,17 @@ _STEPS: dict[str, tuple[tuple[Role, ...], tuple[Role, ...]]] = {
 }
 
 
+@functools.lru_cache(maxsize=16)
 def transition_scores(tagged: TaggedLabels, biases: TransitionBiases) -> np.ndarray:
-    """Return the log-score of each step between two labels: float64[n_labels, n_labels], from the first axis."""
+    """Return the log-score of each step between two labels: float64[n_labels, n_labels], from the first axis.
+
+    The array is read-only, because it is computed once for the labels of a checkpoint.
+    """
     scores = np.where(tagged.allowed_transitions(), 0.0, _FORBIDDEN)
     for each in fields(biases):
         before, after = (np.isin(tagged.role, roles) for roles in _STEPS[each.name])
         scores += getattr(biases, each.name) * (before[:, None] & after[None, :])
+    scores.flags.writeable = False
     return scores
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,20 +49,18 @@ def label_words(pre_entities: PreEntities, strategy: AggregationStrategy) -> Uni
         ValueError: if the strategy needs the scores of all labels, but only the best were kept.
     """
     opens_window = window_openings(pre_entities)
-    first = (~pre_entities.is_subword | opens_window).nonzero()[0]
-    stop = stops_of(first, len(pre_entities))
+    first, stop = _word_rows(pre_entities, opens_window)
     if strategy.scores == "all" and pre_entities.label is not None:
         raise ArgumentError(
             f"aggregation_strategy={strategy.value!r}: requires the scores of all labels; expected scores='all', not"
             " 'best'"
         )
     token_label, token_score = pre_entities.best()
-    rows = _rows_of_words(pre_entities, strategy, first, stop)
+    rows = row_of_maximum(token_score, first, stop) if strategy is AggregationStrategy.MAX else first
     label, score = token_label[rows], token_score[rows]
     if strategy is AggregationStrategy.AVERAGE:
-        longer = (stop - first > 1).nonzero()[0]
-        for some in np.array_split(longer, 1 + len(longer) // _WORDS_AT_ONCE):
-            label[some], score[some] = best_of(segment_means(pre_entities.scores, first[some], stop[some]))
+        for words, means in _means_of_longer_words(pre_entities.scores, first, stop):
+            label[words], score[words] = best_of(means)
     return Units(label=label, score=score, first=first, stop=stop, opens_window=opens_window[first])
 
 
@@ -87,13 +85,12 @@ def decode_units(
     opens_window = window_openings(pre_entities)
     scores = pre_entities.scores
     if strategy.by_word:
-        first = (~pre_entities.is_subword | opens_window).nonzero()[0]
-        stop = stops_of(first, len(pre_entities))
-        probabilities = scores[_rows_of_words(pre_entities, strategy, first, stop)]
+        first, stop = _word_rows(pre_entities, opens_window)
+        is_max = strategy is AggregationStrategy.MAX
+        probabilities = scores[row_of_maximum(pre_entities.best()[1], first, stop) if is_max else first]
         if strategy is AggregationStrategy.AVERAGE:
-            longer = (stop - first > 1).nonzero()[0]
-            for some in np.array_split(longer, 1 + len(longer) // _WORDS_AT_ONCE):
-                probabilities[some] = segment_means(scores, first[some], stop[some])
+            for words, means in _means_of_longer_words(scores, first, stop):
+                probabilities[words] = means
     else:
         first = np.arange(len(pre_entities))
         stop, probabilities = first + 1, scores
@@ -102,13 +99,19 @@ def decode_units(
     return Units(label=label, score=score, first=first, stop=stop, opens_window=opens_window[first])
 
 
-def _rows_of_words(
-    pre_entities: PreEntities, strategy: AggregationStrategy, first: np.ndarray, stop: np.ndarray
-) -> np.ndarray:
-    """Return the row of the token that each word takes its label from: int64[n_words]."""
-    if strategy is AggregationStrategy.MAX:
-        return row_of_maximum(pre_entities.best()[1], first, stop)
-    return first
+def _word_rows(pre_entities: PreEntities, opens_window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each word, and the row after its last: int64[n_words] each."""
+    first = (~pre_entities.is_subword | opens_window).nonzero()[0]
+    return first, stops_of(first, len(pre_entities))
+
+
+def _means_of_longer_words(
+    scores: np.ndarray, first: np.ndarray, stop: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the numbers of words of several tokens, a part of them at a time, with their mean scores."""
+    longer = (stop - first > 1).nonzero()[0]
+    for words in np.array_split(longer, 1 + len(longer) // _WORDS_AT_ONCE):
+        yield words, segment_means(scores, first[words], stop[words])
 
 
 def group_units(units: Units, scheme: LabelScheme, *, join_adjacent: bool = False) -> tuple[np.ndarray, np.ndarray]:

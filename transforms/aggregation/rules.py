@@ -107,21 +107,7 @@ class LabelRules:
         Raises:
             ArgumentError: if the labels have no prefix of the scheme, or sequences have no rule to be decoded by.
         """
-        scheme = detect_scheme(labels) if self.tagging_scheme == "auto" else self.tagging_scheme
-        if scheme != "hf":
-            if not has_scheme(labels, scheme):
-                raise ArgumentError(
-                    f"tagging_scheme={scheme!r}: the model's labels have none of its prefixes; expected hf or auto"
-                )
-            return scheme
-        if self.decoding != "viterbi":
-            return scheme
-        if self.tagging_scheme == "auto" and has_scheme(labels, "iob2"):
-            return "iob2"
-        raise ArgumentError(
-            "decoding='viterbi': the model's labels have no tagging scheme; expected tagging_scheme iob2, iobes or"
-            " bilou"
-        )
+        return _scheme_of(self.tagging_scheme, self.decoding, labels)
 
     def label_scheme(self, labels: tuple[str, ...]) -> LabelScheme:
         """Return the columns by which labels are grouped.
@@ -151,3 +137,22 @@ class LabelRules:
 @functools.lru_cache(maxsize=64)
 def _label_scheme(labels: tuple[str, ...], scheme: str) -> LabelScheme:
     return LabelScheme.of(labels) if scheme == "hf" else TaggedLabels.of(labels, scheme).label_scheme()
+
+
+@functools.lru_cache(maxsize=64)
+def _scheme_of(tagging_scheme: str, decoding: str, labels: tuple[str, ...]) -> str:
+    """Return the scheme of labels; it is asked for with every document."""
+    scheme = detect_scheme(labels) if tagging_scheme == "auto" else tagging_scheme
+    if scheme != "hf":
+        if not has_scheme(labels, scheme):
+            raise ArgumentError(
+                f"tagging_scheme={scheme!r}: the model's labels have none of its prefixes; expected hf or auto"
+            )
+        return scheme
+    if decoding != "viterbi":
+        return scheme
+    if tagging_scheme == "auto" and has_scheme(labels, "iob2"):
+        return "iob2"
+    raise ArgumentError(
+        "decoding='viterbi': the model's labels have no tagging scheme; expected tagging_scheme iob2, iobes or bilou"
+    )
