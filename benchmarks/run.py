@@ -165,6 +165,7 @@ def _labels(model: str, engine: str, precision: str, texts: list[str]) -> Any:
 def grouping(texts: list[str]) -> dict[str, float]:
     """Microseconds a document that GroupEntities' function takes, by strategy; the median of five passes."""
     from transforms import AggregationStrategy, Document, PreEntities, TokenClassifier
+    from transforms.aggregation.rules import EntityRules
     from transforms.beam.ner import group_document
 
     scored = TokenClassifier().classify([Document("", text) for text in texts])
@@ -173,9 +174,9 @@ def grouping(texts: list[str]) -> dict[str, float]:
         strategy.value: 1e6
         / len(predictions)
         * statistics.median(
-            _seconds(lambda strategy=strategy: [group_document(one, strategy) for one in predictions]) for _ in range(5)
+            _seconds(lambda rules=rules: [group_document(one, rules) for one in predictions]) for _ in range(5)
         )
-        for strategy in AggregationStrategy
+        for strategy, rules in ((strategy, EntityRules.of(strategy)) for strategy in AggregationStrategy)
     }
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from apache_beam.options.pipeline_options import StandardOptions
 
@@ -22,13 +22,14 @@ from pipeline.options import NerOptions
 from pipeline.places import Place, Source, is_stream
 from pipeline.runners.dataflow import accelerator_hint, memory_hint
 from pipeline.runners.selection import processes_of_a_machine
-from transforms.aggregation.rules import LabelRules
+from transforms.aggregation.rules import EntityRules
+from transforms.aggregation.settings import EntitySettings
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.versions import check_watchable, newest_version
 from transforms.errors import ArgumentError
 from transforms.inference.setup import ModelSetup
 from transforms.labels import dense_labels
-from transforms.settings import HandlerSettings, check_at_least, check_min_score
+from transforms.settings import HandlerSettings, check_at_least, taken_from
 
 if TYPE_CHECKING:
     from transforms.beam.model_handler import TokenClassificationModelHandler
@@ -61,11 +62,7 @@ class NerConfig:
         dead_letter: The place of failures: a prefix of files, a table or a topic.
         ordering_key_attribute: Attribute whose value becomes the ordering key of a result's message.
         include_text: Whether to repeat the text in the results.
-        aggregation_strategy: Strategy that groups tokens into entities.
-        ignore_labels: Labels to leave out.
-        min_score: Lowest score of an entity.
-        window_join: Method of joining overlapping windows of a text.
-        rules: Rules by which labels become entities.
+        rules: Rules by which tokens become entities.
         model: Settings of the model handler.
         hints: Beam's resource hints for the model's step.
     """
@@ -88,11 +85,7 @@ class NerConfig:
     dead_letter: Place
     ordering_key_attribute: str | None
     include_text: bool
-    aggregation_strategy: AggregationStrategy
-    ignore_labels: frozenset[str]
-    min_score: float
-    window_join: str
-    rules: LabelRules
+    rules: EntityRules
     model: HandlerSettings
     hints: dict[str, str]
 
@@ -104,7 +97,7 @@ class NerConfig:
             ValueError: if a flag is wrong, in one sentence with the flag, its value and a valid value.
         """
         with _arguments_as_flags():
-            strategy = AggregationStrategy.parse(options.aggregation_strategy)
+            rules = _entity_rules(options)
             _check_numbers(options)
             check_runner(options)
             outputs = check_outputs(options)
@@ -113,18 +106,9 @@ class NerConfig:
             is_table = connector_of(outputs.output).is_table
             tables = check_tables(options, is_table=is_table, streaming=streaming)
             hints = accelerator_hint(options, streaming=streaming)
-            rules = LabelRules.of(
-                options.tagging_scheme,
-                options.decoding,
-                options.viterbi_calibration,
-                options.operating_point,
-                join_adjacent=options.join_adjacent,
-                split_lines=options.split_lines,
-            )
-            model = _model_settings(options, strategy, rules, streaming=streaming)
+            model = _model_settings(options, rules, streaming=streaming)
             find_prism(options)
-            setup = _check_model(model, strategy, rules)
-            ignore_labels = _check_ignored(options.ignore_labels, setup, strategy, rules)
+            setup = _check_model(model, rules)
             hints |= memory_hint(options, setup.config, streaming=streaming)
         return cls(
             input=source,
@@ -145,10 +129,6 @@ class NerConfig:
             dead_letter=outputs.dead_letter,
             ordering_key_attribute=options.ordering_key_attribute,
             include_text=options.include_text,
-            aggregation_strategy=strategy,
-            ignore_labels=ignore_labels,
-            min_score=options.min_score,
-            window_join=options.window_join,
             rules=rules,
             model=model,
             hints=hints,
@@ -207,20 +187,27 @@ def _arguments_as_flags() -> Iterator[None]:
 def _check_numbers(options: NerOptions) -> None:
     for name, least in (("num_shards", 0), ("window_seconds", 1), ("allowed_lateness_seconds", 0)):
         check_at_least(name, getattr(options, name), least)
-    check_min_score(options.min_score)
 
 
-def _model_settings(
-    options: NerOptions, strategy: AggregationStrategy, rules: LabelRules, *, streaming: bool
-) -> HandlerSettings:
-    flags = options.get_all_options(current_only=True)
-    settings = {field.name: flags[field.name] for field in fields(HandlerSettings) if field.name in flags}
+def _entity_rules(options: NerOptions) -> EntityRules:
+    settings = _fields_of(options, EntitySettings)
+    names = (name.strip() for name in options.ignore_labels.split(","))
+    settings["ignore_labels"] = [name for name in names if name]
+    return EntityRules.of(**settings)
+
+
+def _model_settings(options: NerOptions, rules: EntityRules, *, streaming: bool) -> HandlerSettings:
+    settings = _fields_of(options, HandlerSettings)
     settings["max_batch_wait_ms"] = _max_batch_wait_ms(options) if streaming else None
-    scores = "all" if rules.needs_all_scores else strategy.scores
-    return HandlerSettings(**settings, scores=scores, processes=processes_of_a_machine(options))
+    return HandlerSettings(**settings, scores=rules.scores, processes=processes_of_a_machine(options))
 
 
-def _check_model(settings: HandlerSettings, strategy: AggregationStrategy, rules: LabelRules) -> ModelSetup:
+def _fields_of(options: NerOptions, kind: type) -> dict[str, Any]:
+    """Return the flags that are fields of a class of settings."""
+    return taken_from(options.get_all_options(current_only=True), kind)
+
+
+def _check_model(settings: HandlerSettings, rules: EntityRules) -> ModelSetup:
     """Return the model's configuration and tokenizer, after checking them."""
     if settings.long_text == "truncate" and settings.stride is not None:
         raise ArgumentError(f"stride={settings.stride}: only for windows; expected none with --long_text=truncate")
@@ -228,32 +215,31 @@ def _check_model(settings: HandlerSettings, strategy: AggregationStrategy, rules
         check_watchable(settings.model)
         settings = replace(settings, model=newest_version(settings.model).name)
     setup = ModelSetup.load(settings, weights=False)
-    setup.check_strategy(strategy)
     setup.check_rules(rules)
+    _check_ignored(setup, rules)
     _log_scheme(setup, rules)
     setup.stride(settings.stride)
     return setup
 
 
-def _check_ignored(flag: str, setup: ModelSetup, strategy: AggregationStrategy, rules: LabelRules) -> frozenset[str]:
-    """Return the labels to leave out, after checking that the model has them; ``O`` may be missing."""
-    names = [name for name in (part.strip() for part in flag.split(",")) if name]
+def _check_ignored(setup: ModelSetup, rules: EntityRules) -> None:
+    """Checks that the model has the labels to leave out; ``O`` may be missing."""
     labels = dense_labels(setup.config.id2label, setup.config.num_labels)
-    known = labels if strategy is AggregationStrategy.NONE else rules.label_scheme(labels).groups
-    unknown = [name for name in names if name not in known and name != "O"]
+    is_none = rules.strategy is AggregationStrategy.NONE
+    known = labels if is_none else rules.label_scheme(labels).groups
+    unknown = sorted(rules.settings.ignore_labels - {*known, "O"})
     if unknown:
-        kind = "labels" if strategy is AggregationStrategy.NONE else "entity groups"
+        kind = "labels" if is_none else "entity groups"
         listed = ", ".join(dict.fromkeys(known))
         raise ArgumentError(f"ignore_labels={unknown[0]!r}: unknown; expected the model's {kind}: {listed}")
-    return frozenset(names)
 
 
-def _log_scheme(setup: ModelSetup, rules: LabelRules) -> None:
+def _log_scheme(setup: ModelSetup, rules: EntityRules) -> None:
     """Logs a scheme that was read from the labels, and a calibration that is not used."""
     scheme = rules.scheme_of(dense_labels(setup.config.id2label, setup.config.num_labels))
-    if rules.tagging_scheme == "auto" and scheme != "hf":
+    if rules.settings.tagging_scheme == "auto" and scheme != "hf":
         _logger.info("--tagging_scheme=auto: the labels of the model are %s", scheme)
-    if setup.calibration is not None and rules.decoding == "argmax":
+    if setup.calibration is not None and rules.settings.decoding == "argmax":
         _logger.info("the model has a calibration for --decoding=viterbi, which is not used by --decoding=argmax")
 
 

@@ -19,13 +19,7 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
     read = pipeline | connector_of(config.input).read(config.input, config)
     classify = ClassifyTokens(config.handler()).with_resource_hints(**config.hints)
     classified = read.documents | "ClassifyTokens" >> classify
-    group = GroupEntities(
-        config.aggregation_strategy,
-        ignore_labels=config.ignore_labels,
-        min_score=config.min_score,
-        window_join=config.window_join,
-        rules=config.rules,
-    )
+    group = GroupEntities(rules=config.rules)
     grouped = classified | "GroupEntities" >> group.with_exception_handling()
     results, failures = connector_of(config.output), connector_of(config.dead_letter)
     written = grouped.results | "WriteResults" >> results.write_results(config.output, config)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.io.files.formats.csv import FORMULAS
-from transforms.aggregation.strategies import AggregationStrategy
-from transforms.settings import DECODINGS, TAGGING_SCHEMES, WINDOW_JOINS, HandlerSettings
+from transforms.aggregation.settings import EntitySettings
+from transforms.settings import HandlerSettings
 
-_SETTINGS = {field.name: field for field in dataclasses.fields(HandlerSettings)}
-_TYPES: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+_SETTINGS = {field.name: field for kind in (HandlerSettings, EntitySettings) for field in dataclasses.fields(kind)}
+_TYPES: dict[str, Callable[[str], Any]] = {"int": int, "float": float}
 
 
 class NerOptions(PipelineOptions):
@@ -192,65 +193,19 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_entities(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--aggregation_strategy",
-        metavar="STRATEGY",
-        default=AggregationStrategy.NONE.value,
-        help="How tokens become entities: none (each token), simple (adjacent tokens of one tag), first, average"
-        " or max (as simple, after all tokens of a word got one label).",
-    )
-    group.add_argument(
-        "--ignore_labels",
-        metavar="LABELS",
-        default="O",
-        help="Labels (entity groups, unless the strategy is none) to leave out, separated by commas.",
-    )
-    group.add_argument(
-        "--min_score", metavar="P", type=float, default=0.0, help="Leave out entities with a lower score."
-    )
+    _add_setting(group, "aggregation_strategy")
+    _add_setting(group, "ignore_labels")
+    _add_setting(group, "min_score")
     _add_setting(group, "long_text")
     _add_setting(group, "special_tokens")
     _add_setting(group, "stride")
-    group.add_argument(
-        "--window_join",
-        choices=WINDOW_JOINS,
-        default="entities",
-        help="Where windows overlap: entities keeps the longer of two overlapping ones, as Hugging Face; tokens"
-        " takes each token from the window that sees more around it.",
-    )
-
-    group.add_argument(
-        "--tagging_scheme",
-        choices=TAGGING_SCHEMES,
-        default="auto",
-        help="What the prefixes of labels mean: hf (the rules of transformers), iob2, iobes (E- ends an entity, S- is a"
-        " whole one), bilou (the same with L- and U-); auto is iobes or bilou if the labels are of that scheme, else"
-        " hf.",
-    )
-    group.add_argument(
-        "--decoding",
-        choices=DECODINGS,
-        default="argmax",
-        help="argmax takes the best label of each token or word; viterbi the most probable sequence of labels that the"
-        " tagging scheme allows.",
-    )
-    group.add_argument(
-        "--viterbi_calibration",
-        metavar="FILE",
-        help="A JSON file with biases for --decoding=viterbi, or none (default: viterbi_calibration.json in the model's"
-        " folder, if it is there).",
-    )
-    group.add_argument(
-        "--operating_point",
-        metavar="NAME",
-        help="The operating point of the calibration (default: the one named default).",
-    )
-    _add_switch(
-        group,
-        "--join_adjacent",
-        "Join neighbouring entities of one group that only white space parts; not with the strategy none.",
-    )
-    _add_switch(group, "--split_lines", "Split entities where a line ends; not with the strategy none.")
+    _add_setting(group, "window_join")
+    _add_setting(group, "tagging_scheme")
+    _add_setting(group, "decoding")
+    _add_setting(group, "viterbi_calibration")
+    _add_setting(group, "operating_point")
+    _add_setting(group, "join_adjacent")
+    _add_setting(group, "split_lines")
 
 
 def _add_batching(group: argparse._ArgumentGroup) -> None:
@@ -267,18 +222,26 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_setting(group: argparse._ArgumentGroup, name: str) -> None:
-    """Adds a flag with the type, default, choices and help of a field of the model's settings."""
+    """Adds a flag with the type, default, choices and help of a field of the settings.
+
+    The flag of a field with a type of our own is text: names separated by commas for a set.
+    """
     field = _SETTINGS[name]
+    text, default = field.metadata["help"], field.default
     if field.type == "bool":
-        _add_switch(group, f"--{name}", field.metadata["help"])
+        _add_switch(group, f"--{name}", text)
         return
+    if isinstance(default, frozenset):
+        text, default = f"{text.removesuffix('.')}, separated by commas.", ",".join(default)
+    elif isinstance(default, Enum):
+        default = default.value
     group.add_argument(
         f"--{name}",
         metavar=field.metadata["placeholder"],
         choices=field.metadata["choices"] or None,
-        type=_TYPES[str(field.type).removesuffix(" | None")] if not field.metadata["choices"] else str,
-        default=field.default,
-        help=field.metadata["help"],
+        type=_TYPES.get(str(field.type).removesuffix(" | None"), str),
+        default=default,
+        help=text,
     )
 
 

@@ -1,4 +1,7 @@
-"""The settings for loading and running a model: their names, defaults, help and checks."""
+"""The settings for loading and running a model: their names, defaults, help and checks.
+
+Each setting is a field of a dataclass. The flags of the program, and the arguments of classes, are made from it.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,11 @@ EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 LongText = Literal["window", "truncate"]
 SpecialTokens = Literal["text", "special"]
-WindowJoin = Literal["entities", "tokens"]
-TaggingScheme = Literal["auto", "hf", "iob2", "iobes", "bilou"]
-Decoding = Literal["argmax", "viterbi"]
 Scores = Literal["all", "best"]
 """The scores to keep of each token: those of all labels, or only that of the best label."""
 
 ENGINES: tuple[str, ...] = get_args(EngineName)
 SPECIAL_TOKENS: tuple[str, ...] = get_args(SpecialTokens)
-WINDOW_JOINS: tuple[str, ...] = get_args(WindowJoin)
-TAGGING_SCHEMES: tuple[str, ...] = get_args(TaggingScheme)
-DECODINGS: tuple[str, ...] = get_args(Decoding)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -55,17 +52,7 @@ def check_at_least(name: str, value: float, least: float) -> None:
         raise ArgumentError(f"{name}={value}: too small; expected at least {least}")
 
 
-def check_min_score(value: float) -> None:
-    """Checks the lowest score of an entity.
-
-    Raises:
-        ArgumentError: if it is not between 0 and 1.
-    """
-    if not 0 <= value <= 1:
-        raise ArgumentError(f"min_score={value}: out of range; expected a number between 0 and 1")
-
-
-def _setting(
+def setting(
     default: Any,
     text: str,
     *,
@@ -88,7 +75,7 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata, compare=is_compared)
 
 
-def _documented(settings: type) -> type:
+def documented(settings: type) -> type:
     """Appends the help of the fields to the docstring of a class."""
     lines = [
         textwrap.fill(f"{field.name}: {field.metadata['help']}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8)
@@ -98,7 +85,21 @@ def _documented(settings: type) -> type:
     return settings
 
 
-@_documented
+def check_fields(settings: Any) -> None:
+    """Checks the choices and the lower bounds of the fields of an instance.
+
+    Raises:
+        ArgumentError: for the first invalid value.
+    """
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.metadata["choices"]:
+            check_choice(field.name, value, field.metadata["choices"])
+        if field.metadata["least"] is not None and value is not None:
+            check_at_least(field.name, value, field.metadata["least"])
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """The settings of a model in a process; hashable.
@@ -107,57 +108,57 @@ class ModelSettings:
         ArgumentError: for an invalid value.
     """
 
-    model: str = _setting(
+    model: str = setting(
         EMBEDDED_MODEL,
         "A token-classification checkpoint: an id on the Hugging Face hub, a folder, a gs:// folder, or"
         f" {EMBEDDED_MODEL}, the embedded model for personal data in English text.",
         placeholder="NAME",
     )
-    model_revision: str | None = _setting(None, "Branch, tag or commit of a hub id.", placeholder="REVISION")
-    tokenizer: str | None = _setting(
+    model_revision: str | None = setting(None, "Branch, tag or commit of a hub id.", placeholder="REVISION")
+    tokenizer: str | None = setting(
         None, "Another tokenizer than the model's: a folder or a hub id.", placeholder="NAME"
     )
-    stride: int | None = _setting(
+    stride: int | None = setting(
         None,
         "Tokens that two neighbouring windows share (default: a quarter of a window).",
         placeholder="TOKENS",
     )
-    long_text: LongText = _setting(
+    long_text: LongText = setting(
         "window",
         "What to do with a text longer than the model's window: read all of it in overlapping windows, or truncate it"
         " as Hugging Face does.",
         choices=LongText,
     )
-    special_tokens: SpecialTokens = _setting(
+    special_tokens: SpecialTokens = setting(
         "text",
         "What a special token of the model is that somebody typed in a text, [SEP] for example: text like any other,"
         " or special, as in Hugging Face, where it can change what all other tokens get.",
         choices=SpecialTokens,
     )
-    engine: EngineName = _setting(
+    engine: EngineName = setting(
         "auto", "What runs the model; auto is torch on a GPU and openvino on a CPU.", choices=EngineName
     )
-    device: str = _setting("auto", "cpu, cuda:0, mps, or auto: a GPU if the worker has one.", placeholder="DEVICE")
-    precision: Precision = _setting("auto", "Of the model's arithmetic; auto is fp32.", choices=Precision)
-    max_batch_tokens: int = _setting(
+    device: str = setting("auto", "cpu, cuda:0, mps, or auto: a GPU if the worker has one.", placeholder="DEVICE")
+    precision: Precision = setting("auto", "Of the model's arithmetic; auto is fp32.", choices=Precision)
+    max_batch_tokens: int = setting(
         2048,  # keeps a few cores busy, and fits in their caches
         "Most tokens that the model reads at once, padding counted.",
         least=1,
         placeholder="N",
     )
-    batch_timeout_seconds: float = _setting(
+    batch_timeout_seconds: float = setting(
         600,  # a batch takes a fraction of a second on most machines, and seconds on the slowest
         "How long the model may take for a batch; a document that takes longer alone is a failure. 0 is no limit.",
         placeholder="S",
     )
-    threads: int | None = _setting(
+    threads: int | None = setting(
         None,
         "Threads a process on a CPU (default: the engine's choice, or a process's part of the machine's cores where"
         " the runner starts several).",
         least=1,
         placeholder="N",
     )
-    allow_pickle_weights: bool = _setting(
+    allow_pickle_weights: bool = setting(
         False, "Load weights that are pickled. They can run code: only for checkpoints that you trust."
     )
 
@@ -171,12 +172,7 @@ class ModelSettings:
                     f"{name}: of type {type(value).__name__}; expected a checkpoint's name or folder, as written by"
                     " save_pretrained of a model and its tokenizer"
                 )
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.metadata["choices"]:
-                check_choice(field.name, value, field.metadata["choices"])
-            if field.metadata["least"] is not None and value is not None:
-                check_at_least(field.name, value, field.metadata["least"])
+        check_fields(self)
         if not 0 <= self.batch_timeout_seconds <= threading.TIMEOUT_MAX:
             raise ArgumentError(
                 f"batch_timeout_seconds={self.batch_timeout_seconds}: out of range; expected at least 0, which is no"
@@ -184,7 +180,7 @@ class ModelSettings:
             )
 
 
-@_documented
+@documented
 @dataclass(frozen=True, kw_only=True)
 class HandlerSettings(ModelSettings):
     """The settings of a model on a Beam worker that receives documents in batches; hashable.
@@ -195,20 +191,20 @@ class HandlerSettings(ModelSettings):
         ArgumentError: for an invalid value.
     """
 
-    scores: Scores = _setting(
+    scores: Scores = setting(
         "all",
         "Scores of a token that its `PreEntities` keep: those of all labels; or the best, which takes a small part of"
         " the memory and is enough for every aggregation strategy but average.",
         choices=Scores,
         is_compared=False,
     )
-    max_batch_chars: int = _setting(
+    max_batch_chars: int = setting(
         1_000_000,  # enough to sort windows by length
         "Most characters of the documents that are sorted into batches together.",
         least=1,
         is_compared=False,
     )
-    max_batch_wait_ms: int | None = _setting(
+    max_batch_wait_ms: int | None = setting(
         None,
         "In streaming, how long a batch may wait for more documents, across bundles; None ends a batch with its"
         " bundle. Documents that wait do not hold the watermark back on every runner (on the DirectRunner they do not),"
@@ -216,17 +212,17 @@ class HandlerSettings(ModelSettings):
         least=1,
         is_compared=False,
     )
-    max_document_chars: int = _setting(
+    max_document_chars: int = setting(
         10_000_000,  # some 0.4 GB, in addition to the process's other memory
         "Most characters of a document; a longer one is a failure. A million takes some 40 MB of memory.",
         least=1,
         placeholder="N",
         is_compared=False,
     )
-    processes: int = _setting(
+    processes: int = setting(
         1, "Processes of a machine that load the model; 0 is one for each core. They share its cores.", least=0
     )
-    model_refresh_seconds: float | None = _setting(
+    model_refresh_seconds: float | None = setting(
         None,
         "How often to look whether the model's folder holds another model, which is then taken; the model may be a"
         " pattern of folders, of which the newest is taken (default: never).",
@@ -240,12 +236,12 @@ class HandlerSettings(ModelSettings):
             raise ArgumentError(f"model_refresh_seconds={seconds}: out of range; expected a finite number above 0")
 
 
-def takes_settings(kind: type[ModelSettings], **defaults: Any) -> Callable[[_F], _F]:
-    """Decorates a function that passes its keyword arguments to a class of settings, so that `help` shows them.
+def takes_settings(*kinds: type, **defaults: Any) -> Callable[[_F], _F]:
+    """Decorates a function that passes its keyword arguments to classes of settings, so that `help` shows them.
 
     Args:
-        kind: The class of settings.
-        **defaults: The defaults that differ from those of the class.
+        *kinds: The classes of settings.
+        **defaults: The defaults that differ from those of the classes.
     """
 
     def decorated(function: _F) -> _F:
@@ -259,6 +255,7 @@ def takes_settings(kind: type[ModelSettings], **defaults: Any) -> Callable[[_F],
                 default=defaults.get(field.name, field.default),
                 annotation=field.type,
             )
+            for kind in kinds
             for field in dataclasses.fields(kind)
             if field.name not in names
         ]
@@ -266,3 +263,8 @@ def takes_settings(kind: type[ModelSettings], **defaults: Any) -> Callable[[_F],
         return function
 
     return decorated
+
+
+def taken_from(settings: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Removes the fields of a class from a dictionary of settings, and returns them."""
+    return {field.name: settings.pop(field.name) for field in dataclasses.fields(kind) if field.name in settings}

@@ -54,7 +54,7 @@ class TableConnector(Connector):
         """Creates the table if it is missing, and checks it otherwise."""
         tables = config.tables
         layout = result_layout(
-            config.aggregation_strategy.value,
+            config.rules.strategy.value,
             config.include_text,
             tables.granularity,
             partition=tables.partition_by_day,
@@ -75,7 +75,7 @@ class TableConnector(Connector):
         """Return the transform that writes results as rows."""
         return WriteResultTable(
             place,
-            config.aggregation_strategy.value,
+            config.rules.strategy.value,
             config.include_text,
             config.tables.granularity,
             config.tables.write_method,

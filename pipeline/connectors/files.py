@@ -72,7 +72,7 @@ class FilesConnector(Connector):
 
     def write_results(self, place: Files, config: NerConfig) -> Any:
         """Return the transform that writes results, in streaming a window of time to each set of files."""
-        strategy = config.aggregation_strategy.value
+        strategy = config.rules.strategy.value
         if config.streaming:
             return WriteWindowedResults(
                 place.path,

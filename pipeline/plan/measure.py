@@ -254,19 +254,12 @@ def _read(config: NerConfig, classifier: Any, documents: Sequence[Document]) -> 
     from transforms.beam.ner import group_document
 
     tokens = size = failures = 0
-    classify = functools.partial(classifier.classify, scores=config.aggregation_strategy.scores)
+    classify = functools.partial(classifier.classify, scores=config.rules.scores)
     for outcome in itertools.chain.from_iterable(map(classify, _batches(documents, config.model.max_batch_chars))):
         if isinstance(outcome, Failure):
             failures += 1
             continue
-        result = group_document(
-            outcome,
-            config.aggregation_strategy,
-            ignore_labels=config.ignore_labels,
-            min_score=config.min_score,
-            window_join=config.window_join,
-            rules=config.rules,
-        )
+        result = group_document(outcome, config.rules)
         tokens += outcome.num_tokens
         size += len(result_line(result, config.include_text).encode()) + 1
     return tokens, size, failures

@@ -16,7 +16,7 @@ from poison import GOOD, MARK, READ, REFUSED, raw, record
 
 from pipeline.run import main
 from transforms import PreEntities
-from transforms.beam import ner
+from transforms.aggregation import rules
 from transforms.tokenization.fast import FastTokenization
 
 
@@ -158,7 +158,7 @@ def test_an_error_that_quotes_the_text_is_not_repeated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.INFO)
-    encode, find_entities = FastTokenization.encode, ner.find_entities
+    encode, find_entities = FastTokenization.encode, rules.find_entities
 
     def encode_or_quote(self: FastTokenization, texts: Sequence[str]) -> list[Any]:
         if MARK in "".join(texts):
@@ -173,7 +173,7 @@ def test_an_error_that_quotes_the_text_is_not_repeated(
     if stage == "classify":
         monkeypatch.setattr(FastTokenization, "encode", encode_or_quote)
     else:
-        monkeypatch.setattr(ner, "find_entities", find_or_quote)
+        monkeypatch.setattr(rules, "find_entities", find_or_quote)
     lines = [record(text, id=name) for name, text in GOOD.items()]
     lines[1:1] = [raw(f"{MARK}   é"), record(f"another {MARK}", id="b")]
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines))

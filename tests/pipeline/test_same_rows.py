@@ -19,7 +19,7 @@ from texts import ODD_TEXTS
 
 from pipeline.run import main
 from transforms import Document, DocumentEntities, PreEntities, TokenClassifier
-from transforms.aggregation.strategies import AggregationStrategy
+from transforms.aggregation.rules import EntityRules
 from transforms.beam.ner import group_document
 
 PEOPLE = ["Ann Smith", "José Ñandú", "Siobhán O'Neil", "Li Wei"]
@@ -41,7 +41,7 @@ class Models:
 
 
 def found(scored: PreEntities) -> DocumentEntities:
-    return group_document(scored, AggregationStrategy.FIRST)
+    return group_document(scored, EntityRules.of("first"))
 
 
 @pytest.fixture(scope="module")

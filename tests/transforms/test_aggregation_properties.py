@@ -8,7 +8,7 @@ import types
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,12 +22,12 @@ from transformers.pipelines import token_classification
 from transforms.aggregation.entities import find_entities
 from transforms.aggregation.grouping import label_words
 from transforms.aggregation.overlaps import join_windows, resolve_overlaps
+from transforms.aggregation.settings import WindowJoin
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.documents import Document, Entity
 from transforms.inference.windows import window_bounds
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities, best_of, object_column
-from transforms.settings import WINDOW_JOINS
 
 SCHEMES = [
     ("O", "PER"),
@@ -188,7 +188,7 @@ def test_entities_without_offsets_are_those_of_transformers(case: Case, strategy
 
 
 @PROPERTY
-@given(st.data(), cases(with_nan=False), STRATEGIES, st.sampled_from(WINDOW_JOINS))
+@given(st.data(), cases(with_nan=False), STRATEGIES, st.sampled_from(get_args(WindowJoin)))
 def test_but_for_averages_the_best_scores_are_enough(
     data: st.DataObject, case: Case, strategy: AggregationStrategy, window_join: str
 ) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.shard_coder import ShardCoder
 from transforms import AggregationStrategy, Document, DocumentEntities, Failure, PreEntities, TokenClassifier
+from transforms.aggregation.rules import EntityRules
 from transforms.beam.coders import (
     DocumentCoder,
     DocumentEntitiesCoder,
@@ -167,7 +168,8 @@ def scored() -> PreEntities:
 def test_decoded_columns_are_grouped_alike(scored: PreEntities) -> None:
     decoded = PreEntitiesCoder().decode(PreEntitiesCoder().encode(scored))
     for strategy in AggregationStrategy:
-        assert group_document(decoded, strategy) == group_document(scored, strategy)
+        rules = EntityRules.of(strategy)
+        assert group_document(decoded, rules) == group_document(scored, rules)
 
 
 def calls(function: Callable[..., Any], *arguments: Any) -> int:

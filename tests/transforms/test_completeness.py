@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from transforms import Document, PreEntities, TokenClassifier
-from transforms.aggregation.strategies import AggregationStrategy
+from transforms.aggregation.rules import EntityRules
 from transforms.beam.ner import group_document
 
 LONG = bool(os.environ.get("BEAM_NER_LONG"))
@@ -75,7 +75,7 @@ def test_the_model_finds_each_name_in_a_long_text() -> None:
     (scored,) = classify.classify([Document("long", text)])
     assert isinstance(scored, PreEntities)
     assert scored.num_tokens >= STEP * READ_NAMES
-    entities = group_document(scored, AggregationStrategy.FIRST).entities
+    entities = group_document(scored, EntityRules.of("first")).entities
     period = len(text) // READ_NAMES
     for label, word in (("GIVEN_NAME", "Ann"), ("SURNAME", "Smith")):
         found = {entity.start for entity in entities if entity.label == label and entity.text == word}
@@ -118,6 +118,7 @@ CHILD = """
 import json, sys
 from transforms import Document
 from transforms.aggregation.strategies import AggregationStrategy
+from transforms.aggregation.rules import EntityRules
 from transforms.beam.ner import group_document
 sys.path.append({tests!r})
 from {module} import reading
@@ -130,7 +131,7 @@ before = peak()
 text = "ann" + " lorem ipsum dolor sit amet, consectetur adipiscing elit" * 9 + ". "
 text *= {megabytes} * 1_000_000 // len(text)
 (scored,) = classify.classify([Document("large", text)], scores="best")
-result = group_document(scored, AggregationStrategy.FIRST)
+result = group_document(scored, EntityRules.of("first"))
 print(json.dumps({{"names": len(result.entities), "expected": text.count("ann"), "before": before, "peak": peak()}}))
 """
 

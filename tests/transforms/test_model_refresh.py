@@ -27,7 +27,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.test_stream import TestStream
 
 from transforms import ClassifyTokens, Document, GroupEntities, PreEntities, TokenClassificationModelHandler
-from transforms.aggregation.strategies import AggregationStrategy
+from transforms.aggregation.rules import EntityRules
 from transforms.beam.ner import group_document
 from transforms.checkpoints.cache import pin_tokenizer, pinned_tokenizer
 from transforms.checkpoints.versions import newest_version
@@ -144,7 +144,7 @@ def test_old_results_keep_their_tokenizer(folder: Path, versions: list[Path]) ->
     model = RefreshingClassifier(str(folder), 60, SETTINGS, starts=False)
     (old,) = model.classify([Document("a", TEXTS[0])])
     assert isinstance(old, PreEntities)
-    before = group_document(old, AggregationStrategy.SIMPLE, ignore_labels=())
+    before = group_document(old, EntityRules.of("simple", ignore_labels=()))
     swap(versions[2], folder)
     assert model.refresh(no_pause)
     (new,) = model.classify([Document("a", TEXTS[0])])
@@ -152,10 +152,10 @@ def test_old_results_keep_their_tokenizer(folder: Path, versions: list[Path]) ->
     assert new.model.tokenizer_revision != old.model.tokenizer_revision
     assert new.model.name == old.model.name == str(folder)
     registry._entries.clear()
-    assert group_document(old, AggregationStrategy.SIMPLE, ignore_labels=()) == before
+    assert group_document(old, EntityRules.of("simple", ignore_labels=())) == before
     fresh = TokenClassifier(versions[2], **SETTINGS).classify([Document("a", TEXTS[0])])[0]
-    expected = [entity.word for entity in group_document(fresh, AggregationStrategy.SIMPLE, ignore_labels=()).entities]  # type: ignore[arg-type]
-    assert [entity.word for entity in group_document(new, AggregationStrategy.SIMPLE, ignore_labels=()).entities] == expected  # fmt: skip
+    expected = [entity.word for entity in group_document(fresh, EntityRules.of("simple", ignore_labels=())).entities]  # type: ignore[arg-type]
+    assert [entity.word for entity in group_document(new, EntityRules.of("simple", ignore_labels=())).entities] == expected  # fmt: skip
 
 
 def test_another_worker_finds_the_tokenizer_or_says_that_it_cannot(
@@ -318,7 +318,7 @@ def test_remote_folders(pattern: str, folder: Path, versions: list[Path]) -> Non
     assert isinstance(outcome, PreEntities)
     assert outcome.model.revision == revision(versions[2])
     assert outcome.model.name == f"{shelf.PREFIX}{folder.parent}/model"
-    assert group_document(outcome, AggregationStrategy.NONE).model_revision == revision(versions[2])
+    assert group_document(outcome, EntityRules.of("none")).model_revision == revision(versions[2])
 
 
 # The handler

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms import AggregationStrategy, ClassifyTokens, Document, GroupEntities, PreEntities, TokenClassifier
-from transforms.aggregation.entities import find_entities
-from transforms.aggregation.rules import LabelRules
+from transforms import ClassifyTokens, Document, GroupEntities, PreEntities, TokenClassifier
+from transforms.aggregation.rules import EntityRules
 from transforms.aggregation.schemes import TaggedLabels
 from transforms.errors import ArgumentError
 from transforms.pre_entities import object_column
@@ -45,11 +44,8 @@ def tokens(*labels: str, among: tuple[str, ...] = IOBES, rest: float = 0.01) -> 
     )
 
 
-def groups(pre_entities: PreEntities, rules: LabelRules, strategy: str = "simple", among: tuple[str, ...] = IOBES) -> list[tuple[str, str | None]]:  # fmt: skip
-    entities = find_entities(
-        pre_entities, AggregationStrategy(strategy), rules.label_scheme(among), " ".join, ignore_labels=["O"],
-        decode=rules.decode(among, None), join_adjacent=rules.join_adjacent, split_lines=rules.split_lines,
-    )  # fmt: skip
+def groups(pre_entities: PreEntities, rules: EntityRules, strategy: str = "simple", among: tuple[str, ...] = IOBES) -> list[tuple[str, str | None]]:  # fmt: skip
+    entities = rules.changed(aggregation_strategy=strategy).entities(pre_entities, among, None, " ".join)
     return [(entity.label, entity.text) for entity in entities]
 
 
@@ -66,22 +62,24 @@ def groups(pre_entities: PreEntities, rules: LabelRules, strategy: str = "simple
 ])  # fmt: skip
 @pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
 def test_groups_of_iobes(labels: list[str], expected: list[tuple[str, str]], strategy: str) -> None:
-    assert groups(tokens(*labels), LabelRules(), strategy) == expected
+    assert groups(tokens(*labels), EntityRules.of(), strategy) == expected
 
 
 def test_transformers_splits_them() -> None:
     """Its rules take E-PER and S-PER for types of their own."""
-    split = groups(tokens("B-PER", "I-PER", "E-PER"), LabelRules("hf"))
+    split = groups(tokens("B-PER", "I-PER", "E-PER"), EntityRules.of(tagging_scheme="hf"))
     assert split == [("PER", "w0 w1"), ("PER", "w2")]
 
 
 def test_iob2_with_underscores() -> None:
     among = ("O", "b_PER", "i_PER")
-    found = groups(tokens("b_PER", "i_PER", "b_PER", "O", "i_PER", among=among), LabelRules("iob2"), among=among)
+    found = groups(
+        tokens("b_PER", "i_PER", "b_PER", "O", "i_PER", among=among), EntityRules.of(tagging_scheme="iob2"), among=among
+    )
     assert found == [("PER", "w0 w1"), ("PER", "w2"), ("PER", "w4")]
 
 
-def grouped(text: str, labels: list[str], rules: LabelRules, strategy: str = "simple") -> list[tuple[str, str | None]]:
+def grouped(text: str, labels: list[str], rules: EntityRules, strategy: str = "simple") -> list[tuple[str, str | None]]:
     """The groups of a text whose words have these labels."""
     words = text.split()
     made = tokens(*labels)
@@ -93,35 +91,37 @@ def grouped(text: str, labels: list[str], rules: LabelRules, strategy: str = "si
 
 @pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
 @pytest.mark.parametrize(("labels", "rules", "expected"), [
-    (["B-PER", "B-PER", "O", "B-PER"], LabelRules("hf"), ["ann", "bob", "tom"]),
-    (["B-PER", "B-PER", "O", "B-PER"], LabelRules("hf", join_adjacent=True), ["ann bob", "tom"]),
-    (["S-PER", "S-PER", "S-PER", "S-LOC"], LabelRules(join_adjacent=True), ["ann bob\nin", "tom"]),
-    (["S-PER", "S-PER", "S-PER", "S-LOC"], LabelRules(join_adjacent=True, split_lines=True), ["ann bob", "in", "tom"]),
-    (["B-PER", "I-PER", "I-PER", "E-PER"], LabelRules(split_lines=True), ["ann bob", "in tom"]),
-    (["B-PER", "I-PER", "I-PER", "E-PER"], LabelRules(), ["ann bob\nin tom"]),
-    (["O", "O", "O", "O"], LabelRules(join_adjacent=True, split_lines=True), []),
+    (["B-PER", "B-PER", "O", "B-PER"], EntityRules.of(tagging_scheme="hf"), ["ann", "bob", "tom"]),
+    (["B-PER", "B-PER", "O", "B-PER"], EntityRules.of(tagging_scheme="hf", join_adjacent=True), ["ann bob", "tom"]),
+    (["S-PER", "S-PER", "S-PER", "S-LOC"], EntityRules.of(join_adjacent=True), ["ann bob\nin", "tom"]),
+    (["S-PER", "S-PER", "S-PER", "S-LOC"], EntityRules.of(join_adjacent=True, split_lines=True), ["ann bob", "in", "tom"]),
+    (["B-PER", "I-PER", "I-PER", "E-PER"], EntityRules.of(split_lines=True), ["ann bob", "in tom"]),
+    (["B-PER", "I-PER", "I-PER", "E-PER"], EntityRules.of(), ["ann bob\nin tom"]),
+    (["O", "O", "O", "O"], EntityRules.of(join_adjacent=True, split_lines=True), []),
 ])  # fmt: skip
-def test_joined_and_split_groups(labels: list[str], rules: LabelRules, expected: list[str], strategy: str) -> None:
+def test_joined_and_split_groups(labels: list[str], rules: EntityRules, expected: list[str], strategy: str) -> None:
     assert [text for _, text in grouped("ann bob\nin tom", labels, rules, strategy)] == expected
 
 
 def test_nothing_is_split_without_offsets() -> None:
     made = dataclasses.replace(tokens("B-PER", "E-PER"), start=None, end=None, document=Document("d", "a\nb"))
-    assert groups(made, LabelRules(split_lines=True)) == [("PER", None)]
+    assert groups(made, EntityRules.of(split_lines=True)) == [("PER", None)]
 
 
 def test_a_decoded_sequence_is_one_that_the_scheme_allows() -> None:
     broken = tokens("B-PER", "O", "E-PER", rest=0.05)  # no such sequence: one label has to give way
-    assert groups(broken, LabelRules("auto", "viterbi")) in ([("PER", "w0 w1 w2")], [], [("PER", "w0"), ("PER", "w2")])
-    assert groups(broken, LabelRules("auto", "argmax")) == [("PER", "w0"), ("PER", "w2")]
+    assert groups(broken, EntityRules.of(decoding="viterbi")) in (
+        [("PER", "w0 w1 w2")],
+        [],
+        [("PER", "w0"), ("PER", "w2")],
+    )
+    assert groups(broken, EntityRules.of(decoding="argmax")) == [("PER", "w0"), ("PER", "w2")]
 
 
 def test_scores_are_those_of_the_decoded_labels() -> None:
-    rules = LabelRules("auto", "viterbi")
+    rules = EntityRules.of(decoding="viterbi")
     broken = tokens("S-PER", "E-PER", rest=0.05)
-    (first, *_) = find_entities(
-        broken, AggregationStrategy.NONE, rules.label_scheme(IOBES), " ".join, decode=rules.decode(IOBES, None)
-    )
+    (first, *_) = rules.changed(ignore_labels=()).entities(broken, IOBES, None, " ".join)
     row = broken.scores[0]
     assert first.score == pytest.approx(row[IOBES.index(first.label)])
 
@@ -135,18 +135,18 @@ def test_scores_are_those_of_the_decoded_labels() -> None:
     ({"decoding": "viterbi", "viterbi_calibration": "none", "operating_point": "x"}, "operating_point='x': there is no calibration"),
 ])  # fmt: skip
 def test_arguments(arguments: dict[str, Any], message: str) -> None:
-    for make in (LabelRules.of, GroupEntities):
+    for make in (EntityRules.of, GroupEntities):
         with pytest.raises(ArgumentError) as raised:
             make(**arguments)
         assert str(raised.value).startswith(message)
 
 
 @pytest.mark.parametrize(("rules", "labels", "message"), [
-    (LabelRules("iobes"), ("O", "PER"), "tagging_scheme='iobes': "),
-    (LabelRules("auto", "viterbi"), ("O", "PER"), "decoding='viterbi': "),
-    (LabelRules("hf", "viterbi"), ("O", "B-PER", "I-PER"), "decoding='viterbi': "),
+    (EntityRules.of(tagging_scheme="iobes"), ("O", "PER"), "tagging_scheme='iobes': "),
+    (EntityRules.of(decoding="viterbi"), ("O", "PER"), "decoding='viterbi': "),
+    (EntityRules.of(tagging_scheme="hf", decoding="viterbi"), ("O", "B-PER", "I-PER"), "decoding='viterbi': "),
 ])  # fmt: skip
-def test_rules_must_fit_the_labels(rules: LabelRules, labels: tuple[str, ...], message: str) -> None:
+def test_rules_must_fit_the_labels(rules: EntityRules, labels: tuple[str, ...], message: str) -> None:
     with pytest.raises(ArgumentError) as raised:
         rules.label_scheme(labels)
     assert str(raised.value).startswith(message)
@@ -154,8 +154,8 @@ def test_rules_must_fit_the_labels(rules: LabelRules, labels: tuple[str, ...], m
 
 
 def test_viterbi_reads_plain_labels_as_iob2() -> None:
-    assert LabelRules("auto", "viterbi").scheme_of(("O", "B-PER", "I-PER")) == "iob2"
-    assert LabelRules("auto").scheme_of(("O", "B-PER", "I-PER")) == "hf"
+    assert EntityRules.of(decoding="viterbi").scheme_of(("O", "B-PER", "I-PER")) == "iob2"
+    assert EntityRules.of().scheme_of(("O", "B-PER", "I-PER")) == "hf"
 
 
 def test_the_classifier(checkpoint: Callable[[str], Path]) -> None:

@@ -1,105 +1,114 @@
-"""The rules by which labels become entities: the tagging scheme, and how a sequence of labels is chosen."""
+"""The rules by which the scored tokens of any model become entities, from checked settings."""
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from transforms.aggregation.calibration import biases_of, read_calibration
 from transforms.aggregation.decoding import viterbi
+from transforms.aggregation.entities import ToString, find_entities
 from transforms.aggregation.schemes import TaggedLabels, detect_scheme, has_scheme
+from transforms.aggregation.settings import NO_CALIBRATION, EntitySettings
+from transforms.aggregation.strategies import AggregationStrategy
+from transforms.documents import Entity
 from transforms.errors import ArgumentError
 from transforms.labels import LabelScheme
-from transforms.settings import DECODINGS, TAGGING_SCHEMES, check_choice
-
-NO_CALIBRATION = "none"
+from transforms.pre_entities import PreEntities
+from transforms.settings import Scores, takes_settings
 
 Decode = Callable[[np.ndarray], np.ndarray]
 """Returns int64[n_units], class ids, for float[n_units, n_labels], probabilities."""
 
 
 @dataclass(frozen=True)
-class LabelRules:
-    """The rules for the labels of any checkpoint; hashable.
+class EntityRules:
+    """The rules by which scored tokens become entities; hashable.
 
     Attributes:
-        tagging_scheme: ``hf``, ``iob2``, ``iobes``, ``bilou``, or ``auto``: read from the labels.
-        decoding: ``argmax``, the best label of each unit; or ``viterbi``, the best sequence that the scheme allows.
-        calibration: A calibration's content; see `transforms.aggregation.calibration`. None is the checkpoint's own.
-        has_calibration: False if not even the checkpoint's own calibration is used.
-        operating_point: The name of the calibration's operating point; None is ``default``.
-        join_adjacent: Whether neighbouring groups of one type become one.
-        split_lines: Whether a group is split where a line ends.
+        settings: The settings.
+        calibration: The content of the calibration file in the settings; None if no file is named there.
     """
 
-    tagging_scheme: str = "auto"
-    decoding: str = "argmax"
+    settings: EntitySettings = EntitySettings()
     calibration: str | None = None
-    has_calibration: bool = True
-    operating_point: str | None = None
-    join_adjacent: bool = False
-    split_lines: bool = False
 
     @classmethod
-    def of(
-        cls,
-        tagging_scheme: str = "auto",
-        decoding: str = "argmax",
-        viterbi_calibration: str | os.PathLike[str] | None = None,
-        operating_point: str | None = None,
-        *,
-        join_adjacent: bool = False,
-        split_lines: bool = False,
-    ) -> LabelRules:
-        """Checks the arguments, and reads the calibration.
+    @takes_settings(EntitySettings)
+    def of(cls, aggregation_strategy: str | AggregationStrategy = "none", **settings: Any) -> EntityRules:
+        """Checks settings, and reads the calibration.
 
         Args:
-            tagging_scheme: As the attribute.
-            decoding: As the attribute.
-            viterbi_calibration: A file, or ``none``; None is the file in the checkpoint's folder, if there is one.
-            operating_point: As the attribute.
-            join_adjacent: As the attribute.
-            split_lines: As the attribute.
+            aggregation_strategy: The strategy.
+            **settings: The other fields of `EntitySettings`.
 
         Raises:
-            ArgumentError: if an argument is invalid, or the file cannot be read.
+            ArgumentError: if a setting is invalid, or the file cannot be read.
         """
-        check_choice("tagging_scheme", tagging_scheme, TAGGING_SCHEMES)
-        check_choice("decoding", decoding, DECODINGS)
-        given = None if viterbi_calibration is None else os.fspath(viterbi_calibration)
-        if decoding != "viterbi":
-            for name, value in (("viterbi_calibration", given), ("operating_point", operating_point)):
-                if value is not None:
-                    raise ArgumentError(f"{name}={value!r}: is for decoding='viterbi'; expected that too")
-        if given == NO_CALIBRATION and operating_point is not None:
-            raise ArgumentError(f"operating_point={operating_point!r}: there is no calibration; expected a file of one")
-        calibration = None if given in (None, NO_CALIBRATION) else read_calibration(Path(given).expanduser())
-        if calibration is not None:
-            biases_of(calibration, operating_point)
-        return cls(
-            tagging_scheme,
-            decoding,
-            calibration,
-            given != NO_CALIBRATION,
-            operating_point,
-            join_adjacent,
-            split_lines,
-        )
+        checked = EntitySettings(aggregation_strategy=aggregation_strategy, **settings)  # type: ignore[arg-type]
+        if checked.viterbi_calibration in (None, NO_CALIBRATION):
+            return cls(checked)
+        calibration = read_calibration(Path(checked.viterbi_calibration).expanduser())
+        biases_of(calibration, checked.operating_point)
+        return cls(checked, calibration)
+
+    def changed(self, **settings: Any) -> EntityRules:
+        """Return the same rules with other settings.
+
+        Raises:
+            ArgumentError: if a setting is invalid.
+        """
+        return replace(self, settings=replace(self.settings, **settings))
 
     @property
-    def needs_all_scores(self) -> bool:
-        """True if the scores of all labels are needed, not those of the best alone."""
-        return self.decoding == "viterbi"
+    def strategy(self) -> AggregationStrategy:
+        """The aggregation strategy."""
+        return self.settings.aggregation_strategy
+
+    @property
+    def scores(self) -> Scores:
+        """The scores of a token that are required; see `transforms.settings.Scores`."""
+        return "all" if self.settings.decoding == "viterbi" else self.strategy.scores
 
     @property
     def uses_model_calibration(self) -> bool:
         """True if the calibration in the checkpoint's folder is used, if there is one."""
-        return self.decoding == "viterbi" and self.calibration is None and self.has_calibration
+        return self.settings.decoding == "viterbi" and self.settings.viterbi_calibration is None
+
+    def entities(
+        self, pre_entities: PreEntities, labels: tuple[str, ...], model_calibration: str | None, to_string: ToString
+    ) -> list[Entity]:
+        """Return the entities of one document; see `transforms.aggregation.entities.find_entities`.
+
+        Args:
+            pre_entities: The document's tokens.
+            labels: The labels of the model.
+            model_calibration: The content of the model's calibration, if it has one.
+            to_string: The tokenizer's function that renders tokens as text.
+
+        Raises:
+            ArgumentError: if the rules do not fit the labels or the calibration.
+        """
+        settings = self.settings
+        entities = find_entities(
+            pre_entities,
+            self.strategy,
+            self.label_scheme(labels),
+            to_string,
+            ignore_labels=settings.ignore_labels,
+            window_join=settings.window_join,
+            decode=self.decode(labels, model_calibration),
+            join_adjacent=settings.join_adjacent,
+            split_lines=settings.split_lines,
+        )
+        if settings.min_score:
+            return [entity for entity in entities if entity.score >= settings.min_score]
+        return entities
 
     def scheme_of(self, labels: tuple[str, ...]) -> str:
         """Return the scheme of a checkpoint's labels.
@@ -107,7 +116,7 @@ class LabelRules:
         Raises:
             ArgumentError: if the labels have no prefix of the scheme, or sequences have no rule to be decoded by.
         """
-        return _scheme_of(self.tagging_scheme, self.decoding, labels)
+        return _scheme_of(self.settings.tagging_scheme, self.settings.decoding, labels)
 
     def label_scheme(self, labels: tuple[str, ...]) -> LabelScheme:
         """Return the columns by which labels are grouped.
@@ -127,10 +136,10 @@ class LabelRules:
         Raises:
             ArgumentError: as `scheme_of`, or if the calibration lacks the operating point.
         """
-        if self.decoding != "viterbi":
+        if self.settings.decoding != "viterbi":
             return None
         calibration = model_calibration if self.uses_model_calibration else self.calibration
-        biases = biases_of(calibration, self.operating_point)
+        biases = biases_of(calibration, self.settings.operating_point)
         return functools.partial(viterbi, tagged=TaggedLabels.of(labels, self.scheme_of(labels)), biases=biases)
 
 

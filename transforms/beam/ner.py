@@ -1,10 +1,9 @@
 """The two steps of named-entity recognition as Beam transforms."""
 
 import functools
-import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -12,17 +11,17 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.typehints.decorators import no_annotations
 
-from transforms.aggregation.entities import find_entities
-from transforms.aggregation.rules import LabelRules
+from transforms.aggregation.rules import EntityRules
+from transforms.aggregation.settings import EntitySettings
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.beam.coders import Outcome
 from transforms.beam.model_handler import TokenClassificationModelHandler, encoded
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 from transforms.errors import ArgumentError
-from transforms.labels import LabelScheme, ignored_labels
+from transforms.labels import LabelScheme
 from transforms.metrics import NAMESPACE
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, check_choice, check_min_score
+from transforms.settings import EMBEDDED_MODEL, takes_settings
 from transforms.tokenization.registry import recall
 
 _FAILURES = "failures"
@@ -113,57 +112,28 @@ class GroupEntities(beam.PTransform):
     The result of `ClassifyTokens` can be piped in directly.
     """
 
+    @takes_settings(EntitySettings)
     def __init__(
         self,
         aggregation_strategy: str | AggregationStrategy = "none",
         *,
-        ignore_labels: Collection[str] = ("O",),
-        min_score: float = 0.0,
-        window_join: str = "entities",
-        tagging_scheme: str = "auto",
-        decoding: str = "argmax",
-        viterbi_calibration: str | os.PathLike[str] | None = None,
-        operating_point: str | None = None,
-        join_adjacent: bool = False,
-        split_lines: bool = False,
-        rules: LabelRules | None = None,
+        rules: EntityRules | None = None,
+        **settings: Any,
     ) -> None:
         """Checks the arguments.
 
         Args:
             aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.
-            ignore_labels: Labels (``none``) or entity groups (other strategies) to leave out.
-            min_score: The lowest score of an entity; entities below it are left out.
-            window_join: The rule for overlapping windows; see `transforms.aggregation.entities.find_entities`.
-            tagging_scheme: ``hf`` (the rules of transformers), ``iob2``, ``iobes``, ``bilou``, or ``auto``: ``iobes``
-                or ``bilou`` if the model's labels are of that scheme, and ``hf`` otherwise.
-            decoding: ``argmax`` takes the best label of each token or word. ``viterbi`` takes the most probable
-                sequence that the scheme allows; it needs ``scores="all"`` in `ClassifyTokens`.
-            viterbi_calibration: A file with biases for ``viterbi``, or ``none``; None is the file in the model's
-                folder, if there is one.
-            operating_point: The name of the operating point in that file; None is ``default``.
-            join_adjacent: Whether neighbouring entities of one group that only white space parts become one.
-            split_lines: Whether an entity is split where a line ends.
-            rules: The result of checking the six arguments before it, in their place.
+            rules: Rules that are made already, in place of all other arguments.
+            **settings: The other fields of `transforms.aggregation.settings.EntitySettings`: ``ignore_labels``,
+                ``min_score``, ``window_join``, ``tagging_scheme``, ``decoding`` and others. The decoding ``viterbi``
+                and the strategy ``average`` require ``scores="all"`` in `ClassifyTokens`.
 
         Raises:
             ValueError: if an argument is invalid.
         """
         super().__init__()
-        check_choice("window_join", window_join, WINDOW_JOINS)
-        check_min_score(min_score)
-        self._strategy = AggregationStrategy.parse(aggregation_strategy)
-        self._ignore_labels = ignored_labels(ignore_labels)
-        self._min_score = min_score
-        self._window_join = window_join
-        self._rules = rules or LabelRules.of(
-            tagging_scheme,
-            decoding,
-            viterbi_calibration,
-            operating_point,
-            join_adjacent=join_adjacent,
-            split_lines=split_lines,
-        )
+        self._rules = rules or EntityRules.of(aggregation_strategy, **settings)
         self._gives_failures = False
 
     def with_exception_handling(self) -> "GroupEntities":
@@ -178,13 +148,7 @@ class GroupEntities(beam.PTransform):
     def expand(self, pcoll: beam.PCollection | Classified) -> beam.PCollection | Grouped:
         """Build the steps; return the results, or with exception handling the results and the failures."""
         predictions = pcoll.predictions if isinstance(pcoll, Classified) else pcoll
-        settings = {
-            "ignore_labels": self._ignore_labels,
-            "min_score": self._min_score,
-            "window_join": self._window_join,
-            "rules": self._rules,
-        }
-        group = _Group(self._strategy, settings, raises=not self._gives_failures)
+        group = _Group(self._rules, raises=not self._gives_failures)
         outcomes = predictions | "Group" >> beam.ParDo(group).with_output_types(
             DocumentEntities, failures=Failure
         ).with_outputs(_FAILURES, main="results")
@@ -193,15 +157,7 @@ class GroupEntities(beam.PTransform):
         return outcomes.results
 
 
-def group_document(
-    pre_entities: PreEntities,
-    strategy: AggregationStrategy,
-    *,
-    ignore_labels: Collection[str] = ("O",),
-    min_score: float = 0.0,
-    window_join: str = "entities",
-    rules: LabelRules | None = None,
-) -> DocumentEntities:
+def group_document(pre_entities: PreEntities, rules: EntityRules) -> DocumentEntities:
     """Return the entities of one document; see `GroupEntities`.
 
     The words are rendered by the model's tokenizer. If this process has not loaded that tokenizer yet, it is loaded by
@@ -211,33 +167,22 @@ def group_document(
         ValueError: if the strategy needs words, and the tokenizer is slow.
     """
     model = pre_entities.model
-    if strategy.by_word and pre_entities.start is None and len(pre_entities):
+    if rules.strategy.by_word and pre_entities.start is None and len(pre_entities):
         raise ArgumentError(
-            f"aggregation_strategy={strategy.value!r}: requires a fast tokenizer, and that of model={model.name!r}"
-            " is slow; expected simple or none"
+            f"aggregation_strategy={rules.strategy.value!r}: requires a fast tokenizer, and that of"
+            f" model={model.name!r} is slow; expected simple or none"
         )
-    rules = rules or LabelRules()
     tokenization = recall(model.tokenizer, model.tokenizer_revision)
-    entities = find_entities(
-        pre_entities,
-        strategy,
-        rules.label_scheme(model.labels),
-        tokenization.to_string,
-        ignore_labels=ignore_labels,
-        window_join=window_join,
-        decode=rules.decode(model.labels, model.calibration),
-        join_adjacent=rules.join_adjacent,
-        split_lines=rules.split_lines,
-    )
+    entities = rules.entities(pre_entities, model.labels, model.calibration, tokenization.to_string)
     return DocumentEntities(
         document=pre_entities.document,
-        entities=tuple(entity for entity in entities if entity.score >= min_score),
+        entities=tuple(entities),
         num_tokens=pre_entities.num_tokens,
         num_windows=pre_entities.num_windows,
         truncated=pre_entities.truncated,
         model=model.name,
         model_revision=model.revision,
-        aggregation_strategy=strategy.value,
+        aggregation_strategy=rules.strategy.value,
     )
 
 
@@ -261,9 +206,8 @@ class _SplitFailures(beam.DoFn):
 
 
 class _Group(beam.DoFn):
-    def __init__(self, strategy: AggregationStrategy, settings: dict[str, Any], *, raises: bool) -> None:
-        self._strategy = strategy
-        self._settings = settings
+    def __init__(self, rules: EntityRules, *, raises: bool) -> None:
+        self._rules = rules
         self._raises = raises
         self._grouped = Metrics.counter(NAMESPACE, "documents")
         self._entities = Metrics.counter(NAMESPACE, "entities")
@@ -272,7 +216,7 @@ class _Group(beam.DoFn):
 
     def process(self, pre_entities: PreEntities) -> Iterator[Any]:
         try:
-            result = group_document(pre_entities, self._strategy, **self._settings)
+            result = group_document(pre_entities, self._rules)
         except Exception as error:
             if self._raises:
                 raise
@@ -282,7 +226,7 @@ class _Group(beam.DoFn):
         self._grouped.inc()
         self._entities.inc(len(result.entities))
         labels = pre_entities.model.labels
-        groups = self._settings["rules"].label_scheme(labels).groups
+        groups = self._rules.label_scheme(labels).groups
         for name, count in count_labels(result.entities, labels, groups).items():
             if name not in self._by_label:
                 self._by_label[name] = Metrics.counter(NAMESPACE, name)

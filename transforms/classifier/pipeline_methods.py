@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from transforms.aggregation.entities import find_entities
 from transforms.aggregation.grouping import Units, group_scores, group_units, label_words
 from transforms.aggregation.overlaps import resolve_overlaps
-from transforms.aggregation.rules import LabelRules
+from transforms.aggregation.rules import EntityRules
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.documents import Entity
 from transforms.labels import LabelScheme, dense_labels, get_tag
@@ -28,8 +27,7 @@ class PipelineSteps:
 
     tokenization: Tokenization
     id2label: Mapping[int, str]
-    _window_join: str
-    _rules: LabelRules
+    _rules: EntityRules
     _calibration: str | None
 
     def gather_pre_entities(
@@ -81,9 +79,9 @@ class PipelineSteps:
         self, pre_entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
     ) -> list[dict[str, Any]]:
         """Return the entities of pre-entities. No label is left out, not even ``O``."""
-        strategy = AggregationStrategy.parse(aggregation_strategy)
+        rules = self._rules.changed(aggregation_strategy=aggregation_strategy, ignore_labels=(), min_score=0.0)
         columns = PreEntities.from_dicts(pre_entities)
-        return [as_dict(entity, strategy) for entity in self._entities(columns, strategy, frozenset())]
+        return [as_dict(entity, rules.strategy) for entity in self._entities(columns, rules)]
 
     def aggregate_words(
         self, entities: list[dict[str, Any]], aggregation_strategy: str | AggregationStrategy
@@ -160,22 +158,10 @@ class PipelineSteps:
         spans = [(entity["start"], entity["end"], entity["score"]) for entity in entities]
         return [entities[survivor] for survivor in resolve_overlaps(spans)]
 
-    def _entities(
-        self, pre_entities: PreEntities, strategy: AggregationStrategy, ignore_labels: Collection[str]
-    ) -> list[Entity]:
+    def _entities(self, pre_entities: PreEntities, rules: EntityRules) -> list[Entity]:
         num_labels = pre_entities.scores.shape[1] if pre_entities.label is None else len(pre_entities.model.labels)
         labels = dense_labels(self.id2label, num_labels)
-        return find_entities(
-            pre_entities,
-            strategy,
-            self._rules.label_scheme(labels),
-            self.tokenization.to_string,
-            ignore_labels=ignore_labels,
-            window_join=self._window_join,
-            decode=self._rules.decode(labels, self._calibration),
-            join_adjacent=self._rules.join_adjacent,
-            split_lines=self._rules.split_lines,
-        )
+        return rules.entities(pre_entities, labels, self._calibration, self.tokenization.to_string)
 
 
 def as_dict(entity: Entity, strategy: AggregationStrategy) -> dict[str, Any]:

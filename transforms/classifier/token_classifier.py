@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.aggregation.rules import LabelRules
+from transforms.aggregation.rules import EntityRules
+from transforms.aggregation.settings import EntitySettings
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.files import Checkpoint
 from transforms.classifier.arguments import Offsets, TokenClassificationArgumentHandler, resolve_strategy
@@ -23,13 +24,16 @@ from transforms.errors import ArgumentError
 from transforms.inference.isolation import run_isolating_failures
 from transforms.inference.scorer import Scorer, TokenizedText
 from transforms.inference.setup import ModelSetup
-from transforms.labels import ignored_labels
 from transforms.metrics import Counts
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, WINDOW_JOINS, ModelSettings, check_choice, takes_settings
+from transforms.settings import EMBEDDED_MODEL, ModelSettings, taken_from, takes_settings
 from transforms.tokenization.encoding import Encoded
 
-_IN_PROCESS: dict[str, Any] = {"special_tokens": "special", "batch_timeout_seconds": 0}  # as in Hugging Face
+_IN_PROCESS: dict[str, Any] = {  # as in Hugging Face
+    "special_tokens": "special",
+    "batch_timeout_seconds": 0,
+    "tagging_scheme": "hf",
+}
 _STREAM_CHUNK = 1024  # texts taken at a time from an iterator
 
 
@@ -48,7 +52,7 @@ class TokenClassifier(PipelineSteps):
         window: The number of tokens of a window, special tokens counted.
     """
 
-    @takes_settings(ModelSettings, **_IN_PROCESS)
+    @takes_settings(EntitySettings, ModelSettings, **_IN_PROCESS)
     def __init__(
         self,
         model: str | os.PathLike[str] | Checkpoint = EMBEDDED_MODEL,
@@ -56,13 +60,6 @@ class TokenClassifier(PipelineSteps):
         tokenizer: Any = None,
         aggregation_strategy: str | AggregationStrategy | None = "none",
         ignore_labels: Collection[str] | None = ("O",),
-        window_join: str = "entities",
-        tagging_scheme: str = "hf",
-        decoding: str = "argmax",
-        viterbi_calibration: str | os.PathLike[str] | None = None,
-        operating_point: str | None = None,
-        join_adjacent: bool = False,
-        split_lines: bool = False,
         device: Any = "auto",
         grouped_entities: bool | None = None,
         ignore_subwords: bool | None = None,
@@ -76,53 +73,35 @@ class TokenClassifier(PipelineSteps):
             aggregation_strategy: ``none`` (or None), ``simple``, ``first``, ``average`` or ``max``.
             ignore_labels: Labels (``none``) or entity groups (other strategies) to leave out. None means ``("O",)``,
                 and a string is one label.
-            window_join: The rule for overlapping windows; see `transforms.aggregation.entities.find_entities`.
-            tagging_scheme: The scheme of the labels; see `transforms.beam.ner.GroupEntities`. The default is that of
-                Hugging Face here.
-            decoding: ``argmax`` or ``viterbi``; see there.
-            viterbi_calibration: A file with biases, or ``none``; see there.
-            operating_point: The name of an operating point in it; see there.
-            join_adjacent: Whether neighbouring entities of one group become one; see there.
-            split_lines: Whether an entity is split where a line ends.
             device: ``auto`` (or None), ``cpu``, ``cuda:0``, ``mps``; a number is a CUDA device, -1 the CPU.
             grouped_entities: Deprecated; True means ``simple``.
             ignore_subwords: Deprecated; True with `grouped_entities` means ``first``.
-            **settings: Other fields of `transforms.settings.ModelSettings`. Two defaults differ here, as in Hugging
-                Face: ``special_tokens="special"`` and ``batch_timeout_seconds=0``. If `stride` is set,
-                ``long_text="truncate"`` has no effect, and a long text is read in windows.
+            **settings: Other fields of `transforms.settings.ModelSettings` and of
+                `transforms.aggregation.settings.EntitySettings`. Three defaults differ here, as in Hugging Face:
+                ``special_tokens="special"``, ``batch_timeout_seconds=0`` and ``tagging_scheme="hf"``. If `stride` is
+                set, ``long_text="truncate"`` has no effect, and a long text is read in windows.
 
         Raises:
             ValueError: if an argument is invalid, or does not fit the model.
         """
-        check_choice("window_join", window_join, WINDOW_JOINS)
-        self._rules = LabelRules.of(
-            tagging_scheme,
-            decoding,
-            viterbi_calibration,
-            operating_point,
-            join_adjacent=join_adjacent,
-            split_lines=split_lines,
-        )
         strategy = resolve_strategy(
             "none" if aggregation_strategy is None else aggregation_strategy, grouped_entities, ignore_subwords
         )
+        settings = {**_IN_PROCESS, **settings}
+        self._rules = EntityRules.of(strategy, ignore_labels=ignore_labels, **taken_from(settings, EntitySettings))
         checkpoint = model if isinstance(model, Checkpoint) else None
         is_named = isinstance(tokenizer, (str, os.PathLike))
         chosen = ModelSettings(
             model=checkpoint.name if checkpoint else model,  # type: ignore[arg-type]
             tokenizer=tokenizer if is_named else None,
             device=_device_name(device),
-            **{**_IN_PROCESS, **settings},
+            **settings,
         )
         setup = ModelSetup.load(chosen, checkpoint=checkpoint, tokenizer=None if is_named else tokenizer)
-        setup.check_strategy(strategy)
         setup.check_rules(self._rules)
         self._setup = setup
-        self._strategy = strategy
         overlap = setup.stride(chosen.stride)
         self._stride = None if chosen.long_text == "truncate" and chosen.stride is None else overlap
-        self._ignore_labels = ignored_labels(ignore_labels)
-        self._window_join = window_join
         self._calibration = setup.calibration
         self._arguments = TokenClassificationArgumentHandler()
         self.tokenization = setup.tokenization
@@ -137,7 +116,7 @@ class TokenClassifier(PipelineSteps):
     def __repr__(self) -> str:
         engine = self.scorer.engine
         return (
-            f"TokenClassifier({self._setup.checkpoint.name!r}, aggregation_strategy={self._strategy.value!r},"
+            f"TokenClassifier({self._setup.checkpoint.name!r}, aggregation_strategy={self._rules.strategy.value!r},"
             f" engine={engine.name!r}, device={engine.device!r}, precision={engine.precision!r})"
         )
 
@@ -183,20 +162,22 @@ class TokenClassifier(PipelineSteps):
         unknown = set(deprecated) - {"grouped_entities", "ignore_subwords"}
         if unknown:
             raise TypeError(f"{', '.join(sorted(unknown))}: unknown; expected arguments of TokenClassifier")
-        strategy = resolve_strategy(aggregation_strategy or self._strategy, **deprecated)
-        self._setup.check_strategy(strategy)
+        rules = self._rules
+        if aggregation_strategy or deprecated or ignore_labels is not None:
+            rules = rules.changed(
+                aggregation_strategy=resolve_strategy(aggregation_strategy or rules.strategy, **deprecated),
+                ignore_labels=rules.settings.ignore_labels if ignore_labels is None else ignore_labels,
+            )
+            self._setup.check_rules(rules)
         texts, is_split_into_words, offsets, delimiter = self._arguments(
             inputs, is_split_into_words=is_split_into_words, delimiter=delimiter, offset_mapping=offset_mapping
         )
-        ignore = self._ignore_labels if ignore_labels is None else ignored_labels(ignore_labels)
         overlap = self._stride if stride is None else self._setup.stride(stride)
 
         def answer(texts: Sequence[TokenizedText]) -> list[list[dict[str, Any]]]:
             return [
-                [as_dict(entity, strategy) for entity in self._entities(_raised(result), strategy, ignore)]
-                for result in self.scorer.score(
-                    texts, self.id2label, overlap, "all" if self._rules.needs_all_scores else strategy.scores
-                )
+                [as_dict(entity, rules.strategy) for entity in self._entities(_raised(result), rules)]
+                for result in self.scorer.score(texts, self.id2label, overlap, rules.scores)
             ]
 
         words_joined_by = " " if delimiter is None else delimiter

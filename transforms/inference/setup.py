@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms.aggregation.calibration import CALIBRATION_FILE, read_calibration
-from transforms.aggregation.rules import LabelRules
+from transforms.aggregation.rules import EntityRules
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.config import read_config
 from transforms.checkpoints.files import Checkpoint, check_weights
@@ -118,12 +118,13 @@ class ModelSetup:
             )
         return stride
 
-    def check_rules(self, rules: LabelRules) -> None:
-        """Checks that rules fit the model's labels and its calibration.
+    def check_rules(self, rules: EntityRules) -> None:
+        """Checks that rules fit the model's tokenizer, its labels and its calibration.
 
         Raises:
             ArgumentError: if they do not.
         """
+        self._check_strategy(rules.strategy)
         labels = dense_labels(self.config.id2label, self.config.num_labels)
         rules.label_scheme(labels)
         path = self.checkpoint.folder / CALIBRATION_FILE
@@ -131,7 +132,7 @@ class ModelSetup:
             read_calibration(path)  # raises the error that was only logged so far
         rules.decode(labels, self.calibration)
 
-    def check_strategy(self, strategy: AggregationStrategy) -> None:
+    def _check_strategy(self, strategy: AggregationStrategy) -> None:
         """Warns if the tokenizer does not mark subwords, so that the starts of words are guessed.
 
         Raises:
@@ -146,7 +147,7 @@ class ModelSetup:
                 " expected simple or none"
             )
         if not self.tokenization.knows_words:
-            warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=3)
+            warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=4)
 
 
 def _load_tokenization(
