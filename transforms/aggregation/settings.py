@@ -53,8 +53,8 @@ class EntitySettings:
     )
     decoding: Decoding = setting(
         "argmax",
-        "argmax takes the best label of each token or word; viterbi the most probable sequence of labels that the tagging"
-        " scheme allows.",
+        "argmax takes the best label of each token or word; viterbi the most probable sequence of labels that the"
+        " tagging scheme allows.",
         choices=Decoding,
     )
     viterbi_calibration: str | None = setting(
