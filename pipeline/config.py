@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
-from pipeline.checks.tables import TableSettings, check_tables
+from pipeline.checks.table_output import TableSettings, check_tables
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
 from pipeline.connectors.registry import check_input, check_outputs, connector_of
 from pipeline.options import NerOptions

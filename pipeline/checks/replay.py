@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.io.bigquery.client import find_table
-from pipeline.io.bigquery.read import check_whole
+from pipeline.checks.bigquery import find_table
+from pipeline.checks.table_input import check_whole
 from pipeline.io.bigquery.tables import schema_problems
 from pipeline.io.replay import _NEEDED
 from pipeline.places import Table

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipeline.checks.replay import check_replay_table
+from pipeline.checks.table_input import check_input_table, check_query, check_read_method
+from pipeline.checks.table_output import prepare_table
 from pipeline.connectors.base import Connector, Outputs, check_no_attributes, check_no_ordering_key, record_fields
-from pipeline.io.bigquery.read import ReadTable, check_input_table, check_query, check_read_method
-from pipeline.io.bigquery.tables import failure_layout, failure_table_of, prepare_table, result_layout
+from pipeline.io.bigquery.read import ReadTable
+from pipeline.io.bigquery.tables import failure_layout, failure_table_of, result_layout
 from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable
 from pipeline.options import NerOptions
 from pipeline.places import Query, Table, is_written

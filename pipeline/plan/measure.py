@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from pipeline.checks.bigquery import as_value_error
 from pipeline.config import NerConfig
-from pipeline.io.bigquery.client import as_value_error
 from pipeline.io.bigquery.read import QUERY_SOURCE, QueryError, open_streams, read_stream
 from pipeline.io.files.formats.jsonl import result_line
 from pipeline.io.files.matching import Shard

@@ -14,8 +14,9 @@ import pytest
 from table_factory import collect, make_table, table_in
 
 from pipeline.checks.replay import check_replay_table
+from pipeline.checks.table_output import prepare_table
 from pipeline.io import replay
-from pipeline.io.bigquery.tables import failure_layout, prepare_table
+from pipeline.io.bigquery.tables import failure_layout
 from pipeline.io.bigquery.write import WriteFailureTable
 from pipeline.io.files.write import WriteFailures
 from pipeline.io.records import DocumentFields

@@ -21,11 +21,12 @@ from apache_beam.utils.timestamp import Timestamp
 from google.cloud import bigquery
 from table_factory import a_result, collect, documented_sql, make_table, proxy, rows_of, table_in
 
-from pipeline.io.bigquery import tables as bigquery_tables
+from pipeline.checks import table_output
+from pipeline.checks.table_output import check_java, prepare_table, write_method
 from pipeline.io.bigquery.read import ReadTable
-from pipeline.io.bigquery.storage_write import check_java, failure_of_refused, native_row
-from pipeline.io.bigquery.tables import failure_layout, failure_table_of, prepare_table, result_layout
-from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable, check_granularity, insert_id, write_method
+from pipeline.io.bigquery.storage_write import failure_of_refused, native_row
+from pipeline.io.bigquery.tables import failure_layout, failure_table_of, result_layout
+from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable, check_granularity, insert_id
 from pipeline.io.outcomes import Receipt
 from pipeline.places import Table
 from pipeline.schemas import FAILURE_FIELDS, failure_row, result_fields, table_fields
@@ -444,7 +445,7 @@ def test_a_table_that_cannot_be_made(dataset: str, monkeypatch: pytest.MonkeyPat
         ValueError, match="there is no such table; expected one, or --create_disposition=CREATE_IF_NEEDED"
     ):
         prepare_table(table_in(dataset, "nope"), layout, create=False)
-    monkeypatch.setattr(bigquery_tables, "CHECK_RETRY", bigquery_tables.CHECK_RETRY.with_timeout(1))
+    monkeypatch.setattr(table_output, "CHECK_RETRY", table_output.CHECK_RETRY.with_timeout(1))
     sentence = r"^--output=test-project:no_set\.t: cannot be created: \w+"  # the server has no better words than 500
     with pytest.raises(ValueError, match=sentence) as refusal:
         prepare_table(Table("test-project", "no_set", "t"), layout)

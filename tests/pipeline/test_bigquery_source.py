@@ -12,16 +12,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import bigquery
 from table_factory import collect, keep_results, make_table, sql_name, table_in
 
+from pipeline.checks import bigquery as lookups
+from pipeline.checks.table_input import check_input_table, check_query, check_read_method
 from pipeline.io.bigquery import client
-from pipeline.io.bigquery.read import (
-    QueryError,
-    ReadTable,
-    check_input_table,
-    check_query,
-    check_read_method,
-    document_of_row,
-    open_streams,
-)
+from pipeline.io.bigquery.read import QueryError, ReadTable, document_of_row, open_streams
 from pipeline.io.records import DocumentFields
 from pipeline.places import Table
 from transforms.documents import Document, Failure
@@ -187,7 +181,7 @@ def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytes
         "requirePartitionFilter": True,
     }
     found = bigquery.Table.from_api_repr(answer)
-    monkeypatch.setattr("pipeline.io.bigquery.read.find_table", lambda *_: found)
+    monkeypatch.setattr("pipeline.checks.table_input.find_table", lambda *_: found)
     table = Table("p", "d", "t")
     with pytest.raises(ValueError, match="requires a filter on its partitions; expected a --query"):
         check_input_table(table, "text", "id")
@@ -196,7 +190,7 @@ def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytes
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
-    monkeypatch.setattr(client, "CHECK_RETRY", client.CHECK_RETRY.with_timeout(1))
+    monkeypatch.setattr(lookups, "CHECK_RETRY", lookups.CHECK_RETRY.with_timeout(1))
     with pytest.raises(ValueError, match=r"^--input=.*: cannot be looked up: ") as refusal:
         check_input_table(table_in(dataset, "t"), "text", "id")
     assert "\n" not in str(refusal.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import places
-from pipeline.checks.tables import check_tables
+from pipeline.checks.table_output import check_tables
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.options import NerOptions

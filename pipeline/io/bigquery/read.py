@@ -15,7 +15,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.bigquery import QueryJob, QueryJobConfig
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
-from pipeline.io.bigquery.client import check_text_column, client_of, find_table, query_columns, standard_name
+from pipeline.io.bigquery.client import client_of, standard_name
 from pipeline.io.outcomes import ReadResult, sort_outcomes
 from pipeline.io.records import DocumentFields, document_of, json_payload
 from pipeline.places import Table
@@ -25,65 +25,7 @@ READ_METHODS = ("DIRECT_READ", "EXPORT")
 QUERY_SOURCE = "query"
 """The `source` attribute of documents from a query."""
 
-_NOT_STORED = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL")
 _STREAM_COUNT = 1000  # the maximum; BigQuery opens fewer for a small table
-
-
-def check_input_table(
-    table: Table, text_field: str, id_field: str, flag: str = "--input", method: str = "DIRECT_READ"
-) -> None:
-    """Checks before the start that a table exists, has a text in each row, and can be read.
-
-    Raises:
-        ValueError: If the check fails; the message is one line.
-    """
-    if method == "DIRECT_READ":
-        check_whole(table, flag, "--read_method=EXPORT or a --query")
-    found = find_table(table, flag)
-    if found is None:
-        raise ValueError(f"{flag}={table}: there is no such table")
-    if found.table_type in _NOT_STORED:
-        select = f"SELECT {id_field}, {text_field} FROM `{standard_name(table)}`"
-        raise ValueError(f"{flag}={table}: is {found.table_type}, which stores no rows; expected --query='{select}'")
-    if method == "DIRECT_READ" and found.require_partition_filter:
-        raise ValueError(f"{flag}={table}: requires a filter on its partitions; expected a --query with one")
-    check_text_column(found.schema, text_field, id_field, f"{flag}={table}")
-
-
-def check_whole(table: Table, flag: str, instead: str) -> None:
-    """Rejects a partition (`table$20261124`), for which Google's client requests the whole table from the Storage API.
-
-    Args:
-        table: The table.
-        flag: The flag that names the table.
-        instead: The advice in the error message.
-
-    Raises:
-        ValueError: If the table is a partition; the message is one line.
-    """
-    if table != table.whole:
-        raise ValueError(f"{flag}={table}: is a partition, and a table can only be read as a whole; expected {instead}")
-
-
-def check_query(query: str, project: str | None, text_field: str, id_field: str, flag: str = "--query") -> None:
-    """Checks before the start that BigQuery accepts a query, and that the query returns texts.
-
-    Raises:
-        ValueError: If the check fails; the message is one line.
-    """
-    check_text_column(query_columns(query, project, flag), text_field, id_field, flag)
-
-
-def check_read_method(method: str, temp_location: str | None, flag: str = "--read_method") -> None:
-    """Rejects a read method that is unknown, or that lacks a place for its files.
-
-    Raises:
-        ValueError: If the method is rejected; the message is one line.
-    """
-    if method not in READ_METHODS:
-        raise ValueError(f"{flag}={method}: unknown; expected one of {', '.join(READ_METHODS)}")
-    if method == "EXPORT" and not (temp_location or "").startswith("gs://"):
-        raise ValueError(f"{flag}=EXPORT: no place for BigQuery's files; expected --temp_location=gs://bucket/folder")
 
 
 def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str) -> Document | Failure:

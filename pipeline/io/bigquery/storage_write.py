@@ -19,18 +19,10 @@ from transforms.documents import Failure
 from transforms.errors import first_line
 
 
-def check_java() -> None:
-    """Rejects the Storage Write API if there is no Java, since Beam implements it only in Java.
-
-    Raises:
-        ValueError: If there is no Java; the message is one line.
-    """
+def has_java() -> bool:
+    """Return whether Java can be started here, in which Beam implements the Storage Write API."""
     home = os.environ.get("JAVA_HOME")
-    if not shutil.which("java") and not (home and shutil.which("java", path=f"{home}/bin")):
-        raise ValueError(
-            "--write_method=STORAGE_WRITE_API: requires Java where the pipeline starts, since Beam has it in Java only;"
-            " expected a Java runtime, or --write_method=STREAMING_INSERTS"
-        )
+    return bool(shutil.which("java") or (home and shutil.which("java", path=f"{home}/bin")))
 
 
 class StorageWrite(beam.PTransform):
@@ -46,7 +38,8 @@ class StorageWrite(beam.PTransform):
 
     def __init__(self, table: Table, fields: tuple[Field, ...]) -> None:
         super().__init__()
-        check_java()
+        if not has_java():
+            raise ValueError("method='STORAGE_WRITE_API': requires Java, which is missing; expected a Java runtime")
         self._write = WriteToBigQuery(
             table=str(table),
             schema=bigquery_schema(fields),

@@ -1,25 +1,14 @@
-"""The tables for results and failures: created if they are missing, checked if they exist."""
+"""The layouts of the tables for results and failures, and their comparison with tables that exist."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from google.api_core.exceptions import Conflict
-from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 
-from pipeline.io.bigquery.client import (
-    CHECK_RETRY,
-    CHECK_SECONDS,
-    as_value_error,
-    client_of,
-    column_type,
-    find_table,
-    standard_name,
-)
+from pipeline.io.bigquery.client import client_of, column_type, standard_name
 from pipeline.places import Table
 from pipeline.schemas import FAILURE_FIELDS, Field, bigquery_schema, table_fields
 
@@ -30,10 +19,6 @@ WRITE_DISPOSITIONS = ("WRITE_APPEND", "WRITE_EMPTY", "WRITE_TRUNCATE")
 document; the query in docs/bigquery.md finds the latest row. `WRITE_EMPTY` does not start if the table has rows.
 `WRITE_TRUNCATE` replaces the rows when the run ends, and requires `FILE_LOADS`.
 """
-
-_TAKE_NO_ROWS = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL", "SNAPSHOT")
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,59 +68,6 @@ def failure_table_of(table: Table) -> Table:
     'my-project:ner.entities_error_records'
     """
     return dataclasses.replace(table, table=f"{table.whole.table}_error_records")
-
-
-def prepare_table(
-    table: Table,
-    layout: TableLayout,
-    *,
-    create: bool = True,
-    write_disposition: str = "WRITE_APPEND",
-    flag: str = "--output",
-) -> None:
-    """Creates a table before the start, or checks that an existing table accepts the rows.
-
-    Args:
-        table: The table. Its data set must exist.
-        layout: The table's required layout.
-        create: Whether to create a missing table.
-        write_disposition: One of `WRITE_DISPOSITIONS`.
-        flag: The flag that names the table, for error messages.
-
-    Raises:
-        ValueError: If the table is missing, cannot be created, or cannot accept the rows; the message is one line.
-    """
-    found = find_table(table, flag)
-    if found is None:
-        if not create:
-            raise ValueError(
-                f"{flag}={table}: there is no such table; expected one, or --create_disposition=CREATE_IF_NEEDED"
-            )
-        _create(table, layout, flag)
-        return
-    if found.table_type in _TAKE_NO_ROWS:
-        raise ValueError(f"{flag}={table}: is {found.table_type}, which accepts no rows; expected a table")
-    problem = next(schema_problems(found.schema, layout.fields), None)
-    if problem:
-        raise ValueError(f"{flag}={table}: does not fit: {problem}")
-    if write_disposition == "WRITE_EMPTY" and (found.num_rows or found.streaming_buffer):
-        raise ValueError(f"{flag}={table}: contains rows; expected none with --write_disposition=WRITE_EMPTY")
-    if layout.partition_field and found.time_partitioning is None:
-        _logger.warning("%s exists without partitions; only a new table gets them", table)
-
-
-def _create(table: Table, layout: TableLayout, flag: str) -> None:
-    made = bigquery.Table(standard_name(table), list(map(SchemaField.from_api_repr, schema_of(layout.fields))))
-    if layout.partition_field:
-        made.time_partitioning = bigquery.TimePartitioning(field=layout.partition_field)
-    if layout.cluster_fields:
-        made.clustering_fields = list(layout.cluster_fields)
-    with as_value_error(f"{flag}={table}: cannot be created"):
-        try:
-            client_of(table.project).create_table(made, retry=CHECK_RETRY, timeout=CHECK_SECONDS)
-        except Conflict:
-            return  # another run has just made it
-    _logger.info("created the table %s", table)
 
 
 def empty_table(table: Table) -> None:

@@ -14,8 +14,8 @@ from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 
 from pipeline.io.bigquery.insert_fn import FAILURES, InsertFailuresFn, InsertResultsFn
 from pipeline.io.bigquery.inserts import RETRY_SECONDS, Row
-from pipeline.io.bigquery.storage_write import StorageWrite, check_java
-from pipeline.io.bigquery.tables import WRITE_DISPOSITIONS, empty_table
+from pipeline.io.bigquery.storage_write import StorageWrite
+from pipeline.io.bigquery.tables import empty_table
 from pipeline.io.outcomes import Receipt, Written
 from pipeline.places import Table
 from pipeline.schemas import (
@@ -32,50 +32,10 @@ from transforms.documents import DocumentEntities, Failure
 WRITE_METHODS = ("FILE_LOADS", "STREAMING_INSERTS", "STORAGE_WRITE_API")
 
 
-def write_method(
-    method: str, streaming: bool, temp_location: str | None, write_disposition: str = "WRITE_APPEND"
-) -> str:
-    """Return the write method of a run, after checks.
-
-    Args:
-        method: One of `WRITE_METHODS`, or `auto`: file loads in batch, streaming inserts in streaming.
-        streaming: Whether the run is streaming, and so never ends by itself.
-        temp_location: The pipeline's place for temporary files.
-        write_disposition: The way to treat the rows that the table already has, one of `WRITE_DISPOSITIONS`.
-
-    Raises:
-        ValueError: If the method does not fit the other arguments; the message is one line.
-    """
-    if method == "auto":
-        method = "STREAMING_INSERTS" if streaming else "FILE_LOADS"
-    if method not in WRITE_METHODS:
-        raise ValueError(f"--write_method={method}: unknown; expected one of auto, {', '.join(WRITE_METHODS)}")
-    if write_disposition not in WRITE_DISPOSITIONS:
-        known = ", ".join(WRITE_DISPOSITIONS)
-        raise ValueError(f"--write_disposition={write_disposition}: unknown; expected one of {known}")
-    if write_disposition == "WRITE_TRUNCATE" and (method != "FILE_LOADS" or streaming):
-        raise ValueError(
-            "--write_disposition=WRITE_TRUNCATE: replaces rows at the end; expected --write_method=FILE_LOADS, and a"
-            " run that ends"
-        )
-    if method == "FILE_LOADS" and streaming:
-        raise ValueError(
-            "--write_method=FILE_LOADS: waits for the end of the input; expected STREAMING_INSERTS for a stream"
-        )
-    if method == "FILE_LOADS" and not (temp_location or "").startswith("gs://"):
-        raise ValueError(
-            "--write_method=FILE_LOADS: no place for BigQuery's files; expected --temp_location=gs://bucket/folder, or"
-            " --write_method=STREAMING_INSERTS, which requires none"
-        )
-    if method == "STORAGE_WRITE_API":
-        check_java()
-    return method
-
-
 class WriteResultTable(beam.PTransform):
     """Writes PCollection[DocumentEntities] to an existing table, and returns `Written`.
 
-    `pipeline.io.bigquery.tables.prepare_table` creates the table before the start. With `WRITE_APPEND`, a second run
+    `pipeline.checks.table_output.prepare_table` creates the table before the start. With `WRITE_APPEND`, a second run
     over the same documents adds a second row for each of them. docs/bigquery.md has the query for the latest row.
 
     - `STREAMING_INSERTS` returns a document's receipt when BigQuery has all of its rows. A document with a rejected row
