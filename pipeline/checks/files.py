@@ -9,7 +9,8 @@ from pathlib import Path
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.io.files.formats.registry import UnreadableFileError, peek_columns
+from pipeline.io.files.compression import COMPRESSION_ENDINGS
+from pipeline.io.files.formats.registry import FORMATS, UnreadableFileError, format_of_ending, peek_columns
 from pipeline.io.files.matching import is_local, match_files
 from pipeline.io.files.names import is_shard
 from transforms.errors import first_line
@@ -28,6 +29,22 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     if not files:
         raise ValueError(f"--{name}={pattern!r}: matches no file")
     return files
+
+
+def guess_input_format(path: str) -> str:
+    """Return the format that the ending of a path or a glob names.
+
+    Raises:
+        ValueError: If the ending belongs to no format.
+    """
+    found = format_of_ending(path)
+    if found is not None:
+        return found
+    known = ", ".join(f"{' '.join(kind.endings)} ({name})" for name, kind in FORMATS.items())
+    raise ValueError(
+        f"--input={path!r}: unknown ending; expected --input_format, or one of {known},"
+        f" where text, jsonl and csv may also have {' '.join(COMPRESSION_ENDINGS)}"
+    )
 
 
 def check_columns(files: list[FileMetadata], input_format: str, text_field: str) -> None:

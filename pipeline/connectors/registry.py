@@ -5,12 +5,12 @@ A new kind is a class in `pipeline.places`, a module here, and a line in `CONNEC
 
 from __future__ import annotations
 
+from pipeline.checks.replay import check_replay_format
 from pipeline.connectors.base import Connector, Outputs, check_no_attributes
 from pipeline.connectors.bigquery import QueryConnector, TableConnector
 from pipeline.connectors.files import FilesConnector
 from pipeline.connectors.pubsub import SubscriptionConnector, TopicConnector
 from pipeline.connectors.replay import ReplayConnector
-from pipeline.io.replay import check_replay_format
 from pipeline.options import NerOptions
 from pipeline.places import (
     Files,

@@ -15,7 +15,7 @@ import apache_beam as beam
 
 from pipeline.io.bigquery.read import QUERY_SOURCE, read_rows, read_table
 from pipeline.io.files.formats.jsonl import json_lines
-from pipeline.io.files.formats.registry import guess_input_format
+from pipeline.io.files.formats.registry import format_of_ending
 from pipeline.io.files.lines import too_long
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.read import guarded, read_files
@@ -26,6 +26,7 @@ from pipeline.io.pubsub.write import failure_row_of, has_payload_as_data
 from pipeline.io.records import BadRecordError, DocumentFields, document_of, parse_object
 from pipeline.places import Files, Subscription, Table, Topic, place_of
 from transforms.documents import Document, Failure
+from transforms.errors import ArgumentError
 
 REPLAY_FORMATS = ("auto", "text", "jsonl", "avro", "parquet", "bigquery")
 """The formats of the records in a dead letter.
@@ -34,9 +35,10 @@ Records of Avro, Parquet and BigQuery are stored in it as JSON. Records of CSV c
 row is not stored with them.
 """
 
-_NEEDED = ("payloadBytes", "attributes")
+NEEDED_COLUMNS = ("payloadBytes", "attributes")
+"""The columns without which a table is not a dead letter."""
 
-_COLUMNS = (*_NEEDED, "stage")
+_COLUMNS = (*NEEDED_COLUMNS, "stage")
 
 
 def document_of_failure_row(
@@ -130,10 +132,10 @@ def format_of(source: str) -> str:
         return "bigquery"
     if isinstance(place, Subscription | Topic):
         return "text"
-    try:
-        return guess_input_format(source)
-    except ValueError:
-        raise BadRecordError("the name of the record's source contains no format; expected --input_format") from None
+    found = format_of_ending(source)
+    if found is None:
+        raise BadRecordError("the name of the record's source contains no format; expected --input_format")
+    return found
 
 
 def read_failure_lines(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
@@ -209,22 +211,6 @@ def read_failure_message(
     yield document_of_failure_message(message, input_format, fields, source)
 
 
-def check_replay_format(input_format: str) -> None:
-    """Rejects a format whose records cannot be read again.
-
-    Raises:
-        ValueError: If the format is not one of `REPLAY_FORMATS`; the message is one line.
-    """
-    if input_format == "csv":
-        raise ValueError(
-            "--input_format=csv: not for --replay, since a dead letter has records without their header; expected one"
-            f" of {', '.join(REPLAY_FORMATS)}"
-        )
-    if input_format not in REPLAY_FORMATS:
-        known = ", ".join(REPLAY_FORMATS)
-        raise ValueError(f"--input_format={input_format}: unknown for --replay; expected one of {known}")
-
-
 class ReadFailures(beam.PTransform):
     """Reads a dead letter's records again as documents; records that cannot be read become failures again.
 
@@ -249,7 +235,8 @@ class ReadFailures(beam.PTransform):
         hold_seconds: float = 0,
     ) -> None:
         super().__init__()
-        check_replay_format(input_format)
+        if input_format not in REPLAY_FORMATS:
+            raise ArgumentError(f"input_format={input_format}: unknown; expected one of {', '.join(REPLAY_FORMATS)}")
         if not isinstance(place, Files | Table | Subscription):
             raise ValueError(f"place={place}: unknown; expected files, a table or a subscription")
         self._place = place

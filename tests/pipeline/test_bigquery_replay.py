@@ -13,14 +13,14 @@ import apache_beam as beam
 import pytest
 from table_factory import collect, make_table, table_in
 
-from pipeline.checks.replay import check_replay_table
+from pipeline.checks.replay import check_replay_format, check_replay_table
 from pipeline.checks.table_output import prepare_table
 from pipeline.io import replay
 from pipeline.io.bigquery.tables import failure_layout
 from pipeline.io.bigquery.write import WriteFailureTable
 from pipeline.io.files.write import WriteFailures
 from pipeline.io.records import DocumentFields
-from pipeline.io.replay import ReadFailures, check_replay_format, document_of_failure_row
+from pipeline.io.replay import ReadFailures, document_of_failure_row
 from pipeline.places import Files, Table
 from pipeline.schemas import failure_json_row, failure_row
 from transforms.documents import Document, Failure

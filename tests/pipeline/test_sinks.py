@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.checks.files import guess_input_format
 from pipeline.io.files.formats.csv import csv_line, entity_lines, escape_formula
 from pipeline.io.files.formats.jsonl import failure_line, result_line
-from pipeline.io.files.formats.registry import guess_input_format
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.names import guess_output_format, output_files, written_files
 from pipeline.io.files.read import read_shard

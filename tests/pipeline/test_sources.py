@@ -25,12 +25,12 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.checks.files import check_text_field
+from pipeline.checks.files import check_text_field, guess_input_format
 from pipeline.io.files import lines as lines_module
 from pipeline.io.files.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.files.formats import avro_blocks
 from pipeline.io.files.formats import csv as csv_format
-from pipeline.io.files.formats.registry import INPUT_FORMATS, guess_input_format, peek_columns
+from pipeline.io.files.formats.registry import INPUT_FORMATS, peek_columns
 from pipeline.io.files.lines import shard_lines, split_lines
 from pipeline.io.files.matching import Shard, match_files, read_blocks, split_file, unmatched_by_beam
 from pipeline.io.files.read import ReadDocuments, find_shards, read_shard

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.io.files.compression import COMPRESSION_ENDINGS, compression_ending
+from pipeline.io.files.compression import compression_ending
 from pipeline.io.files.formats import avro, csv, jsonl, parquet, text
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.result_format import ResultFormat
@@ -76,25 +76,18 @@ FORMATS: dict[str, Format] = {
 INPUT_FORMATS = tuple(FORMATS)
 
 
-def guess_input_format(path: str) -> str:
-    """Return the format that the ending of a path or a glob names.
+def format_of_ending(path: str) -> str | None:
+    """Return the format that the ending of a path or a glob names; None if the ending belongs to no format.
 
-    >>> guess_input_format("gs://bucket/tickets-*.jsonl.gz")
+    >>> format_of_ending("gs://bucket/tickets-*.jsonl.gz")
     'jsonl'
-
-    Raises:
-        ValueError: If the ending belongs to no format.
     """
     compression = compression_ending(path)
     stem = path.lower().removesuffix(compression)
     for name, kind in FORMATS.items():
         if stem.endswith(kind.endings) and (kind.compresses or not compression):
             return name
-    known = ", ".join(f"{' '.join(kind.endings)} ({name})" for name, kind in FORMATS.items())
-    raise ValueError(
-        f"--input={path!r}: unknown ending; expected --input_format, or one of {known},"
-        f" where text, jsonl and csv may also have {' '.join(COMPRESSION_ENDINGS)}"
-    )
+    return None
 
 
 def shard_bytes_of(path: str, input_format: str) -> int | None:
