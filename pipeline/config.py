@@ -6,6 +6,7 @@ The flags are checked against each other, and against the files, tables, topics 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from transforms.beam.model_handler import TokenClassificationModelHandler
 
 _STREAMING_WAIT_MS = 100
+_RECOMMENDED = re.compile(r"(?<=; expected )[a-z_]+(?=[= ])")
 
 _logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ class NerConfig:
         Raises:
             ValueError: if a flag is wrong, in one sentence with the flag, its value and a valid value.
         """
-        with _arguments_as_flags():
+        with arguments_as_flags():
             rules = _entity_rules(options)
             _check_numbers(options)
             check_runner(options)
@@ -147,7 +149,7 @@ class NerConfig:
     @property
     def failure_files(self) -> tuple[str, str] | None:
         """The prefix and suffix of the failure files; None if failures go to a table or topic."""
-        return connector_of(self.dead_letter).files(self.dead_letter, "jsonl", "--dead_letter")
+        return connector_of(self.dead_letter).files(self.dead_letter, "jsonl", "dead_letter")
 
     def prepare_outputs(self) -> None:
         """Prepares the places of results and failures: missing tables are created, others are checked.
@@ -164,7 +166,7 @@ class NerConfig:
         Raises:
             ValueError: if it cannot be loaded, in one sentence with the flag and its value.
         """
-        with _arguments_as_flags():
+        with arguments_as_flags():
             self.handler().load_model()
 
     def handler(self) -> TokenClassificationModelHandler:
@@ -176,12 +178,23 @@ class NerConfig:
 
 
 @contextmanager
-def _arguments_as_flags() -> Iterator[None]:
-    """Turns an error of the library, which starts with an argument's name, into one that starts with the flag."""
+def arguments_as_flags() -> Iterator[None]:
+    """Turns an error that starts with an argument's name into one that starts with the flag.
+
+    An argument that such an error recommends becomes a flag too: `expected granularity=document`.
+
+    Raises:
+        ValueError: in one sentence with the flag, its value and a valid value.
+    """
     try:
         yield
     except ArgumentError as error:
-        raise ValueError(f"--{error}") from error
+        raise ValueError(f"--{_RECOMMENDED.sub(_as_flag, str(error))}") from error
+
+
+def _as_flag(recommended: re.Match[str]) -> str:
+    name = recommended[0]
+    return f"--{name}" if name in NerOptions([]).get_all_options(current_only=True) else name
 
 
 def _check_numbers(options: NerOptions) -> None:

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.command_line import PROGRAM, parse
-from pipeline.config import NerConfig
+from pipeline.config import NerConfig, arguments_as_flags
 from pipeline.io.files.names import written_files
 from pipeline.io.pubsub.direct_pull import runs_direct
 from pipeline.lifecycle.attempt import Attempt
@@ -92,7 +92,8 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
     forget = partial(shutil.rmtree, pipeline.local_tempdir, ignore_errors=True)
     clean_up_by(forget)
     try:
-        build(pipeline, config)
+        with arguments_as_flags():
+            build(pipeline, config)
     except ValueError:
         forget()
         raise

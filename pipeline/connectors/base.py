@@ -75,8 +75,14 @@ class Connector:
         """Return the place of failures if none is given, from the place of results."""
         raise NotImplementedError
 
-    def files(self, place: Any, output_format: str, flag: str = "--output") -> tuple[str, str] | None:
-        """Return the prefix and suffix of the files that are written; None if there are none."""
+    def files(self, place: Any, output_format: str, name: str = "output") -> tuple[str, str] | None:
+        """Return the prefix and suffix of the files that are written; None if there are none.
+
+        Args:
+            place: The place.
+            output_format: The format of the files.
+            name: Name of the argument that contains the place, for error messages.
+        """
         return None
 
     def needs_redistribution(self, place: Any, input_format: str) -> bool:

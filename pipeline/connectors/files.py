@@ -57,9 +57,9 @@ class FilesConnector(Connector):
         prefix, _ = output_files(place.path, output_format)
         return Files(f"{prefix}-failures")
 
-    def files(self, place: Files, output_format: str, flag: str = "--output") -> tuple[str, str]:
+    def files(self, place: Files, output_format: str, name: str = "output") -> tuple[str, str]:
         """Return the prefix and suffix of the files."""
-        return output_files(place.path, output_format, flag)
+        return output_files(place.path, output_format, name)
 
     def needs_redistribution(self, place: Files, input_format: str) -> bool:
         """Return whether one worker may read the documents for many workers."""

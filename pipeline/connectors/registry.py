@@ -55,7 +55,7 @@ def check_outputs(options: NerOptions) -> Outputs:
         dead_letter = connector_of(output).default_dead_letter(output, output_format)
     connector_of(dead_letter).check_dead_letter(dead_letter)
     results = connector_of(output).files(output, output_format)
-    failures = connector_of(dead_letter).files(dead_letter, "jsonl", "--dead_letter")
+    failures = connector_of(dead_letter).files(dead_letter, "jsonl", "dead_letter")
     if is_written(dead_letter, output) or (failures is not None and failures == results):
         raise ValueError(
             f"--dead_letter={str(dead_letter)!r}: the same as --output={options.output!r}; expected another place"

@@ -490,9 +490,9 @@ def test_write_method(arguments: tuple[Any, ...], expected: str) -> None:
 def test_granularity() -> None:
     check_granularity("document", True)
     check_granularity("entity", False)
-    with pytest.raises(ValueError, match=r"^--include_text: .*; expected --granularity=document$"):
+    with pytest.raises(ValueError, match=r"^include_text: .*; expected granularity=document$"):
         check_granularity("entity", True)
-    with pytest.raises(ValueError, match="--granularity=word: unknown; expected one of document, entity"):
+    with pytest.raises(ValueError, match=r"^granularity=word: unknown; expected one of document, entity"):
         WriteResultTable(Table("p-p", "d", "t"), "first", granularity="word")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from pipeline import places
 from pipeline.checks.table_output import check_tables
 from pipeline.command_line import parse
-from pipeline.config import NerConfig
+from pipeline.config import NerConfig, arguments_as_flags
 from pipeline.options import NerOptions
 from pipeline.places import place_of
+from transforms.errors import ArgumentError
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,21 @@ def test_failures_are_loaded_only_where_results_are(flags: list[str], methods: t
     options = parse(["--input=in.txt", *flags]).view_as(NerOptions)
     settings = check_tables(options, is_table=isinstance(place_of(options.output), places.Table), streaming=False)
     assert (settings.write_method, settings.failure_method) == methods
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("stride=1: too large; expected below 1", "--stride=1: too large; expected below 1"),
+        ("write_method=X: not here; expected write_method=Y", "--write_method=X: not here; expected --write_method=Y"),
+        ("include_text: no; expected output_format csv or avro", "--include_text: no; expected --output_format csv or avro"),
+        ("decoding='x': no; expected scores='all'", "--decoding='x': no; expected scores='all'"),  # is not a flag
+        ("output=out/: no; expected one at the end", "--output=out/: no; expected one at the end"),
+    ],
+)  # fmt: skip
+def test_the_arguments_in_an_error_become_flags(message: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"), arguments_as_flags():
+        raise ArgumentError(message)
 
 
 def test_examples_in_docstrings() -> None:

@@ -117,7 +117,10 @@ MISTAKES = {
     "a look every moment": (["--model_refresh_seconds=0"], ["--model_refresh_seconds=0", "above 0"]),
     "an unknown output format": (["--output_format=xml"], ["--output_format='xml'", "jsonl, csv, avro, parquet"]),
     "text is no output format": (["--output_format=text"], ["--output_format='text'", "jsonl, csv, avro, parquet"]),
-    "csv has no place for texts": (["--output=out/x.csv", "--include_text"], ["--include_text", "csv"]),
+    "csv has no place for texts": (
+        ["--output=out/x.csv", "--include_text"],
+        ["--include_text: not for csv", "; expected --output_format jsonl, avro or parquet"],
+    ),
     "a dead letter among the results": (["--dead_letter=out/x"], ["--dead_letter='out/x'", "--output='out/x'"]),
     "a dead letter by another name": (["--dead_letter=out/x.jsonl"], ["--dead_letter='out/x.jsonl'", "--output="]),
     "a dead letter that is a folder": (["--dead_letter=folder"], ["--dead_letter='folder'", "a folder"]),

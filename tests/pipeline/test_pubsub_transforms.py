@@ -162,7 +162,7 @@ def test_a_topic_is_not_read_on_other_runners() -> None:
 
 
 def test_an_unknown_format() -> None:
-    with pytest.raises(ValueError, match="--input_format=csv: unknown for messages; expected one of text, jsonl"):
+    with pytest.raises(ValueError, match=r"^input_format=csv: unknown for messages; expected one of text, jsonl"):
         ReadMessages(SUBSCRIPTION, "csv")
 
 

@@ -116,18 +116,18 @@ def test_prefix_and_suffix(output: str, output_format: str, expected: tuple[str,
 def test_names_that_beam_cannot_write_are_refused(output: str, output_format: str, error: str) -> None:
     with pytest.raises(ValueError, match=error) as refusal:
         WriteResults(output, output_format, "first", False)
-    assert f"--output={output}" in str(refusal.value)
+    assert str(refusal.value).startswith(f"output={output}: ")
 
 
 def test_the_dead_letters_refusal_names_its_own_flag() -> None:
-    with pytest.raises(ValueError, match="--dead_letter=out/: no name of a file; expected one"):
+    with pytest.raises(ValueError, match=r"^dead_letter=out/: no name of a file; expected one"):
         WriteFailures("out/")
 
 
 def test_an_unknown_format_and_a_csv_with_texts_are_refused() -> None:
-    with pytest.raises(ValueError, match="--output_format=xml: unknown; expected one of jsonl, csv, avro, parquet"):
+    with pytest.raises(ValueError, match=r"^output_format=xml: unknown; expected one of jsonl, csv, avro, parquet"):
         WriteResults("x", "xml", "first", False)
-    with pytest.raises(ValueError, match="--include_text"):
+    with pytest.raises(ValueError, match=r"^include_text: "):
         WriteResults("x", "csv", "first", True)
 
 

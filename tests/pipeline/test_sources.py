@@ -1026,7 +1026,7 @@ def test_files_that_have_the_text_or_cannot_tell_are_not_refused(tmp_path: Path)
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="--input_format=xml: unknown; expected one of text, jsonl, csv, avro, parquet"
+        ValueError, match=r"^input_format=xml: unknown; expected one of text, jsonl, csv, avro, parquet"
     ):
         ReadDocuments("a.xml", "xml")
 

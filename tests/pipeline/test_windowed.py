@@ -487,8 +487,8 @@ def test_a_second_run_adds_to_the_first(tmp_path: Path) -> None:
         ({"num_shards": -1}, "num_shards=-1: out of range; expected at least 1"),
         ({"max_waiting_bytes": 0}, "max_waiting_bytes=0: out of range; expected at least 1"),
         ({"max_wait_seconds": -1}, "max_wait_seconds=-1: out of range; expected at least 0"),
-        ({"output_format": "xml"}, "--output_format=xml: unknown; expected one of"),
-        ({"output_format": "csv"}, "--include_text: not for csv"),
+        ({"output_format": "xml"}, "^output_format=xml: unknown; expected one of"),
+        ({"output_format": "csv"}, "^include_text: not for csv"),
         ({"output": "out/"}, "no name of a file; expected one at the end"),
     ],
 )

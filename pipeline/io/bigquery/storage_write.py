@@ -16,7 +16,7 @@ from pipeline.io.bigquery.inserts import describe_refusal
 from pipeline.places import Table
 from pipeline.schemas import Field, bigquery_schema
 from transforms.documents import Failure
-from transforms.errors import first_line
+from transforms.errors import ArgumentError, first_line
 
 
 def has_java() -> bool:
@@ -39,7 +39,7 @@ class StorageWrite(beam.PTransform):
     def __init__(self, table: Table, fields: tuple[Field, ...]) -> None:
         super().__init__()
         if not has_java():
-            raise ValueError("method='STORAGE_WRITE_API': requires Java, which is missing; expected a Java runtime")
+            raise ArgumentError("write_method=STORAGE_WRITE_API: requires Java; expected a Java runtime")
         self._write = WriteToBigQuery(
             table=str(table),
             schema=bigquery_schema(fields),
@@ -54,9 +54,9 @@ class StorageWrite(beam.PTransform):
         try:
             written = native | "Append" >> self._write
         except Exception as error:  # Beam fetches and starts a Java program here
-            raise ValueError(
-                "--write_method=STORAGE_WRITE_API: Beam's Java program cannot be fetched or started here"
-                f" ({type(error).__name__}: {first_line(error)}); expected --write_method=STREAMING_INSERTS"
+            raise ArgumentError(
+                "write_method=STORAGE_WRITE_API: Beam's Java program cannot be fetched or started here"
+                f" ({type(error).__name__}: {first_line(error)}); expected write_method=STREAMING_INSERTS"
             ) from error
         return written.failed_rows_with_errors | "Refused" >> beam.Map(failure_of_refused)
 

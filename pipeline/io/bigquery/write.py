@@ -28,6 +28,7 @@ from pipeline.schemas import (
     table_rows,
 )
 from transforms.documents import DocumentEntities, Failure
+from transforms.errors import ArgumentError
 
 WRITE_METHODS = ("FILE_LOADS", "STREAMING_INSERTS", "STORAGE_WRITE_API")
 
@@ -134,12 +135,12 @@ def check_granularity(granularity: str, include_text: bool) -> None:
     """Rejects a kind of row that is unknown, or that cannot contain the text.
 
     Raises:
-        ValueError: If the kind of row is rejected; the message is one line.
+        ArgumentError: If the kind of row is rejected; the message is one line.
     """
     if granularity not in GRANULARITIES:
-        raise ValueError(f"--granularity={granularity}: unknown; expected one of {', '.join(GRANULARITIES)}")
+        raise ArgumentError(f"granularity={granularity}: unknown; expected one of {', '.join(GRANULARITIES)}")
     if granularity == "entity" and include_text:
-        raise ValueError("--include_text: each entity's row would repeat the text; expected --granularity=document")
+        raise ArgumentError("include_text: each entity's row would repeat the text; expected granularity=document")
 
 
 def _check_method(method: str, known: tuple[str, ...] = WRITE_METHODS) -> None:

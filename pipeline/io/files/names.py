@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.io.files.compression import compression_ending
 from pipeline.io.files.formats.registry import FORMATS
 from pipeline.io.files.matching import is_glob, is_local, rooted
+from transforms.errors import ArgumentError
 
 ENDINGS: dict[str, tuple[str, ...]] = {name: kind.endings for name, kind in FORMATS.items() if kind.results}
 """The endings of each output format. A prefix without an ending gets the first one."""
@@ -28,7 +29,7 @@ def guess_output_format(path: str) -> str:
     return next((name for name, endings in ENDINGS.items() if stem.endswith(endings)), "jsonl")
 
 
-def output_files(output: str, output_format: str, flag: str = "--output") -> tuple[str, str]:
+def output_files(output: str, output_format: str, name: str = "output") -> tuple[str, str]:
     """Return the prefix and the suffix of the files `prefix-00000-of-00001suffix`.
 
     >>> output_files("out/entities", "jsonl"), output_files("out/x.jsonl.gz", "jsonl")
@@ -37,22 +38,22 @@ def output_files(output: str, output_format: str, flag: str = "--output") -> tup
     Args:
         output: A prefix, or a file's name with an ending of the format.
         output_format: One of the keys of `ENDINGS`.
-        flag: The flag that contains `output`, for error messages.
+        name: The name of the setting that contains `output`, for error messages.
 
     Raises:
-        ValueError: If Beam cannot write files of such names.
+        ArgumentError: If Beam cannot write files of such names.
     """
     if is_glob(output):
         # Beam finds the files that it has written by a glob that contains the name.
-        raise ValueError(f"{flag}={output}: contains a wildcard; expected none of * ? [")
+        raise ArgumentError(f"{name}={output}: contains a wildcard; expected none of * ? [")
     compression = compression_ending(output)
     stem = output[: len(output) - len(compression)]
     ending = next((ending for ending in ENDINGS[output_format] if stem.lower().endswith(ending)), "")
     if ending and compression and not FORMATS[output_format].compresses:
-        raise ValueError(f"{flag}={output}: {output_format} files are compressed inside; expected no {compression}")
+        raise ArgumentError(f"{name}={output}: {output_format} files are compressed inside; expected no {compression}")
     prefix = stem[: len(stem) - len(ending)] if ending else output
     if not prefix or prefix.endswith(("/", "\\")):
-        raise ValueError(f"{flag}={output}: no name of a file; expected one at the end, as in out/entities")
+        raise ArgumentError(f"{name}={output}: no name of a file; expected one at the end, as in out/entities")
     return prefix, output[len(prefix) :] or ENDINGS[output_format][0]
 
 

@@ -17,6 +17,7 @@ from pipeline.io.files.matching import Shard, match_files, split_file, unmatched
 from pipeline.io.outcomes import FAILURES, ReadResult, sort_outcomes
 from pipeline.io.records import DocumentFields, UnreadableError
 from transforms.documents import Document, Failure
+from transforms.errors import ArgumentError
 from transforms.metrics import NAMESPACE
 
 
@@ -115,7 +116,7 @@ class ReadDocuments(beam.PTransform):
     ) -> None:
         super().__init__()
         if input_format not in FORMATS:
-            raise ValueError(f"--input_format={input_format}: unknown; expected one of {', '.join(INPUT_FORMATS)}")
+            raise ArgumentError(f"input_format={input_format}: unknown; expected one of {', '.join(INPUT_FORMATS)}")
         self._pattern = pattern
         self._input_format = input_format
         self._fields = DocumentFields(text_field, id_field)

@@ -25,6 +25,7 @@ from pipeline.io.files.window_names import EARLY, LATE, ON_TIME, WindowShard, ev
 from pipeline.io.files.write import check_result_format, result_format
 from pipeline.io.outcomes import Written
 from transforms.documents import DocumentEntities, Failure
+from transforms.errors import ArgumentError
 from transforms.metrics import NAMESPACE
 
 MAX_WAITING_BYTES = 100_000_000
@@ -138,7 +139,7 @@ class WriteWindowedFailures(beam.PTransform):
         max_wait_seconds: float | None = None,
     ) -> None:
         super().__init__()
-        prefix, suffix = output_files(output, "jsonl", "--dead_letter")
+        prefix, suffix = output_files(output, "jsonl", "dead_letter")
         self._windows = _WriteWindows(
             _Settings(
                 FailureLines(suffix),
@@ -333,13 +334,13 @@ def _shard_id(element: DocumentEntities | Failure) -> bytes:
 
 def _checked(name: str, value: float, least: float) -> float:
     if not least <= value < float("inf"):
-        raise ValueError(f"{name}={value}: out of range; expected at least {least:g}")
+        raise ArgumentError(f"{name}={value}: out of range; expected at least {least:g}")
     return value
 
 
 def _checked_window(seconds: int) -> int:
     if seconds != int(_checked("window_seconds", seconds, 1)):
-        raise ValueError(f"window_seconds={seconds}: not a whole number; expected whole seconds")
+        raise ArgumentError(f"window_seconds={seconds}: not a whole number; expected whole seconds")
     return int(seconds)
 
 

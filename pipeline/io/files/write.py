@@ -63,13 +63,13 @@ def check_result_format(output_format: str, include_text: bool) -> None:
     """Rejects a format that is unknown or cannot contain the text.
 
     Raises:
-        ValueError: If the format is rejected; the message is one line.
+        ArgumentError: If the format is rejected; the message is one line.
     """
     if output_format not in OUTPUT_FORMATS:
-        raise ValueError(f"--output_format={output_format}: unknown; expected one of {', '.join(OUTPUT_FORMATS)}")
+        raise ArgumentError(f"output_format={output_format}: unknown; expected one of {', '.join(OUTPUT_FORMATS)}")
     if output_format == "csv" and include_text:
-        raise ValueError(
-            "--include_text: not for csv, where a row is one entity; expected --output_format jsonl, avro or parquet"
+        raise ArgumentError(
+            "include_text: not for csv, where a row is one entity; expected output_format jsonl, avro or parquet"
         )
 
 
@@ -85,7 +85,7 @@ class WriteFailures(beam.PTransform):
 
     def __init__(self, output: str) -> None:
         super().__init__()
-        prefix, suffix = output_files(output, "jsonl", "--dead_letter")
+        prefix, suffix = output_files(output, "jsonl", "dead_letter")
         self._write = FailureLines(suffix).write(prefix)
 
     def expand(self, failures: Any) -> Any:

@@ -18,6 +18,7 @@ from pipeline.io.pubsub.splittable_pull import PullSplittably
 from pipeline.io.pubsub.subscription import SubscriptionSettings
 from pipeline.io.records import BOM, BadRecordError, DocumentFields, id_and_text, parse_object
 from transforms.documents import Document, Failure
+from transforms.errors import ArgumentError
 
 MESSAGE_FORMATS = ("text", "jsonl")
 """The formats of a message's bytes: all of them as text, or one JSON object."""
@@ -127,8 +128,8 @@ class ReadMessages(beam.PTransform):
     ) -> None:
         super().__init__()
         if input_format not in MESSAGE_FORMATS:
-            raise ValueError(
-                f"--input_format={input_format}: unknown for messages; expected one of {', '.join(MESSAGE_FORMATS)}"
+            raise ArgumentError(
+                f"input_format={input_format}: unknown for messages; expected one of {', '.join(MESSAGE_FORMATS)}"
             )
         self._source = source
         self._id_attribute = id_attribute
@@ -181,9 +182,7 @@ def _pull(
         return _PullNatively(source, id_attribute, timestamp_attribute)
     direct = runs_direct(pipeline)
     if not direct and "/topics/" in source:
-        raise ValueError(
-            f"--input={source}: is a topic, which this runner does not read; expected a subscription of it"
-        )
+        raise ValueError(f"source={source}: is a topic, which this runner does not read; expected a subscription of it")
     subscription, topic = _subscription_of(source)
     settings = SubscriptionSettings(
         subscription,
