@@ -15,7 +15,6 @@ from pipeline.io.bigquery.tables import failure_layout, failure_table_of, result
 from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable
 from pipeline.options import NerOptions
 from pipeline.places import Query, Table, is_written
-from transforms.settings import check_choice
 
 if TYPE_CHECKING:
     from pipeline.config import NerConfig
@@ -45,7 +44,11 @@ class TableConnector(Connector):
     def check_output(self, place: Table, options: NerOptions) -> str:
         """Rejects a format; the table itself is checked by `prepare_results`."""
         check_no_ordering_key(options)
-        check_choice("output_format", options.output_format, ("auto",))
+        if options.output_format != "auto":
+            raise ValueError(
+                f"--output_format={options.output_format!r}: only for files; expected none with"
+                f" --output={options.output!r}, which is a table"
+            )
         return "jsonl"
 
     def default_dead_letter(self, place: Table, output_format: str) -> Table:

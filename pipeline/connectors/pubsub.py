@@ -81,7 +81,11 @@ class TopicConnector(_MessagesConnector):
 
     def check_output(self, place: Topic, options: NerOptions) -> str:
         """Checks that the topic exists."""
-        check_choice("output_format", options.output_format, ("auto", "jsonl"))
+        if options.output_format not in ("auto", "jsonl"):
+            raise ValueError(
+                f"--output_format={options.output_format!r}: only for files; expected none, or jsonl, with"
+                f" --output={options.output!r}, which is a topic"
+            )
         check_topic("output", place)
         return "jsonl"
 

@@ -110,7 +110,14 @@ MISTAKES = {
         ["--create_disposition=MAYBE"],
         ["--create_disposition='MAYBE': unknown; expected one of CREATE_IF_NEEDED, CREATE_NEVER\n"],
     ),
-    "a table with an output format": (["--output=p-x:d.t", "--output_format=csv"], ["--output_format='csv'"]),
+    "a table with an output format": (
+        ["--output=p-x:d.t", "--output_format=csv"],
+        ["--output_format='csv': only for files; expected none with --output='p-x:d.t', which is a table\n"],
+    ),
+    "a topic with an output format": (
+        ["--output=projects/p/topics/t", "--output_format=csv"],
+        ["--output_format='csv': only for files; expected none, or jsonl, with --output=", "which is a topic\n"],
+    ),
     "windows of no length": (["--window_seconds=0"], ["--window_seconds=0", "at least 1"]),
     "no patience": (["--allowed_lateness_seconds=-1"], ["--allowed_lateness_seconds=-1", "at least 0"]),
     "a model that cannot change": (["--model_refresh_seconds=5"], ["--model='rampart'", "cannot be refreshed"]),
