@@ -10,9 +10,10 @@ import tenacity
 from apache_beam.metrics import Metrics
 
 from pipeline.io.outcomes import Receipt
-from pipeline.io.pubsub.clients import TRANSIENT, subscriber
+from pipeline.io.pubsub.clients import subscriber
 from pipeline.io.pubsub.leases import chunks
 from pipeline.io.pubsub.readers import opened_subscription
+from pipeline.io.pubsub.retries import retrying
 from transforms.metrics import NAMESPACE
 
 _CALL_SECONDS = 5.0
@@ -65,11 +66,7 @@ def acknowledge(receipts: list[Receipt]) -> None:
 
 
 def _acknowledge_directly(subscription: str, ack_ids: list[str]) -> None:
-    call = tenacity.retry(
-        retry=tenacity.retry_if_exception_type(TRANSIENT),
-        wait=tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1),
-        stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
-        reraise=True,
-    )(subscriber().acknowledge)
+    call = retrying(stop=tenacity.stop_after_delay(_PATIENCE_SECONDS))
     for some in chunks(ack_ids):
-        call(request={"subscription": subscription, "ack_ids": some}, timeout=_CALL_SECONDS, retry=None)
+        request = {"subscription": subscription, "ack_ids": some}
+        call(subscriber().acknowledge, request=request, timeout=_CALL_SECONDS, retry=None)

@@ -12,8 +12,8 @@ from typing import Any
 import tenacity
 from google.api_core import exceptions
 
-from pipeline.io.pubsub.clients import TRANSIENT
 from pipeline.io.pubsub.leases import chunks
+from pipeline.io.pubsub.retries import retrying
 
 LEAST_LEASE_SECONDS, MOST_LEASE_SECONDS = 10, 600
 """The service's limits for an ack deadline."""
@@ -24,7 +24,6 @@ TOPIC_LEASE_SECONDS = 60
 _RETAINED, _EXPIRES = timedelta(hours=12), timedelta(days=1)  # the latter must be longer, and at least a day
 _PULL_SECONDS = 20.0
 _CALL_SECONDS = 5.0
-_WAIT = tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1)
 
 _logger = logging.getLogger(__name__)
 
@@ -92,13 +91,10 @@ class SubscriptionCalls:
         return self._patiently(self._pull_once, most)
 
     def _patiently(self, call: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TRANSIENT),
-            wait=_WAIT,
+        return retrying(
             stop=tenacity.stop_when_event_set(self._pulling_ended),
             sleep=tenacity.sleep_using_event(self._pulling_ended),
             before_sleep=self._tell_of_trouble,
-            reraise=True,
         )(call, *arguments, **settings)
 
     def _pull_once(self, most: int) -> list[Any]:
@@ -139,17 +135,14 @@ class SubscriptionCalls:
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
         """Acknowledges messages, with retries until success or `end`; those that still fail are redelivered."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TRANSIENT),
-            wait=_WAIT,
+        call = retrying(
             stop=tenacity.stop_when_event_set(self._ended),
             sleep=tenacity.sleep_using_event(self._ended),
-            reraise=True,
         )
         for some in chunks(ack_ids):
             request = {"subscription": self._name, "ack_ids": some}
             try:
-                retrying(self._client.acknowledge, request=request, timeout=_CALL_SECONDS, retry=None)
+                call(self._client.acknowledge, request=request, timeout=_CALL_SECONDS, retry=None)
             except Exception as error:
                 _logger.warning("%d messages could not be acknowledged: %s", len(some), _told(error))
 

@@ -10,20 +10,7 @@ import os
 from typing import Any
 
 import grpc
-from google.api_core import exceptions
 from google.pubsub_v1 import PublisherClient, SubscriberClient
-
-TRANSIENT = (
-    exceptions.Aborted,
-    exceptions.BadGateway,
-    exceptions.Cancelled,
-    exceptions.DeadlineExceeded,
-    exceptions.InternalServerError,
-    exceptions.ServiceUnavailable,
-    exceptions.TooManyRequests,  # includes RESOURCE_EXHAUSTED
-    exceptions.Unknown,
-)
-"""The errors to retry, since they pass by themselves."""
 
 # A response of the service may exceed gRPC's default limit of 4 MB. Even a single message may exceed it.
 _CHANNEL_OPTIONS = [

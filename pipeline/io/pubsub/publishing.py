@@ -13,8 +13,9 @@ import tenacity
 from google.api_core import exceptions
 from google.pubsub_v1 import types
 
-from pipeline.io.pubsub.clients import TRANSIENT, publisher
+from pipeline.io.pubsub.clients import publisher
 from pipeline.io.pubsub.messages import message_bytes
+from pipeline.io.pubsub.retries import retrying
 from transforms.chunks import chunks
 from transforms.metrics import Counts
 
@@ -124,12 +125,10 @@ def _call(topic: str, messages: list[Outgoing]) -> None:
         topic=topic,
         messages=[make(data=m.data, attributes=m.attributes, ordering_key=m.ordering_key) for m in messages],
     )
-    tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TRANSIENT),
+    retrying(
         wait=tenacity.wait_exponential_jitter(initial=0.1, max=10.0, jitter=0.2),
         stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
         before_sleep=_tell_of_trouble,
-        reraise=True,
     )(publisher().publish, request=types.PublishRequest.wrap(request), timeout=_CALL_SECONDS, retry=None)
 
 
