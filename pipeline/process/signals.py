@@ -8,6 +8,7 @@ import select
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
 
@@ -26,11 +27,27 @@ _STOP_SECONDS = 8.0  # for cancelling a job and deleting remote files; Docker ki
 Stop = Callable[[int], str]
 """A function that cleans up after a run; its argument is the signal, and it returns the line to print."""
 
-_clean_up: Callable[[], None] | None = None
-_ended_by_signal = threading.Event()
-_handed_over = threading.Event()
-_stop: Stop | None = None
-_code_of_ended_run: int | None = None
+
+@dataclass
+class _State:
+    """The state of this process's run, which the main thread sets and the thread of signals reads.
+
+    Attributes:
+        clean_up: The function to call if a signal comes before the run begins.
+        stop: The function to call if a signal comes during the run; None before the run.
+        code_of_ended_run: The exit code after the end of the run; None before its end.
+        handed_over: Set if signals are left to other handlers.
+        ended_by_signal: Set if a signal is ending the run.
+    """
+
+    clean_up: Callable[[], None] | None = None
+    stop: Stop | None = None
+    code_of_ended_run: int | None = None
+    handed_over: threading.Event = field(default_factory=threading.Event)
+    ended_by_signal: threading.Event = field(default_factory=threading.Event)
+
+
+_state = _State()
 
 
 def end_on_signals(flags: Sequence[str]) -> None:
@@ -57,8 +74,7 @@ def end_on_signals(flags: Sequence[str]) -> None:
 
 def clean_up_by(clean_up: Callable[[], None]) -> None:
     """Sets the function that is called if a signal ends the process before its run begins."""
-    global _clean_up
-    _clean_up = clean_up
+    _state.clean_up = clean_up
 
 
 def run_begins(stop: Stop | None = None) -> None:
@@ -68,21 +84,19 @@ def run_begins(stop: Stop | None = None) -> None:
         stop: Function that the first signal calls in its own thread, before the process ends; a second signal ends the
             process at once. None leaves the signals to handlers that are set elsewhere.
     """
-    global _stop
-    _stop = stop
+    _state.stop = stop
     if stop is None:
-        _handed_over.set()
+        _state.handed_over.set()
 
 
 def run_ended(code: int) -> None:
     """Sets the exit code for signals after the end of a run: all results are written, so it is the run's own."""
-    global _code_of_ended_run
-    _code_of_ended_run = code
+    _state.code_of_ended_run = code
 
 
 def wait_if_ending() -> None:
     """Waits for ever if a signal is ending the process, since an error at that time is caused by the signal."""
-    if _ended_by_signal.is_set():
+    if _state.ended_by_signal.is_set():
         threading.Event().wait()
 
 
@@ -106,27 +120,27 @@ def _names_a_stream(flags: Sequence[str]) -> bool:
 
 def _wait_for_the_end(number: int, frame: FrameType | None) -> None:
     """Stops the main thread until `_watch` ends the process, so that it neither continues nor raises an error."""
-    if _handed_over.is_set():  # the run's own handlers have been removed again
+    if _state.handed_over.is_set():  # the run's own handlers have been removed again
         end_at_once(number)
     threading.Event().wait()
 
 
 def _watch(reader: int, code_before_run: int | None) -> None:
     """Reads signals, as bytes of a pipe, until they are left to other handlers."""
-    while not _handed_over.is_set():
+    while not _state.handed_over.is_set():
         number = os.read(reader, 1)[0]
-        if number not in OUTCOMES or _handed_over.is_set():
+        if number not in OUTCOMES or _state.handed_over.is_set():
             continue
-        if _code_of_ended_run is not None:
+        if _state.code_of_ended_run is not None:
             end_children()
-            os._exit(_code_of_ended_run)
-        if _stop is None:
-            if _clean_up is not None:
-                _clean_up()
+            os._exit(_state.code_of_ended_run)
+        if _state.stop is None:
+            if _state.clean_up is not None:
+                _state.clean_up()
             _say(f"{PROGRAM}: {signal.Signals(number).name}: stopped before anything was read\n")
             os._exit(128 + number if code_before_run is None else code_before_run)
-        _ended_by_signal.set()
-        threading.Thread(target=_end, args=(number, _stop), name="stop", daemon=True).start()
+        _state.ended_by_signal.set()
+        threading.Thread(target=_end, args=(number, _state.stop), name="stop", daemon=True).start()
         threading.Event().wait(_ONE_SIGNAL_SECONDS)
         while select.select([reader], [], [], 0)[0]:
             os.read(reader, 64)
