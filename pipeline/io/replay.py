@@ -69,7 +69,7 @@ def document_of_failure_row(
     name = f"replay-{hashlib.sha256(payload).hexdigest()[:16]}"
     outcome = document_of(record, fields, attributes["source"], name, payload)
     if isinstance(outcome, Failure):
-        return Failure(payload, outcome.error, outcome.stage, {**outcome.attributes, **attributes})
+        return replace(outcome, attributes={**outcome.attributes, **attributes})
     kept = {key: value for key, value in attributes.items() if key != "id"}
     return Document(outcome.id, outcome.text, kept, payload=payload)
 
