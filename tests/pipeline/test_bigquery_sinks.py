@@ -24,7 +24,7 @@ from table_factory import a_result, collect, documented_sql, make_table, proxy, 
 from pipeline.checks import table_output
 from pipeline.checks.table_output import check_java, prepare_table, write_method
 from pipeline.io.bigquery.read import ReadTable
-from pipeline.io.bigquery.storage_write import failure_of_refused, native_row
+from pipeline.io.bigquery.storage_write import StorageWrite, failure_of_refused, native_row
 from pipeline.io.bigquery.tables import failure_layout, failure_table_of, result_layout
 from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable, check_granularity, insert_id
 from pipeline.io.outcomes import Receipt
@@ -511,6 +511,8 @@ def test_java_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     for refuse in (check_java, lambda: write_method("STORAGE_WRITE_API", True, None)):
         with pytest.raises(ValueError, match=r"^--write_method=STORAGE_WRITE_API: requires Java"):
             refuse()
+    with pytest.raises(ValueError, match=r"^write_method=STORAGE_WRITE_API: requires Java; expected a Java runtime$"):
+        StorageWrite(Table("p-p", "d", "t"), ())
 
 
 def test_a_java_program_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
