@@ -199,6 +199,8 @@ def _add_entities(group: argparse._ArgumentGroup) -> None:
     _add_setting(group, "long_text")
     _add_setting(group, "special_tokens")
     _add_setting(group, "stride")
+    _add_setting(group, "max_window_tokens")
+    _add_setting(group, "word_boundaries")
     _add_setting(group, "window_join")
     _add_setting(group, "tagging_scheme")
     _add_setting(group, "decoding")

@@ -2,6 +2,8 @@
 
 from hypothesis import strategies as st
 
+from transforms import Document
+
 ODD_TEXTS = [
     "",
     " ",
@@ -44,3 +46,14 @@ PIECES = st.one_of(
 )
 TEXTS = st.lists(PIECES, max_size=20).map("".join)
 """Of any characters, what tokenizers stumble over among them."""
+
+WRONG_FIELDS = [
+    (Document("1", None), "the field text is of type NoneType; expected str", b""),  # type: ignore[arg-type]
+    (Document("1", b"Ann"), "the field text is of type bytes; expected str", b"Ann"),  # type: ignore[arg-type]
+    (Document("1", 7.5), "the field text is of type float; expected str", b"7.5"),  # type: ignore[arg-type]
+    (Document(None, "Ann"), "the field id is of type NoneType; expected str", b"Ann"),  # type: ignore[arg-type]
+    (Document("1", "Ann", None), "the field attributes is of type NoneType; expected Mapping", b"Ann"),  # type: ignore[arg-type]
+    (Document("1", "Ann", {"a": 1}), "an attribute is of type int; expected str", b"Ann"),  # type: ignore[dict-item]
+    (Document("1", "Ann", timestamp="now"), "the field timestamp is of type str; expected float | int | None", b"Ann"),  # type: ignore[arg-type]
+    (Document("1", "Ann", payload="x"), "the field payload is of type str; expected bytes | None", b"Ann"),  # type: ignore[arg-type]
+]

@@ -10,7 +10,8 @@ import hashlib
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,51 @@ class Document:
 
     @classmethod
     def of(cls, value: Document | str) -> Document:
-        """Return a document as it is, or make one from a text. Its id is then a hash of the text.
+        """Return a document, or make one from a text. Its id is then a hash of the text.
+
+        A number as an id becomes text.
 
         >>> Document.of("Ann").id
         'text-17239b6e25011033'
+        >>> Document.of(Document(7, "Ann")).id
+        '7'
 
         Raises:
             TypeError: if the value is neither a document nor a text.
         """
         if isinstance(value, Document):
-            return value
+            is_number = isinstance(value.id, int) and not isinstance(value.id, bool)
+            return replace(value, id=str(value.id)) if is_number else value
         if not isinstance(value, str):
             raise TypeError(f"{type(value).__name__} is not a document; expected a Document, or a text as str")
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
         return cls(f"text-{digest[:16]}", value)
+
+    def problem(self) -> str | None:
+        """Return the reason for which a field has a wrong type, in one sentence; None if all are right."""
+        for name, kind in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                return f"the field {name} is of type {type(value).__name__}; expected {_named(kind)}"
+        for key, value in self.attributes.items():
+            if not (isinstance(key, str) and isinstance(value, str)):
+                return f"an attribute is of type {type(value).__name__}; expected str, with a name of type str"
+        return None
+
+
+_TYPES: dict[str, Any] = {
+    "id": str,
+    "text": str,
+    "attributes": Mapping,
+    "timestamp": float | int | None,
+    "payload": bytes | None,
+    "receipt": str | None,
+}
+"""The types of a document's fields."""
+
+
+def _named(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
 
 
 @dataclass(frozen=True)
@@ -86,15 +118,28 @@ class Failure:
                 because its message could quote the document.
             stage: The step that failed.
         """
-        payload = document.payload
-        if payload is None:
-            payload = document.text.encode("utf-8", "surrogatepass")
+        payload = document.payload if isinstance(document.payload, bytes) else bytes_of(document.text)
         stacktrace = ""
         if isinstance(error, BaseException):
             stacktrace = "".join(traceback.format_tb(error.__traceback__))
             error = f"{stage} failed with {type(error).__name__}"
-        attributes = {**document.attributes, "id": document.id}
-        return cls(payload, error, stage, attributes, stacktrace, receipt=document.receipt)
+        given = document.attributes if isinstance(document.attributes, Mapping) else {}
+        attributes = {**{str(key): str(value) for key, value in given.items()}, "id": str(document.id)}
+        receipt = document.receipt if isinstance(document.receipt, str) else None
+        return cls(payload, error, stage, attributes, stacktrace, receipt=receipt)
+
+
+def bytes_of(value: Any) -> bytes:
+    """Return a value as the bytes of a record: a text in UTF-8, nothing for None, the `repr` of other objects.
+
+    >>> bytes_of("Ann"), bytes_of(b"x"), bytes_of(None), bytes_of(7)
+    (b'Ann', b'x', b'', b'7')
+    """
+    if isinstance(value, bytes):
+        return value
+    if value is None:
+        return b""
+    return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import operator
 import os
 import textwrap
 import threading
@@ -23,6 +24,7 @@ EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 LongText = Literal["window", "truncate"]
 SpecialTokens = Literal["text", "special"]
+WordBoundaries = Literal["hf", "tokenizer"]
 Scores = Literal["all", "best"]
 """The scores to keep of each token: those of all labels, or only that of the best label."""
 
@@ -50,6 +52,50 @@ def check_at_least(name: str, value: float, least: float) -> None:
     """
     if value < least:
         raise ArgumentError(f"{name}={value}: too small; expected at least {least}")
+
+
+def as_integer(name: str, value: Any) -> int:
+    """Return a whole number; numbers of numpy are accepted.
+
+    Raises:
+        ArgumentError: if the value is not a whole number. A float is not, whatever its value.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentError(f"{name}={value!r}: of type {type(value).__name__}; expected a whole number")
+    return operator.index(value)
+
+
+def _as_float(name: str, value: Any) -> float:
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        raise ArgumentError(f"{name}={value!r}: of type {type(value).__name__}; expected a number")
+    return float(value) if not isinstance(value, int) else value
+
+
+def _as_boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name}={value!r}: of type {type(value).__name__}; expected True or False")
+    return value
+
+
+def _as_text(name: str, value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, str):
+        return value
+    expected = _EXPECTED_TEXTS.get(name, "text")
+    raise ArgumentError(f"{name}: of type {type(value).__name__}; expected {expected}")
+
+
+_CHECKPOINT = "a checkpoint's name or folder, as written by save_pretrained of a model and its tokenizer"
+_EXPECTED_TEXTS = {"model": _CHECKPOINT, "tokenizer": _CHECKPOINT}
+
+_CONVERSIONS: dict[str, Callable[[str, Any], Any]] = {
+    "int": as_integer,
+    "float": _as_float,
+    "bool": _as_boolean,
+    "str": _as_text,
+}
+"""The check of a field's value, by its type."""
 
 
 def setting(
@@ -86,7 +132,9 @@ def documented(settings: type) -> type:
 
 
 def check_fields(settings: Any) -> None:
-    """Checks the choices and the lower bounds of the fields of an instance.
+    """Checks the types, the choices and the lower bounds of the fields of an instance.
+
+    A path becomes a string. A number of numpy becomes one of Python.
 
     Raises:
         ArgumentError: for the first invalid value.
@@ -95,6 +143,10 @@ def check_fields(settings: Any) -> None:
         value = getattr(settings, field.name)
         if field.metadata["choices"]:
             check_choice(field.name, value, field.metadata["choices"])
+        elif value is not None or not str(field.type).endswith("| None"):
+            kind = str(field.type).removesuffix(" | None")
+            value = _CONVERSIONS[kind](field.name, value) if kind in _CONVERSIONS else value
+            object.__setattr__(settings, field.name, value)
         if field.metadata["least"] is not None and value is not None:
             check_at_least(field.name, value, field.metadata["least"])
 
@@ -135,6 +187,19 @@ class ModelSettings:
         " or special, as in Hugging Face, where it can change what all other tokens get.",
         choices=SpecialTokens,
     )
+    word_boundaries: WordBoundaries = setting(
+        "hf",
+        "Where a word begins, for the strategies first, average and max: hf (the rules of transformers, which look at"
+        " spaces or at the length of a token), or tokenizer (the words into which the tokenizer splits a text).",
+        choices=WordBoundaries,
+    )
+    max_window_tokens: int | None = setting(
+        None,
+        "Most tokens of a window, special tokens counted (default: the length that the model was first trained with,"
+        " if its configuration names it, else 8192); never more than the model can read.",
+        least=1,
+        placeholder="TOKENS",
+    )
     engine: EngineName = setting(
         "auto", "What runs the model; auto is torch on a GPU and openvino on a CPU.", choices=EngineName
     )
@@ -163,15 +228,6 @@ class ModelSettings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("model", "tokenizer"):
-            value = getattr(self, name)
-            if isinstance(value, os.PathLike):
-                object.__setattr__(self, name, os.fspath(value))
-            elif value is not None and not isinstance(value, str):
-                raise ArgumentError(
-                    f"{name}: of type {type(value).__name__}; expected a checkpoint's name or folder, as written by"
-                    " save_pretrained of a model and its tokenizer"
-                )
         check_fields(self)
         if not 0 <= self.batch_timeout_seconds <= threading.TIMEOUT_MAX:
             raise ArgumentError(

@@ -337,10 +337,10 @@ def test_a_document_that_memory_does_not_hold_is_a_failure(
 ) -> None:
     encode = FastTokenization.encode
 
-    def encode_what_fits(self: FastTokenization, texts: Sequence[str]) -> Any:
+    def encode_what_fits(self: FastTokenization, texts: Sequence[str], words: bool) -> Any:
         if any(len(text) > 100_000 for text in texts):
             raise MemoryError
-        return encode(self, texts)
+        return encode(self, texts, words)
 
     monkeypatch.setattr(FastTokenization, "encode", encode_what_fits)
     with good.open("ab") as file:

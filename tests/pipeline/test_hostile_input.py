@@ -160,10 +160,10 @@ def test_an_error_that_quotes_the_text_is_not_repeated(
     caplog.set_level(logging.INFO)
     encode, find_entities = FastTokenization.encode, rules.find_entities
 
-    def encode_or_quote(self: FastTokenization, texts: Sequence[str]) -> list[Any]:
+    def encode_or_quote(self: FastTokenization, texts: Sequence[str], words: bool) -> list[Any]:
         if MARK in "".join(texts):
             raise ValueError(f"cannot read {texts}")
-        return encode(self, texts)
+        return encode(self, texts, words)
 
     def find_or_quote(pre_entities: PreEntities, *arguments: Any, **settings: Any) -> list[Any]:
         if MARK in pre_entities.document.text:

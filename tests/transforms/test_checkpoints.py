@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import shelf  # noqa: F401, registers the file system
+from transformers import CONFIG_MAPPING, BertConfig
 from tries import Tries
 
 from transforms import TokenClassifier
@@ -18,7 +19,7 @@ from transforms.checkpoints.config import read_config
 from transforms.checkpoints.files import Checkpoint, content_hash
 from transforms.checkpoints.resolve import resolve
 from transforms.inference.setup import ModelSetup
-from transforms.inference.windows import window_length
+from transforms.inference.windows import Lengths
 from transforms.settings import ModelSettings
 
 
@@ -229,19 +230,42 @@ def test_remote_folder_is_copied_once(
         resolve(f"shelf://{tmp_path}/nothing")
 
 
-@pytest.mark.parametrize(("config", "tokenizer_length", "window"), [
-    ({"model_type": "bert", "max_position_embeddings": 512}, None, 512),
-    ({"model_type": "bert", "max_position_embeddings": 512}, 128, 128),
-    ({"model_type": "bert", "max_position_embeddings": 128}, 512, 128),
-    ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, None, 512),
-    ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512, 512),
-    ({"model_type": "deberta-v2", "max_position_embeddings": 512}, 1024, 1024),
-    ({"model_type": "deberta-v2", "max_position_embeddings": 512}, None, 512),
-    ({"model_type": "xlnet"}, None, 512),
-    ({"model_type": "xlnet"}, 4096, 4096),
+YARN = {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096}
+
+
+@pytest.mark.parametrize(("config", "tokenizer_length", "window", "truncated"), [
+    ({"model_type": "bert", "max_position_embeddings": 512}, None, 512, 512),
+    ({"model_type": "bert", "max_position_embeddings": 512}, 128, 128, 128),
+    ({"model_type": "bert", "max_position_embeddings": 128}, 512, 128, 128),
+    ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, None, 512, 512),
+    ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512, 512, 512),
+    ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, 1024, 1024, 1024),
+    ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": True}, 1024, 512, 512),
+    ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, None, 512, None),
+    ({"model_type": "xlnet"}, None, 512, None),
+    ({"model_type": "xlnet"}, 4096, 4096, 4096),
+    ({"model_type": "llama", "max_position_embeddings": 2048, "rope_parameters": {"rope_theta": 1e4}}, 4000, 4000, 4000),
+    ({"model_type": "llama", "max_position_embeddings": 2048, "rope_parameters": {"rope_theta": 1e4}}, None, 2048, None),
+    ({"model_type": "esm", "max_position_embeddings": 1026, "pad_token_id": 1, "position_embedding_type": "absolute",
+      "rope_parameters": {"rope_theta": 1e4}}, 2000, 1024, 1024),
+    ({"model_type": "qwen3", "max_position_embeddings": 32768, "rope_parameters": {"rope_theta": 1e6}}, 131072, 8192, 131072),
+    ({"model_type": "openai_privacy_filter", "max_position_embeddings": 131072, "rope_parameters": YARN}, 128000, 4096, 128000),
+    ({"model_type": "gemma3", "max_position_embeddings": 131072, "rope_parameters": {"full": YARN, "sliding": {}}}, None, 4096, None),
 ])  # fmt: skip
-def test_window_length(config: dict[str, object], tokenizer_length: int | None, window: int) -> None:
-    assert window_length(SimpleNamespace(**config), tokenizer_length) == window
+def test_lengths(config: dict[str, Any], tokenizer_length: int | None, window: int, truncated: int | None) -> None:
+    made = SimpleNamespace(**config)
+    made.get_text_config = lambda: made
+    assert Lengths.of(made, tokenizer_length) == Lengths(window, truncated)
+
+
+@pytest.mark.parametrize(("most", "window"), [(None, 512), (100, 100), (4096, 512)])
+def test_the_longest_window_can_be_set(most: int | None, window: int) -> None:
+    assert Lengths.of(BertConfig(), None, most) == Lengths(window, 512)
+
+
+def test_positions_of_a_configuration_with_several_parts() -> None:
+    text = {"model_type": "qwen3_5_text", "max_position_embeddings": 300, "rope_parameters": None}
+    assert Lengths.of(CONFIG_MAPPING["qwen3_5"](text_config=text), None).window == 300
 
 
 def test_setup_without_weights_reads_no_weights(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from texts import ODD_TEXTS
+import transformers
+from apache_beam.internal.cloudpickle import cloudpickle
+from texts import ODD_TEXTS, WRONG_FIELDS
 from transformers.pipelines.pt_utils import KeyDataset
 
 from transforms import AggregationStrategy, Document, Failure, PreEntities, TokenClassifier
@@ -364,3 +368,53 @@ def test_no_warning_comes_of_ordinary_use(rampart: TokenClassifier) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rampart([TEXT, ""])
+
+
+def test_the_attributes_that_users_of_transformers_look_at(checkpoint: Callable[[str], Path]) -> None:
+    folder = checkpoint("bert_cased")
+    classify = TokenClassifier(folder, engine="torch", device=-1)
+    pipe = transformers.pipeline("ner", model=str(folder), device=-1)
+    assert classify.tokenizer("Ann")["input_ids"] == pipe.tokenizer("Ann")["input_ids"]
+    assert type(classify.tokenizer) is type(pipe.tokenizer)
+    assert classify.config.to_dict() == classify.model_config.to_dict() == pipe.model.config.to_dict()
+    assert classify.device == pipe.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("copied", [
+    lambda classify: pickle.loads(pickle.dumps(classify)),
+    lambda classify: copy.deepcopy(classify),
+    lambda classify: copy.copy(classify),
+    lambda classify: cloudpickle.loads(cloudpickle.dumps(classify)),
+], ids=["pickle", "deepcopy", "copy", "cloudpickle"])  # fmt: skip
+def test_a_classifier_can_be_copied(
+    copied: Callable[[TokenClassifier], TokenClassifier], checkpoint: Callable[[str], Path]
+) -> None:
+    folder = checkpoint("bert_cased")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+    classify = TokenClassifier(
+        folder, engine="torch", tokenizer=tokenizer, aggregation_strategy="first", stride=8, ignore_labels=[]
+    )
+    classify.id2label = {number: f"B-{number}" for number in range(9)}
+    other = copied(classify)
+    assert repr(other) == repr(classify)
+    assert_near(other(TEXT), classify(TEXT))
+    assert {entity["entity_group"] for entity in other(TEXT)} <= set("012345678")
+
+
+@pytest.mark.parametrize("stride", [4.0, "4", True])
+def test_a_stride_is_a_whole_number(stride: Any, chaotic: TokenClassifier) -> None:
+    with pytest.raises(ValueError, match=f"stride={stride!r}: of type .*; expected a whole number"):
+        chaotic(TEXT, stride=stride)
+
+
+@pytest.mark.parametrize(("document", "error", "payload"), WRONG_FIELDS)
+def test_a_field_of_a_wrong_type_is_a_failure(
+    document: Document, error: str, payload: bytes, chaotic: TokenClassifier
+) -> None:
+    before, failure, after = chaotic.classify([Document("0", "Ann"), document, Document("2", "Tom")])
+    assert isinstance(failure, Failure)
+    assert (failure.error.startswith(error), failure.payload, failure.stage) == (True, payload, "classify")
+    assert failure.attributes["id"] == str(document.id)
+    assert isinstance(before, PreEntities)
+    assert isinstance(after, PreEntities)
+    assert after.document.id == "2"

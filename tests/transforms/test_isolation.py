@@ -218,10 +218,10 @@ def test_a_tokenizer_that_hangs(checkpoint: Callable[[str], Path], monkeypatch: 
     release, encode = threading.Event(), classify.tokenization.encode
 
     class Tokenizer(Patient):
-        def encode(self, texts: list[str]) -> Any:
+        def encode(self, texts: list[str], words: bool) -> Any:
             if HANGS in texts:
                 self.hang(release)
-            return encode(texts)
+            return encode(texts, words)
 
     monkeypatch.setattr(timeouts, "_Call", Call)
     monkeypatch.setattr(classify.tokenization, "encode", Tokenizer().encode)

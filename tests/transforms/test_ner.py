@@ -14,6 +14,7 @@ import transformers
 from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.testing.util import assert_that, equal_to
+from texts import WRONG_FIELDS
 
 from transforms import (
     ClassifyTokens,
@@ -98,6 +99,37 @@ def test_a_bad_document_is_a_failure_and_its_neighbours_are_not() -> None:
         assert_that(failed, equal_to([(b"%d" % number, "classify", str(number)) for number in range(3, 50, 10)]))
         ids = classified | GroupEntities("none") | beam.Map(lambda result: int(result.id))
         assert_that(ids, equal_to([number for number in range(50) if number % 10 != 3]), label="neighbours")
+
+
+@pytest.mark.parametrize("wait", [None, 50])
+def test_an_element_that_is_no_document_is_a_failure(wait: int | None) -> None:
+    handler = TokenClassificationModelHandler(max_batch_wait_ms=wait)
+    elements = [document for document, *_ in WRONG_FIELDS] + [
+        None,
+        7,
+        {"text": "Ann"},
+        b"Ann",
+        Document(8, "Ann"),
+        "Ann",
+    ]  # type: ignore[arg-type]
+    with beam.Pipeline() as pipeline:
+        classified = (
+            pipeline | beam.Create([pickle.dumps(elements)]) | beam.FlatMap(pickle.loads) | ClassifyTokens(handler)
+        )
+        found = classified.predictions | beam.Map(lambda scored: scored.document.id)
+        assert_that(found, equal_to(["8", Document.of("Ann").id]), "found")
+        failed = classified.failures | beam.Map(lambda failure: (failure.error.split(";")[0], failure.payload))
+        expected = [(error.split(";")[0], payload) for _, error, payload in WRONG_FIELDS]
+        expected += [
+            ("NoneType is not a document", b""),
+            ("int is not a document", b"7"),
+            ("dict is not a document", b"{'text': 'Ann'}"),
+            ("bytes is not a document", b"Ann"),
+        ]
+        assert_that(failed, equal_to(expected), "failed")
+    counted = pipeline.result.metrics().query()["counters"]
+    (failures,) = [each.committed for each in counted if each.key.metric.name == "classify_failures"]
+    assert failures == len(elements) - 2
 
 
 def test_group_failures_can_be_had() -> None:

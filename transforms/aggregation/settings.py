@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,8 +73,6 @@ class EntitySettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "aggregation_strategy", AggregationStrategy.parse(self.aggregation_strategy))
         object.__setattr__(self, "ignore_labels", ignored_labels(self.ignore_labels))
-        if self.viterbi_calibration is not None:
-            object.__setattr__(self, "viterbi_calibration", os.fspath(self.viterbi_calibration))
         check_fields(self)
         if not 0 <= self.min_score <= 1:
             raise ArgumentError(f"min_score={self.min_score}: out of range; expected a number between 0 and 1")

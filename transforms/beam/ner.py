@@ -16,7 +16,7 @@ from transforms.aggregation.settings import EntitySettings
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.beam.coders import Outcome
 from transforms.beam.model_handler import TokenClassificationModelHandler, encoded
-from transforms.documents import Document, DocumentEntities, Entity, Failure
+from transforms.documents import Document, DocumentEntities, Entity, Failure, bytes_of
 from transforms.errors import ArgumentError
 from transforms.labels import LabelScheme
 from transforms.metrics import NAMESPACE
@@ -56,8 +56,8 @@ class Grouped(NamedTuple):
 class ClassifyTokens(beam.PTransform):
     """Scores each token of each document: PCollection[Document | str] to `Classified`.
 
-    Each document becomes a prediction or a failure. The result can be piped into `GroupEntities`, which uses its
-    predictions.
+    Each document becomes a prediction or a failure; so does an element that is no document. The result can be piped
+    into `GroupEntities`, which uses its predictions.
     """
 
     def __init__(
@@ -87,9 +87,13 @@ class ClassifyTokens(beam.PTransform):
     @no_annotations
     def expand(self, pcoll: beam.PCollection) -> Classified:
         """Build the steps; return the predictions and the failures."""
+        # Beam keeps waiting examples in state, and would pickle documents there, despite the coder of their type.
+        waits = self._handler.batches_across_bundles
+        examples = pcoll | "Examples" >> beam.ParDo(_CheckDocuments(encodes=waits)).with_output_types(
+            bytes if waits else Document, failures=Failure
+        ).with_outputs(_FAILURES, main="examples")
         outcomes = (
-            pcoll
-            | "Examples" >> self._examples()
+            examples.examples
             | "RunInference" >> RunInference(self._handler).with_output_types(Outcome)
             | "SplitFailures"
             >> beam.ParDo(_SplitFailures())
@@ -97,13 +101,8 @@ class ClassifyTokens(beam.PTransform):
             .with_output_types(PreEntities, failures=Failure)
             .with_outputs(_FAILURES, main="predictions")
         )
-        return Classified(outcomes.predictions, outcomes[_FAILURES])
-
-    def _examples(self) -> beam.PTransform:
-        if self._handler.batches_across_bundles:
-            # Beam keeps waiting examples in state, and would pickle documents there, despite the coder of their type.
-            return beam.Map(encoded).with_output_types(bytes)
-        return beam.Map(Document.of).with_output_types(Document)
+        failures = (examples[_FAILURES], outcomes[_FAILURES]) | "Failures" >> beam.Flatten()
+        return Classified(outcomes.predictions, failures)
 
 
 class GroupEntities(beam.PTransform):
@@ -184,6 +183,28 @@ def group_document(pre_entities: PreEntities, rules: EntityRules) -> DocumentEnt
         model_revision=model.revision,
         aggregation_strategy=rules.strategy.value,
     )
+
+
+class _CheckDocuments(beam.DoFn):
+    """Makes documents from texts, and failures from elements that are no documents, or have fields of a wrong type."""
+
+    def __init__(self, *, encodes: bool) -> None:
+        self._encodes = encodes
+        self._failed = Metrics.counter(NAMESPACE, "classify_failures")
+
+    def process(self, element: Any) -> Iterator[Any]:
+        try:
+            document = Document.of(element)
+            problem = document.problem()
+        except TypeError as error:
+            self._failed.inc()
+            yield beam.pvalue.TaggedOutput(_FAILURES, Failure(bytes_of(element), str(error), "classify"))
+            return
+        if problem is not None:
+            self._failed.inc()
+            yield beam.pvalue.TaggedOutput(_FAILURES, Failure.of_document(document, problem, "classify"))
+            return
+        yield encoded(document) if self._encodes else document
 
 
 class _SplitFailures(beam.DoFn):

@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,15 @@ _STREAM_CHUNK = 1024  # texts taken at a time from an iterator
 class TokenClassifier(PipelineSteps):
     """Finds entities with a token-classification checkpoint, as `transformers.TokenClassificationPipeline` does.
 
+    It can be pickled and copied; the model is then loaded again.
+
     Example:
-        >>> classify = TokenClassifier("rampart", aggregation_strategy="first")    # doctest: +SKIP
-        >>> classify("Write to ann@example.org")                                   # doctest: +SKIP
-        [{'entity_group': 'EMAIL', 'score': 0.99, 'word': 'ann @ example. org', 'start': 9, 'end': 24}]
+        >>> classify = TokenClassifier("rampart", aggregation_strategy="first")
+        >>> for entity in classify("Ann Smith lives in London."):
+        ...     print(entity["entity_group"], entity["word"], entity["start"], entity["end"], round(entity["score"], 2))
+        GIVEN_NAME ann 0 3 0.99
+        SURNAME smith 4 9 0.99
+        CITY london 19 25 0.95
 
     Attributes:
         id2label: The label of each class id; may be replaced.
@@ -84,6 +90,16 @@ class TokenClassifier(PipelineSteps):
         Raises:
             ValueError: if an argument is invalid, or does not fit the model.
         """
+        self._made_with = {
+            "model": model,
+            "tokenizer": tokenizer,
+            "aggregation_strategy": aggregation_strategy,
+            "ignore_labels": ignore_labels,
+            "device": device,
+            "grouped_entities": grouped_entities,
+            "ignore_subwords": ignore_subwords,
+            **settings,
+        }
         strategy = resolve_strategy(
             "none" if aggregation_strategy is None else aggregation_strategy, grouped_entities, ignore_subwords
         )
@@ -108,6 +124,7 @@ class TokenClassifier(PipelineSteps):
         self.window = setup.window
         self.id2label: Mapping[int, str] = dict(setup.config.id2label)
         load = functools.partial(load_engine, setup.checkpoint, chosen)
+        self._reads_words = setup.word_boundaries == "tokenizer"
         self._watch = CallTimeout(chosen.batch_timeout_seconds) if chosen.batch_timeout_seconds else None
         loaded = WatchedEngine(load, self._watch) if self._watch else load()
         self.scorer = Scorer(setup, loaded, max_batch_tokens=chosen.max_batch_tokens)
@@ -119,6 +136,9 @@ class TokenClassifier(PipelineSteps):
             f"TokenClassifier({self._setup.checkpoint.name!r}, aggregation_strategy={self._rules.strategy.value!r},"
             f" engine={engine.name!r}, device={engine.device!r}, precision={engine.precision!r})"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _loaded, (type(self), self._made_with, self.id2label)
 
     def __call__(
         self,
@@ -197,6 +217,28 @@ class TokenClassifier(PipelineSteps):
         return answers[0] if isinstance(inputs, str) else answers
 
     @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers."""
+        return self.tokenization.tokenizer
+
+    @property
+    def model_config(self) -> Any:
+        """The model's `PretrainedConfig`."""
+        return self._setup.config
+
+    @property
+    def config(self) -> Any:
+        """The same as `model_config`."""
+        return self._setup.config
+
+    @property
+    def device(self) -> Any:
+        """The `torch.device` on which the model runs."""
+        import torch
+
+        return torch.device(self.engine.device)
+
+    @property
     def engine(self) -> Engine:
         """The loaded model, with its name, device and precision."""
         return self.scorer.engine
@@ -224,20 +266,25 @@ class TokenClassifier(PipelineSteps):
             documents: The documents to classify.
             scores: The scores of a token to keep, those of ``all`` labels or the ``best``; see `PreEntities`.
         """
-        encoded = run_isolating_failures(self._encoded, [document.text for document in documents], self.scorer.counts)
+        problems = [document.problem() for document in documents]
+        fine = [document for document, problem in zip(documents, problems, strict=True) if problem is None]
+        encoded = run_isolating_failures(self._encoded, [document.text for document in fine], self.scorer.counts)
         texts = [
             TokenizedText(document, tokens)
-            for document, tokens in zip(documents, encoded, strict=True)
+            for document, tokens in zip(fine, encoded, strict=True)
             if isinstance(tokens, Encoded)
         ]
-        results = iter(self.scorer.score(texts, self.id2label, self._stride, scores))
-        outcomes = [next(results) if isinstance(tokens, Encoded) else tokens for tokens in encoded]
-        return [
-            outcome
-            if isinstance(outcome, PreEntities)
-            else Failure.of_document(document, _reason(outcome, document.text), stage="classify")
-            for document, outcome in zip(documents, outcomes, strict=True)
-        ]
+        scored = iter(self.scorer.score(texts, self.id2label, self._stride, scores))
+        outcomes = (next(scored) if isinstance(tokens, Encoded) else tokens for tokens in encoded)
+        results: list[PreEntities | Failure] = []
+        for document, problem in zip(documents, problems, strict=True):
+            outcome = next(outcomes) if problem is None else problem
+            if isinstance(outcome, PreEntities):
+                results.append(outcome)
+            else:
+                error = outcome if isinstance(outcome, str) else _reason(outcome, document.text)
+                results.append(Failure.of_document(document, error, stage="classify"))
+        return results
 
     def take_counts(self) -> dict[str, int]:
         """Return the counts of batches since the last call: ``batch_splits``, ``batch_timeouts`` and others.
@@ -249,13 +296,13 @@ class TokenClassifier(PipelineSteps):
     def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
         # A slow tokenizer has no time limit: a stuck call would keep its lock, and block all other texts.
         if self._watch and self.tokenization.is_fast:
-            return self._watch.call(self.tokenization.encode, texts)
-        return self.tokenization.encode(texts)
+            return self._watch.call(self.tokenization.encode, texts, self._reads_words)
+        return self.tokenization.encode(texts, self._reads_words)
 
     def _tokenized(self, texts: Sequence[Any], offsets: Sequence[Offsets] | None = None) -> list[TokenizedText]:
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("When `is_split_into_words=False`, `sentence` must be an untokenized string.")
-        encoded = self.tokenization.encode(texts)
+        encoded = self.tokenization.encode(texts, self._reads_words)
         if offsets is not None:
             encoded = [self._placed(tokens, own) for tokens, own in zip(encoded, offsets, strict=True)]
         return [TokenizedText(Document("", text), tokens) for text, tokens in zip(texts, encoded, strict=True)]
@@ -275,7 +322,14 @@ class TokenClassifier(PipelineSteps):
                 f"offset_mapping: {len(offsets)} entries; expected one for each of {len(encoded.ids)} tokens"
                 f" and {self.tokenization.template.num_special} special tokens"
             )
-        return Encoded(encoded.ids, own[:, 0], own[:, 1])
+        return replace(encoded, start=own[:, 0], end=own[:, 1])
+
+
+def _loaded(kind: type[TokenClassifier], arguments: dict[str, Any], id2label: Mapping[int, str]) -> TokenClassifier:
+    """Return a classifier that was pickled or copied."""
+    classifier = kind(**arguments)
+    classifier.id2label = id2label
+    return classifier
 
 
 def _reason(error: BaseException, text: str) -> str | BaseException:

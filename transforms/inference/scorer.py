@@ -174,33 +174,34 @@ class Scorer:
 
     def _unscored(self, ids: np.ndarray, stride: int | None, scores: str) -> _ScoredText:
         """Return the windows of a text, with buffers for their scores."""
+        template = self._tokenization.template
         if stride is None:
-            bounds = truncated_bounds(len(ids), self._setup.capacity, side=self._tokenization.side)
+            room = len(ids) if self._setup.truncated is None else self._setup.truncated - template.num_special
+            bounds = truncated_bounds(len(ids), max(1, room), side=self._tokenization.side)
         else:
             bounds = window_bounds(len(ids), self._setup.capacity, stride, side=self._tokenization.side)
-        template = self._tokenization.template
         # If scores depend on padding, a text's last window is padded as in Hugging Face: to the longest window.
         content = max(stop - first for first, stop in bounds) if self._sees_padding else 0
         shortest = max(self._shortest, content + template.num_special)
         kept = [self._tokenization.kept_positions(ids[first:stop]) for first, stop in bounds]
         ends = [0, *itertools.accumulate(map(len, kept))]
         # Most of a large text's memory is its scores, so they are written only once, to their final place.
-        room = _Scores.allocate(ends[-1], self._num_labels, scores)
+        buffers = _Scores.allocate(ends[-1], self._num_labels, scores)
         windows = [
             _Window(
                 bounds=(first, stop),
                 ids=ids[first:stop],
                 kept=positions,
                 length=max(shortest, self._padded(stop - first + template.num_special)),
-                scores=room.slice(begin, end),
+                scores=buffers.slice(begin, end),
             )
             for (first, stop), positions, (begin, end) in zip(bounds, kept, itertools.pairwise(ends), strict=True)
         ]
-        return _ScoredText(windows, room)
+        return _ScoredText(windows, buffers)
 
     def _padded(self, length: int) -> int:
         """Return the length to pad a window to; unchanged if the model's scores depend on padding."""
-        return length if self._sees_padding else min(self._setup.window, padded_length(length))
+        return length if self._sees_padding else max(length, min(self._setup.window, padded_length(length)))
 
     def _score(self, windows: Sequence[_Window]) -> None:
         """Sets the scores of each window's kept tokens, or the window's exception."""
@@ -269,6 +270,9 @@ class Scorer:
         ids = _joined([window.ids[window.kept - prefix] for window in windows])
         start, end = self._offsets(text.encoded, windows)
         words, is_subword = self._tokenization.words_and_subwords(text.document.text, ids, start, end)
+        opens_word = text.encoded.opens_word
+        if self._setup.word_boundaries == "tokenizer" and opens_word is not None:
+            is_subword = _joined([~opens_word[slice(*window.bounds)][window.kept - prefix] for window in windows])
         first, stop = windows[0].bounds
         return PreEntities(
             scores=scored.scores.values,

@@ -16,9 +16,9 @@ from transforms.checkpoints.files import Checkpoint, check_weights
 from transforms.checkpoints.manifest import check_manifest
 from transforms.checkpoints.resolve import resolve
 from transforms.errors import ArgumentError, first_line
-from transforms.inference.windows import window_length
+from transforms.inference.windows import Lengths
 from transforms.labels import dense_labels
-from transforms.settings import ModelSettings
+from transforms.settings import ModelSettings, WordBoundaries, as_integer
 from transforms.tokenization.registry import load_tokenization, own_tokenization, tokenizer_folder
 from transforms.tokenization.tokenizer import Tokenization
 
@@ -35,7 +35,9 @@ class ModelSetup:
         tokenization: The checkpoint's tokenizer, or the one in the settings.
         tokenizer_name: The name by which a worker finds that tokenizer.
         tokenizer_revision: The revision of that tokenizer, if one is needed.
-        window: The number of tokens that the model reads at a time, special tokens counted.
+        window: The most tokens of a window of a long text, special tokens counted.
+        truncated: The number of tokens to which a text is truncated, special tokens counted; None is no limit.
+        word_boundaries: The rule that begins a word; see `ModelSettings`.
         calibration: The content of its calibration for constrained decoding; None if it has none.
     """
 
@@ -45,6 +47,8 @@ class ModelSetup:
     tokenizer_name: str
     tokenizer_revision: str | None
     window: int
+    truncated: int | None = None
+    word_boundaries: WordBoundaries = "hf"
     calibration: str | None = None
 
     @classmethod
@@ -88,9 +92,20 @@ class ModelSetup:
             name, revision = checkpoint.name, checkpoint.tokenizer_revision or settings.model_revision
             tokenization = _load_tokenization("model", name, revision, checkpoint.folder, special_tokens)
         check_vocabulary(checkpoint, config, tokenization)
-        window = window_length(config, tokenization.model_max_length)
-        calibration = _load_calibration(checkpoint)
-        return cls(checkpoint, config, tokenization, name, revision, window, calibration)
+        lengths = Lengths.of(config, tokenization.model_max_length, settings.max_window_tokens)
+        if settings.word_boundaries == "tokenizer":
+            tokenization.check_words()
+        return cls(
+            checkpoint,
+            config,
+            tokenization,
+            tokenizer_name=name,
+            tokenizer_revision=revision,
+            window=lengths.window,
+            truncated=lengths.truncated,
+            word_boundaries=settings.word_boundaries,
+            calibration=_load_calibration(checkpoint),
+        )
 
     @property
     def capacity(self) -> int:
@@ -111,6 +126,7 @@ class ModelSetup:
             )
         if stride is None:
             return self.capacity // 4
+        stride = as_integer("stride", stride)
         if not 0 <= stride < self.capacity:
             raise ArgumentError(
                 f"stride={stride}: out of range; expected at least 0 and below {self.capacity}, the window of"
@@ -146,7 +162,7 @@ class ModelSetup:
                 f" {type(self.tokenization.tokenizer).__name__} is slow and cannot handle subwords;"
                 " expected simple or none"
             )
-        if not self.tokenization.knows_words:
+        if not self.tokenization.knows_words and self.word_boundaries == "hf":
             warnings.warn("Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=4)
 
 
@@ -188,7 +204,7 @@ def check_vocabulary(checkpoint: Checkpoint, config: Any, tokenization: Tokeniza
     Raises:
         ValueError: if it does not.
     """
-    size = getattr(config, "vocab_size", None)
+    size = getattr(config.get_text_config(), "vocab_size", None)
     if isinstance(size, int) and tokenization.largest_id >= size:
         raise ArgumentError(
             f"model={checkpoint.name!r}: its vocabulary of {size} tokens does not fit the tokenizer;"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from transforms.errors import ArgumentError
@@ -12,35 +13,83 @@ _OFFSET_POSITIONS = frozenset(
     " xmod lilt markuplm layoutlmv3 esm".split()
 )
 
-# Families that can read more than their nominal length: their positions are relative, rotary or absent.
-_UNBOUND_POSITIONS = frozenset(
-    "deberta deberta-v2 xlnet t5 mt5 umt5 modernbert modernbert-decoder eurobert funnel bloom mpt llama mistral qwen2"
-    " qwen3 gemma gemma2 gemma3_text phi phi3 gpt_neox nomic_bert jina_embeddings_v3".split()
-)
+# Families without absolute or rotary positions: relative ones, slopes (ALiBi), or none.
+_RELATIVE_POSITIONS = frozenset("xlnet t5 mt5 umt5 funnel bloom mpt".split())
 
 _DEFAULT_WINDOW = 512
 
+_LONGEST_WINDOW = 8192
+"""The most tokens of a window by default, where the configuration names no length of training."""
 
-def window_length(config: Any, tokenizer_length: int | None) -> int:
-    """Return the length of a window in tokens, special tokens counted.
 
-    This is the tokenizer's length, or the number of the model's positions if that is lower. The positions are no limit
-    for families that can read more than their nominal length. If only one of the two is known, this is the length; if
-    neither is known, the length is 512.
+@dataclass(frozen=True)
+class Lengths:
+    """The most tokens that a model reads at a time, special tokens counted.
 
-    Args:
-        config: The model's `PretrainedConfig`.
-        tokenizer_length: The tokenizer's `model_max_length`; None if that is not usable.
+    Attributes:
+        window: The length of a window of a long text.
+        truncated: The length to which Hugging Face truncates a text; None if it reads the whole text.
     """
+
+    window: int
+    truncated: int | None
+
+    @classmethod
+    def of(cls, config: Any, tokenizer_length: int | None, max_window_tokens: int | None = None) -> Lengths:
+        """Return the lengths for a model.
+
+        Hugging Face truncates a text to the tokenizer's length. A model with absolute positions cannot read more
+        tokens than it has positions, so its windows are not longer than that, nor are its truncated texts. Other models
+        can: of rotary or relative positions, the number in the configuration is no limit.
+
+        The memory and the time for a window grow faster than its length. Windows are therefore bounded: by default, to
+        the length that the model was first trained with, if its configuration names it, and otherwise to 8,192.
+
+        Args:
+            config: The model's `PretrainedConfig`.
+            tokenizer_length: The tokenizer's `model_max_length`; None if that is not usable.
+            max_window_tokens: The bound for a window; None is the default.
+        """
+        config = config.get_text_config()
+        positions = _positions(config)
+        if positions is None or (tokenizer_length is not None and _reads_beyond_positions(config)):
+            limit = tokenizer_length or _DEFAULT_WINDOW
+        else:
+            limit = min(positions, tokenizer_length or positions)
+        bound = max_window_tokens or _first_length(getattr(config, "rope_parameters", None)) or _LONGEST_WINDOW
+        is_unlimited = tokenizer_length is None and (positions is None or _reads_beyond_positions(config))
+        return cls(min(limit, bound), None if is_unlimited else limit)
+
+
+def _positions(config: Any) -> int | None:
+    """Return the number of positions in a configuration, or None if it names none."""
     positions = getattr(config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
-        return tokenizer_length or _DEFAULT_WINDOW
+        return None
     if config.model_type in _OFFSET_POSITIONS:
         padding = getattr(config, "pad_token_id", None)
         positions -= (1 if padding is None else padding) + 1
-    if tokenizer_length is None:
-        return positions
-    return tokenizer_length if config.model_type in _UNBOUND_POSITIONS else min(tokenizer_length, positions)
+    return positions
+
+
+def _reads_beyond_positions(config: Any) -> bool:
+    """Return whether the number of positions in a configuration is no limit for the length of a text."""
+    if config.model_type in ("deberta", "deberta-v2"):
+        return not getattr(config, "position_biased_input", True)
+    is_rotary = getattr(config, "rope_parameters", None) and (
+        getattr(config, "position_embedding_type", "rotary") != "absolute"
+    )
+    return bool(is_rotary) or config.model_type in _RELATIVE_POSITIONS
+
+
+def _first_length(rope: Any) -> int | None:
+    """Return the length of the first training in rotary parameters, which may be nested by the kind of layer."""
+    if not isinstance(rope, dict):
+        return None
+    length = rope.get("original_max_position_embeddings")
+    if isinstance(length, int) and length > 0:
+        return length
+    return next(filter(None, map(_first_length, rope.values())), None)
 
 
 def window_bounds(num_tokens: int, capacity: int, stride: int, *, side: str = "right") -> list[tuple[int, int]]:

@@ -23,8 +23,8 @@ class Encoded:
         ids: int32[n_tokens].
         start: int32[n_tokens], first code point of each token; None from a slow tokenizer.
         end: int32[n_tokens], code point after the last one; None from a slow tokenizer.
-        opens_word: bool[n_tokens], true for the first token of each word, if the text was given as words; otherwise
-            None.
+        opens_word: bool[n_tokens], true for the first token of each word: of the words in which the text was given, or
+            of the tokenizer's own if they were asked for. Otherwise None.
     """
 
     ids: np.ndarray
@@ -33,7 +33,7 @@ class Encoded:
     opens_word: np.ndarray | None = None
 
 
-def encode_texts(backend: Any, splitter: TextSplitter, texts: Sequence[str]) -> list[Encoded]:
+def encode_texts(backend: Any, splitter: TextSplitter, texts: Sequence[str], *, words: bool = False) -> list[Encoded]:
     """Return the tokens of each text, however long it is.
 
     A few pieces are encoded at a time, because an encoding of `tokenizers` takes much memory.
@@ -42,6 +42,7 @@ def encode_texts(backend: Any, splitter: TextSplitter, texts: Sequence[str]) -> 
         backend: A `tokenizers.Tokenizer`.
         splitter: The splitter for this tokenizer, or for one that differs only in its vocabulary.
         texts: The texts to encode.
+        words: Whether to include the beginnings of the tokenizer's words.
     """
     parts: list[list[Encoded]] = [[] for _ in texts]
     pieces = ((number, piece) for number, text in enumerate(texts) for piece in splitter.pieces(text))
@@ -49,7 +50,10 @@ def encode_texts(backend: Any, splitter: TextSplitter, texts: Sequence[str]) -> 
         read = [texts[number][piece.lead : piece.stop] for number, piece in some]
         encodings = backend.encode_batch(read, add_special_tokens=False)
         for (number, piece), encoding in zip(some, encodings, strict=True):
-            parts[number].append(_without_lead(_columns(encoding, piece.lead), piece))
+            columns = _columns(encoding, piece.lead)
+            if words:
+                columns = replace(columns, opens_word=_openings(encoding.word_ids))
+            parts[number].append(_without_lead(columns, piece))
     return [_joined(of_text) for of_text in parts]
 
 
@@ -59,7 +63,12 @@ def encode_words(backend: Any, words: Sequence[str], delimiter: str) -> Encoded:
     lengths = [len(word) + len(delimiter) for word in words]
     word_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     word = np.array(encoding.word_ids, np.int64)
-    return replace(_columns(encoding, word_starts[word]), opens_word=np.diff(word, prepend=-1) != 0)
+    return replace(_columns(encoding, word_starts[word]), opens_word=_openings(encoding.word_ids))
+
+
+def _openings(word_ids: Sequence[int | None]) -> np.ndarray:
+    """Return whether each token is the first of its word, by the numbers of the words: bool[n_tokens]."""
+    return np.diff(np.array(word_ids, np.float64), prepend=-1) != 0  # NaN, for no word, differs from every number
 
 
 def _chars_of(numbered: tuple[int, Piece]) -> int:
@@ -76,11 +85,19 @@ def _without_lead(encoded: Encoded, piece: Piece) -> Encoded:
     if piece.lead == piece.first or encoded.start is None or encoded.end is None:
         return encoded
     kept = encoded.start >= piece.first
-    return Encoded(encoded.ids[kept], encoded.start[kept], encoded.end[kept])
+    opens_word = None if encoded.opens_word is None else encoded.opens_word[kept]
+    return Encoded(encoded.ids[kept], encoded.start[kept], encoded.end[kept], opens_word)
 
 
 def _joined(parts: Sequence[Encoded]) -> Encoded:
     if len(parts) == 1:
         return parts[0]
-    ids, start, end = zip(*((part.ids, part.start, part.end) for part in parts), strict=True)
-    return Encoded(np.concatenate(ids), np.concatenate(start), np.concatenate(end))
+    ids, start, end, opens_word = zip(
+        *((part.ids, part.start, part.end, part.opens_word) for part in parts), strict=True
+    )
+    return Encoded(
+        np.concatenate(ids),
+        np.concatenate(start),
+        np.concatenate(end),
+        None if opens_word[0] is None else np.concatenate(opens_word),
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.errors import ArgumentError
 from transforms.pre_entities import object_column
 from transforms.tokenization.encoding import Encoded, encode_texts, encode_words
 from transforms.tokenization.special_tokens import without_pieces
@@ -17,6 +18,7 @@ from transforms.tokenization.splitting import TextSplitter
 from transforms.tokenization.tokenizer import Template, Tokenization, positions
 
 _PROBES = ("a", "the", "1", "中")
+_SENTENCE = "Ann wrote to Bob."
 
 
 class FastTokenization(Tokenization):
@@ -47,17 +49,26 @@ class FastTokenization(Tokenization):
         self._spares_first_space = _spares_first_space(backend.post_processor)
         self.template = self._template()
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+    def encode(self, texts: Sequence[str], words: bool = False) -> list[Encoded]:
         """Return the tokens of each text; see `Tokenization.encode`."""
-        encoded = encode_texts(self._backend, self._splitter, texts)
+        encoded = encode_texts(self._backend, self._splitter, texts, words=words)
         again = [number for number, tokens in enumerate(encoded) if self._reads_special(tokens)]
         if again and self._plain_backend is not None:
-            plain = encode_texts(self._plain_backend, self._splitter, [texts[number] for number in again])
+            unread = [texts[number] for number in again]
+            plain = encode_texts(self._plain_backend, self._splitter, unread, words=words)
         else:
             plain = [encoded[number] for number in again]
         for number, tokens in zip(again, plain, strict=True):
             encoded[number] = replace(tokens, ids=self._without_special(tokens.ids))
         return encoded
+
+    def check_words(self) -> None:
+        """Checks that the tokenizer splits texts into words; see `Tokenization.check_words`."""
+        if len(set(self._backend.encode(_SENTENCE, add_special_tokens=False).word_ids)) < 2:
+            raise ArgumentError(
+                f"word_boundaries='tokenizer': {type(self.tokenizer).__name__} does not split a text into words;"
+                " expected hf"
+            )
 
     def encode_words(self, words: Sequence[str], delimiter: str) -> tuple[str, Encoded]:
         """Return the tokens of a text that is given as words; see `Tokenization.encode_words`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.errors import ArgumentError
 from transforms.pre_entities import object_column
 from transforms.tokenization.encoding import Encoded
 from transforms.tokenization.tokenizer import Template, Tokenization, positions
@@ -25,10 +26,17 @@ class SlowTokenization(Tokenization):
         self._lock = threading.Lock()
         self.template = self._template()
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Return the tokens of each text; see `Tokenization.encode`."""
+    def encode(self, texts: Sequence[str], words: bool = False) -> list[Encoded]:
+        """Return the tokens of each text, always without words; see `Tokenization.encode`."""
         with self._lock:
             return [Encoded(self._ids(text), None, None) for text in texts]
+
+    def check_words(self) -> None:
+        """Raises ArgumentError; see `Tokenization.check_words`."""
+        raise ArgumentError(
+            f"word_boundaries='tokenizer': requires a fast tokenizer, and {type(self.tokenizer).__name__} is slow;"
+            " expected hf"
+        )
 
     def encode_words(self, words: Sequence[str], delimiter: str) -> tuple[str, Encoded]:
         """Raises ValueError: words need offsets."""

@@ -115,8 +115,21 @@ class Tokenization(ABC):
         return max(self._largest_text_id(), *self.template.prefix.tolist(), *self.template.suffix.tolist(), 0)
 
     @abstractmethod
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Return the tokens of each text, however long it is."""
+    def encode(self, texts: Sequence[str], words: bool = False) -> list[Encoded]:
+        """Return the tokens of each text, however long it is.
+
+        Args:
+            texts: The texts.
+            words: Whether to include the beginnings of the tokenizer's own words, as `Encoded.opens_word`.
+        """
+
+    @abstractmethod
+    def check_words(self) -> None:
+        """Checks that the tokenizer splits texts into words of its own.
+
+        Raises:
+            ArgumentError: if it does not.
+        """
 
     @abstractmethod
     def encode_words(self, words: Sequence[str], delimiter: str) -> tuple[str, Encoded]:
