@@ -196,7 +196,7 @@ class ModelSettings:
     max_window_tokens: int | None = setting(
         None,
         "Most tokens of a window, special tokens counted (default: the length that the model was first trained with,"
-        " if its configuration names it, else 8192); never more than the model can read.",
+        " if its configuration names it, else 8192).",
         least=1,
         placeholder="TOKENS",
     )

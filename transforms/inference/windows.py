@@ -39,8 +39,8 @@ class Lengths:
         """Return the lengths for a model.
 
         Hugging Face truncates a text to the tokenizer's length. A model with absolute positions cannot read more
-        tokens than it has positions, so its windows are not longer than that, nor are its truncated texts. Other models
-        can: of rotary or relative positions, the number in the configuration is no limit.
+        tokens than it has positions, which limits the lengths too. Models with rotary or relative positions can, so
+        the number of positions in their configuration is no limit.
 
         The memory and the time for a window grow faster than its length. Windows are therefore bounded: by default, to
         the length that the model was first trained with, if its configuration names it, and otherwise to 8,192.
