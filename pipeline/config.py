@@ -6,7 +6,6 @@ The flags are checked against each other, and against the files, tables, topics 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from transforms.beam.model_handler import TokenClassificationModelHandler
 
 _STREAMING_WAIT_MS = 100
-_RECOMMENDED = re.compile(r"(?<=; expected )[a-z_]+(?=[= ])")
 
 _logger = logging.getLogger(__name__)
 
@@ -181,20 +179,13 @@ class NerConfig:
 def arguments_as_flags() -> Iterator[None]:
     """Turns an error that starts with an argument's name into one that starts with the flag.
 
-    An argument that such an error recommends becomes a flag too: `expected granularity=document`.
-
     Raises:
         ValueError: in one sentence with the flag, its value and a valid value.
     """
     try:
         yield
     except ArgumentError as error:
-        raise ValueError(f"--{_RECOMMENDED.sub(_as_flag, str(error))}") from error
-
-
-def _as_flag(recommended: re.Match[str]) -> str:
-    name = recommended[0]
-    return f"--{name}" if name in NerOptions([]).get_all_options(current_only=True) else name
+        raise ValueError(f"--{error}") from error
 
 
 def _check_numbers(options: NerOptions) -> None:

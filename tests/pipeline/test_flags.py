@@ -104,7 +104,7 @@ MISTAKES = {
     "an unknown kind of row": (["--output=p-x:d.t", "--granularity=word"], ["--granularity=word", "document, entity"]),
     "a text for each entity": (
         ["--output=p-x:d.t", "--granularity=entity", "--include_text"],
-        ["--include_text", "--granularity=document"],
+        ["--include_text", "expected granularity=document"],
     ),
     "an unknown disposition": (
         ["--create_disposition=MAYBE"],
@@ -126,7 +126,7 @@ MISTAKES = {
     "text is no output format": (["--output_format=text"], ["--output_format='text'", "jsonl, csv, avro, parquet"]),
     "csv has no place for texts": (
         ["--output=out/x.csv", "--include_text"],
-        ["--include_text: not for csv", "; expected --output_format jsonl, avro or parquet"],
+        ["--include_text: not for csv", "; expected output_format jsonl, avro or parquet"],
     ),
     "a dead letter among the results": (["--dead_letter=out/x"], ["--dead_letter='out/x'", "--output='out/x'"]),
     "a dead letter by another name": (["--dead_letter=out/x.jsonl"], ["--dead_letter='out/x.jsonl'", "--output="]),

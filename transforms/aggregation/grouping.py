@@ -81,7 +81,7 @@ def decode_units(
         ArgumentError: if only the best scores were kept.
     """
     if pre_entities.label is not None:
-        raise ArgumentError("decoding='viterbi': needs the scores of all labels; expected scores='all'")
+        raise ArgumentError("decoding='viterbi': requires the scores of all labels; expected scores='all'")
     opens_window = window_openings(pre_entities)
     scores = pre_entities.scores
     if strategy.by_word:
