@@ -19,11 +19,13 @@ class HubServer:
 
     Attributes:
         asked: The paths that were asked for.
+        faults: Answers to the next requests, in place of the right ones: status and headers.
     """
 
     def __init__(self, models: dict[str, Path]) -> None:
         self.asked: list[str] = []
-        asked = self.asked
+        self.faults: list[tuple[int, dict[str, str]]] = []
+        asked, faults = self.asked, self.faults
 
         class Handler(BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
@@ -32,6 +34,10 @@ class HubServer:
             def do_GET(self) -> None:
                 path = unquote(urlsplit(self.path).path)
                 asked.append(path)
+                if faults:
+                    status, headers = faults.pop(0)
+                    self._answer(status, b"", headers)
+                    return
                 parts = path.removeprefix("/api/models").strip("/").split("/")
                 folder = models.get("/".join(parts[:2]))
                 if folder is None:

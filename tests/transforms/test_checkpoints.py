@@ -80,7 +80,7 @@ def test_hub_answers_become_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
         (errors.GatedRepoError("x", response=response), ": gated; expected its terms accepted"),
         (errors.RevisionNotFoundError("x", response=response), "^model_revision='v9': does not exist for model='a/b'"),
         (errors.RepositoryNotFoundError("x", response=response), "nor a model on the Hugging Face hub"),
-        (ConnectionError(), r"not available from the Hugging Face hub \(ConnectionError\)"),
+        (ConnectionError(), r"and the hub cannot be reached \(ConnectionError\)"),
     ):
 
         def fails(*_: object, error: Exception = error, **__: object) -> None:

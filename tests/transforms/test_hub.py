@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import email.utils
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from services.hub_server import HubServer, commit
 
 from transforms.checkpoints.files import check_weights
 from transforms.checkpoints.resolve import resolve
+from transforms.errors import ArgumentError
 
 
 @pytest.fixture
@@ -52,5 +55,69 @@ def test_a_model_without_its_weights_is_not_taken_for_whole(hub: HubServer, monk
     configuration = resolve("acme/ner", weights=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert resolve("acme/ner", weights=False) == configuration
-    with pytest.raises(ValueError, match="not in the local cache, and not available"):
+    with pytest.raises(ValueError, match="not in the local cache of the Hugging Face hub, and HF_HUB_OFFLINE is set"):
         resolve("acme/ner")
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited for."""
+    seconds: list[float] = []
+    monkeypatch.setattr("transforms.checkpoints.hub.time.sleep", seconds.append)
+    return seconds
+
+
+def test_a_busy_hub_is_asked_again_when_it_says(
+    hub: HubServer, slept: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    in_a_minute = email.utils.formatdate(time.time() + 40, usegmt=True)
+    hub.faults += [(429, {"Retry-After": "7"}), (503, {}), (429, {"Retry-After": in_a_minute})]
+    assert resolve("acme/ner").folder.is_dir()
+    first, second, third = slept
+    assert 7 <= first <= 10.5
+    assert 2 <= second <= 3
+    assert 30 <= third <= 60
+    assert "model='acme/ner': the hub answered 429; next try in" in caplog.text
+
+
+def test_waits_differ_and_are_bounded(hub: HubServer, slept: list[float]) -> None:
+    for _ in range(3):
+        hub.faults += [(429, {"Retry-After": "100000"})] * 3
+        resolve("acme/ner")
+    assert len(slept) == len(set(slept)) == 9
+    assert max(slept) <= 90
+
+
+@pytest.mark.parametrize(("status", "headers", "sentence", "waits"), [
+    (429, {}, "the hub answered 429, too many requests; expected HF_TOKEN set, or a copy", 3),
+    (500, {}, "the hub answered 500, an error of its own; expected another try later", 3),
+    (502, {}, "the hub answered 502, an error of its own", 3),
+    (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "the hub answered 401, since HF_TOKEN is not valid", 0),
+    (403, {}, "the hub answered 403, since HF_TOKEN gives no access", 0),
+    (418, {}, "the hub answered 418", 0),
+])  # fmt: skip
+def test_each_answer_has_its_sentence(
+    hub: HubServer, slept: list[float], status: int, headers: dict[str, str], sentence: str, waits: int
+) -> None:
+    hub.faults += [(status, headers)] * 100
+    with pytest.raises(ArgumentError) as raised:
+        resolve("acme/ner")
+    assert str(raised.value).startswith(
+        f"model='acme/ner': not a folder here, not in the local cache of the Hugging Face hub, and {sentence}"
+    )
+    assert len(slept) == waits
+
+
+def test_the_cache_stands_in_with_a_line_in_the_log(
+    hub: HubServer, slept: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    found = resolve("acme/ner")
+    hub.faults += [(500, {})] * 100
+    assert resolve("acme/ner") == found
+    assert f"model='acme/ner': revision {found.revision} of the local cache, since the hub answered 500" in caplog.text
+
+
+def test_an_unknown_model_is_asked_for_once(hub: HubServer, slept: list[float]) -> None:
+    with pytest.raises(ArgumentError, match="neither a folder here nor a model on the Hugging Face hub"):
+        resolve("acme/other")
+    assert slept == []
