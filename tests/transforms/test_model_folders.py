@@ -49,6 +49,13 @@ def content(name: str, change: Callable[[bytearray], Any]) -> Change:
     return build
 
 
+def trained(folder: Path) -> None:
+    """Makes the folder one that a Trainer of transformers writes its checkpoints into."""
+    for step in (500, 1000, 750):
+        shutil.copytree(folder, folder / f"checkpoint-{step}", ignore=shutil.ignore_patterns("checkpoint-*"))
+    (folder / "config.json").unlink()
+
+
 def config(**changes: Any) -> Change:
     return lambda folder: (folder / "config.json").write_text(json.dumps({**json.loads((folder / "config.json").read_text()), **changes}))  # fmt: skip
 
@@ -240,6 +247,9 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "another task": (config(architectures=["BertForMaskedLM"]), "BertForMaskedLM has no token-classification labels"),
     # The configuration
     "no configuration": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+    "quantised weights": (config(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}), r"quantised weights \(bitsandbytes\) are not read; expected weights in fp32, bf16 or fp16"),
+    "weights quantised in an odd way": (config(quantization_config=["gptq"]), r"quantised weights \(unknown method\) are not read"),
+    "the folder of a Trainer": (trained, "no config.json; expected one of the 3 checkpoints in it, for example checkpoint-1000"),
     "no JSON": (content("config.json", lambda data: b"{"), "config.json cannot be read: JSONDecodeError"),
     "an empty configuration": (content("config.json", nothing), "config.json cannot be read"),
     "a JSON bomb": (content("config.json", nested), "config.json cannot be read: RecursionError"),

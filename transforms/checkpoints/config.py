@@ -88,11 +88,18 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
     try:
         config = read_object(path)
     except FileNotFoundError:
-        raise ArgumentError(f"model={name!r}: no config.json; expected a checkpoint of transformers") from None
+        raise ArgumentError(f"model={name!r}: no config.json; {_expected_instead(checkpoint.folder)}") from None
     except NoObjectError:
         raise ArgumentError(f"model={name!r}: config.json contains no JSON object") from None
     except (ValueError, RecursionError, OSError) as error:
         raise ArgumentError(f"model={name!r}: config.json cannot be read: {type(error).__name__}") from None
+    quantised = config.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise ArgumentError(
+            f"model={name!r}: quantised weights ({method or 'unknown method'}) are not read; expected weights in fp32,"
+            " bf16 or fp16"
+        )
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(kind, str) for kind in architectures):
         raise ArgumentError(f"model={name!r}: the architectures in config.json are not a list of names")
@@ -105,6 +112,15 @@ def read_config(checkpoint: Checkpoint) -> dict[str, Any]:
         raise ArgumentError(f"model={name!r}: config.json contains no token-classification labels (id2label)")
     _check_labels(name, config.get("id2label"))
     return config
+
+
+def _expected_instead(folder: Path) -> str:
+    """Return what to name instead of a folder without a configuration, as a part of a sentence."""
+    steps = [path.parent for path in folder.glob("checkpoint-*/config.json")]
+    if not steps:
+        return "expected a checkpoint of transformers"
+    last = max(steps, key=lambda path: (len(path.name), path.name))
+    return f"expected one of the {len(steps)} checkpoints in it, for example {last.name}"
 
 
 def _check_labels(name: str, id2label: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,20 @@ import numpy as np
 
 from transforms.checkpoints.cache import cache_folder
 from transforms.checkpoints.files import Checkpoint
-from transforms.engines.base import ConversionError
+from transforms.engines.base import ConversionError, OutOfMemoryError, is_out_of_memory
 from transforms.engines.openvino_import import import_openvino
 
 _TOLERANCE = 1e-3  # relative to the largest logit; correct conversions differ by less than 1e-5
+_NUMBERS_OF_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_FAILED = "failed.json"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Path:
     """Return the converted model in the cache folder, after converting the checkpoint if the model is missing.
 
-    Its folder is named after the checkpoint's revision and OpenVINO's version.
+    Its folder is named after the checkpoint's revision and OpenVINO's version. A conversion that failed is remembered
+    there, and not tried again with the same libraries.
 
     Raises:
         ConversionError: if OpenVINO cannot convert it.
@@ -41,12 +46,34 @@ def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not path.exists():
+            _raise_known_failure(folder)
             module = load_model(checkpoint, dtype=torch.float32, allow_pickle_weights=allow_pickle_weights)
+            try:
+                unchecked = _convert(module, folder / "unchecked.xml")
+            except ConversionError as error:
+                for name in ("unchecked.xml", "unchecked.bin"):
+                    (folder / name).unlink(missing_ok=True)
+                if error.is_lasting:
+                    (folder / _FAILED).write_text(json.dumps({"libraries": _libraries(), "problem": str(error)}))
+                raise
             # The weights are moved first: once model.xml exists, the model is complete.
-            unchecked = _convert(module, folder / "unchecked.xml")
             unchecked.with_suffix(".bin").replace(path.with_suffix(".bin"))
             unchecked.replace(path)
     return path
+
+
+def _raise_known_failure(folder: Path) -> None:
+    """Raises the error of an earlier conversion that failed with the same libraries."""
+    try:
+        failed = json.loads((folder / _FAILED).read_text())
+    except (OSError, ValueError):
+        return
+    if failed.get("libraries") == _libraries():
+        raise ConversionError(failed["problem"])
+
+
+def _libraries() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("openvino", "torch", "transformers")}
 
 
 def _convert(module: Any, path: Path) -> Path:
@@ -57,10 +84,12 @@ def _convert(module: Any, path: Path) -> Path:
     from transforms.engines.torch_engine import TorchEngine
 
     openvino = import_openvino()
+    _check_convertible(module)
     reference = TorchEngine(module, device="cpu", precision="fp32")
     names = _INPUTS if reference.takes_token_types else _INPUTS[:2]
-    vocabulary = getattr(module.config, "vocab_size", None) or 1000
-    positions = getattr(module.config, "max_position_embeddings", None) or 512
+    config = module.config.get_text_config()
+    vocabulary = getattr(config, "vocab_size", None) or 1000
+    positions = getattr(config, "max_position_embeddings", None) or 512
 
     class Positional(torch.nn.Module):
         """A module with inputs by position and only the logits as output, as OpenVINO's tracing requires."""
@@ -83,15 +112,41 @@ def _convert(module: Any, path: Path) -> Path:
             port.get_tensor().set_names({name})
             port.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
         converted.validate_nodes_and_infer_types()
+    except Exception as error:
+        raise _conversion_error("convert", module, error) from error
+    try:
         openvino.save_model(converted, path, compress_to_fp16=False)
+    except Exception as error:  # no room on the disk, for example
+        problem = f"the converted model cannot be written ({type(error).__name__})"
+        raise ConversionError(problem, is_lasting=False) from error
+    try:
         engine = OpenVinoEngine(path, precision="fp32")
         for batch, length in ((1, 5), (2, 17), (3, min(positions - 2, 300))):
             _compare(engine, reference, _probe(vocabulary, batch, length))
     except ConversionError:
         raise
     except Exception as error:
-        raise ConversionError(f"OpenVINO cannot convert a {type(module).__name__} ({type(error).__name__})") from error
+        raise _conversion_error("run", module, error) from error
     return path
+
+
+def _conversion_error(what: str, module: Any, error: Exception) -> ConversionError:
+    return ConversionError(
+        f"OpenVINO cannot {what} a {type(module).__name__} ({type(error).__name__})",
+        is_lasting=not isinstance(error, OutOfMemoryError) and not is_out_of_memory(error),
+    )
+
+
+def _check_convertible(module: Any) -> None:
+    """Rejects a mixture of experts: tracing would fix the experts to those of the example's tokens.
+
+    Raises:
+        ConversionError: if the module is one.
+    """
+    config = module.config.get_text_config()
+    numbers = [getattr(config, name, None) for name in _NUMBERS_OF_EXPERTS]
+    if any(isinstance(number, int) and number > 1 for number in numbers):
+        raise ConversionError(f"a {type(module).__name__} chooses experts by the tokens, which OpenVINO cannot trace")
 
 
 def _probe(vocab_size: int, batch: int, length: int) -> dict[str, np.ndarray]:

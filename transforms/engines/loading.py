@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 from dataclasses import replace
 
 from transforms.checkpoints.files import Checkpoint, check_weights
 from transforms.engines.base import ConversionError, Engine
-from transforms.engines.precisions import shortfall
+from transforms.engines.fallback import FallbackEngine
+from transforms.engines.precisions import shortfall, stored_precision
 from transforms.errors import ArgumentError
 from transforms.settings import ModelSettings
 
@@ -19,25 +21,31 @@ def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -
     """Loads a checkpoint into the engine that fits it and this machine.
 
     The engine `auto` is PyTorch on a GPU and OpenVINO on a CPU. On a CPU too it is PyTorch if OpenVINO is not
-    installed or cannot convert the model. For fp16 it is PyTorch if the checkpoint has weights for it.
+    installed, cannot convert the model, or fails for a batch. For fp16 it is PyTorch if the checkpoint has weights
+    for it.
 
     If the processor has no instructions for the precision, a warning is logged about what the engine does instead. The
     engine's attribute `precision` is the one that it computes in.
 
     Args:
         checkpoint: The model.
-        settings: The engine, the device (``auto`` is a GPU if there is one), the precision (``auto`` is fp32), the
-            threads on a CPU, and whether pickled weights may be loaded.
+        settings: The engine, the device (``auto`` is a GPU if there is one), the precision (``auto`` is fp32,
+            ``checkpoint`` the stored one), the threads on a CPU, and whether pickled weights may be loaded.
 
     Raises:
         ArgumentError: if the checkpoint, engine, device and precision cannot be combined.
     """
     settings = settings or ModelSettings()
-    engine, device, precision = settings.engine, settings.device, settings.precision
+    engine, device = settings.engine, settings.device
+    precision: str = settings.precision
     check_weights(checkpoint, allow_pickle_weights=settings.allow_pickle_weights)
     only_onnx = not checkpoint.safetensors and not (checkpoint.pickles and settings.allow_pickle_weights)
     if precision == "auto":
         precision = "fp32"
+    elif precision == "checkpoint":
+        precision = "fp32" if only_onnx else stored_precision(checkpoint)
+        if engine == "auto" and precision != "fp32":
+            engine = "torch"  # as transformers; OpenVINO rounds in other places
     if precision == "int8" and engine == "auto":
         engine = "openvino"
     place = "cpu" if device == "auto" and (only_onnx or engine == "openvino") else _place(device)
@@ -58,7 +66,8 @@ def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -
         load = _openvino
     elif engine == "auto" and place == "cpu" and precision != "fp16":
         load = _openvino_or_torch
-    loaded = load(checkpoint, replace(settings, device=place, precision=precision))
+    chosen = replace(settings, device=place, precision=precision)  # type: ignore[arg-type]  # it is one of them
+    loaded = load(checkpoint, chosen)
     problem = shortfall(precision, name=loaded.name, device=loaded.device, computed=loaded.precision)
     if problem:
         _logger.warning("%s", problem)
@@ -104,7 +113,9 @@ def _openvino_or_torch(checkpoint: Checkpoint, settings: ModelSettings) -> Engin
         _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
         return _torch(checkpoint, settings)
     try:
-        return _openvino(checkpoint, settings)
+        engine = _openvino(checkpoint, settings)
     except ConversionError as error:
         _logger.info("engine=auto: torch for model=%r, since %s", checkpoint.name, error)
         return _torch(checkpoint, settings)
+    instead = replace(settings, precision="fp32") if settings.precision == "int8" else settings
+    return FallbackEngine(engine, functools.partial(_torch, checkpoint, instead), checkpoint.name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from transforms.engines.base import is_out_of_memory, too_large
 from transforms.engines.precisions import ACTIVATION_GROUP, openvino_core, openvino_precision
 from transforms.engines.weights import check_constants, round_weights, unpack_weights
 
@@ -58,5 +60,21 @@ class OpenVinoEngine:
         if "token_type_ids" in self._takes:
             inputs["token_type_ids"] = np.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         with self._turn:
-            self._request.infer(inputs)
+            try:
+                self._request.infer(inputs)
+            except (RuntimeError, MemoryError) as error:
+                self._forget(input_ids.shape)
+                if is_out_of_memory(error):
+                    raise too_large(input_ids, self.device) from error
+                raise
             return self._request.get_output_tensor(0).data.astype(np.float32)
+
+    def _forget(self, shape: tuple[int, ...]) -> None:
+        """Runs a small batch of another shape after an exception.
+
+        The compiled model keeps the shapes of its last batch. After an exception these are incomplete, so that every
+        batch of the same shape would fail, in other requests too. A batch of another shape sets all of them.
+        """
+        small = (1, 8) if shape != (1, 8) else (1, 9)
+        with contextlib.suppress(RuntimeError):
+            self._request.infer({name: np.ones(small, np.int64) for name in self._takes})

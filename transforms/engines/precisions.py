@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from transforms.checkpoints.config import read_config
+from transforms.checkpoints.files import Checkpoint
 from transforms.engines.openvino_import import import_openvino
+from transforms.errors import ArgumentError
 
 ACTIVATION_GROUP = 64
 """The number of activations that share a scale when they are rounded to 8 bits."""
@@ -20,6 +23,43 @@ _INSTRUCTIONS = {
     "fp16": ("amx_fp16", "avx512_fp16", "avx10_2", "avx_ne_convert", "fp16_arith"),
 }
 """Names in ``torch.cpu.get_capabilities()``, of Intel, AMD and ARM; one of them is enough."""
+
+
+_STORED = {
+    "float32": "fp32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "F32": "fp32",
+    "BF16": "bf16",
+    "F16": "fp16",
+}
+"""The precisions by their names in a configuration and in safetensors."""
+
+
+def stored_precision(checkpoint: Checkpoint) -> str:
+    """Return the precision in which a checkpoint is stored, by the rule of transformers 5.
+
+    It is the type in the configuration, or else that of the first weight with a fraction. For ONNX weights it is fp32.
+
+    Raises:
+        ArgumentError: if it is none that an engine computes in.
+    """
+    from safetensors import safe_open
+
+    config = read_config(checkpoint)
+    name = config.get("dtype") or config.get("torch_dtype")
+    if name is None and checkpoint.safetensors:
+        with safe_open(str(checkpoint.safetensors[0]), "np") as file:
+            types = [file.get_slice(key).get_dtype() for key in file.keys()]  # noqa: SIM118  (it is no dictionary)
+        name = next((kind for kind in types if "F" in kind), None)
+    if name is None:
+        return "fp32"
+    precision = _STORED.get(str(name).removeprefix("torch."))
+    if precision is None:
+        raise ArgumentError(
+            f"precision='checkpoint': model={checkpoint.name!r} is stored in {name}; expected fp32, bf16 or fp16"
+        )
+    return precision
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from transforms.checkpoints.files import Checkpoint
-from transforms.engines.base import OutOfMemoryError
+from transforms.engines.base import is_out_of_memory, too_large
 from transforms.engines.weights import check_parameters
 from transforms.errors import ArgumentError, first_line
 from transforms.settings import ModelSettings
@@ -72,6 +72,7 @@ def load_model(checkpoint: Checkpoint, *, dtype: Any, allow_pickle_weights: bool
             " so its results would be random"
         )
     check_parameters(checkpoint.name, model)
+    model.config.get_text_config().use_cache = False  # for the next token, which is never asked for
     return model.eval()
 
 
@@ -145,6 +146,7 @@ class TorchEngine:
             try:
                 tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
                 return self._model(**tensors).logits.float().cpu().numpy()
-            except torch.OutOfMemoryError as error:
-                batch, tokens = input_ids.shape
-                raise OutOfMemoryError(f"a batch of {batch} x {tokens} tokens does not fit on {self.device}") from error
+            except (RuntimeError, MemoryError) as error:
+                if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
+                    raise too_large(input_ids, self.device) from error
+                raise
