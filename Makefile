@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-avx2 services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-spacy trials templates clean
+.PHONY: setup run test test-architectures test-avx2 services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -22,6 +22,9 @@ test: setup  ## Runs all tests, WORKERS files at a time; each worker starts serv
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 HASWELL := Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid
+test-architectures: setup  ## Compares every architecture of transformers with its own pipeline; takes some minutes.
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m architectures tests/transforms/test_architectures.py
+
 test-avx2: setup  ## Runs the tests of precisions on a processor with AVX2 alone, which qemu-user emulates.
 	@command -v qemu-x86_64 >/dev/null || { echo 'make test-avx2: qemu-x86_64 is missing; expected qemu-user: apt-get install qemu-user' >&2; exit 1; }
 	qemu-x86_64 -cpu $(HASWELL) $(BIN)/python -m pytest -p no:cacheprovider tests/transforms/test_precisions.py -k 'not real_labels and not program'

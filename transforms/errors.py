@@ -11,9 +11,10 @@ class ArgumentError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error's message, or the name of its type if the message is empty.
+    r"""Return the first line of an error's message that is not empty, or the name of its type if there is none.
 
-    >>> first_line(ValueError("one\ntwo")), first_line(KeyError())
+    >>> first_line(ValueError("\n one\ntwo")), first_line(KeyError())
     ('one', 'KeyError')
     """
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

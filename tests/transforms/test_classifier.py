@@ -376,6 +376,9 @@ def test_the_attributes_that_users_of_transformers_look_at(checkpoint: Callable[
     pipe = transformers.pipeline("ner", model=str(folder), device=-1)
     assert classify.tokenizer("Ann")["input_ids"] == pipe.tokenizer("Ann")["input_ids"]
     assert type(classify.tokenizer) is type(pipe.tokenizer)
+    assert "[SEP]" in classify.tokenizer.tokenize("[SEP]")
+    assert len(classify.tokenizer(TEXT, padding="max_length", max_length=20, truncation=True)["input_ids"]) == 20
+    assert len(classify(TEXT * 9)) > 30  # which is as long as before
     assert classify.config.to_dict() == classify.model_config.to_dict() == pipe.model.config.to_dict()
     assert classify.device == pipe.device == torch.device("cpu")
 

@@ -158,9 +158,9 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     done: list[Any] = []
     convert = conversion._convert
 
-    def counted(module: Any, path: Path) -> Path:
+    def counted(module: Any, path: Path, **settings: Any) -> Path:
         done.append(type(module).__name__)
-        return convert(module, path)
+        return convert(module, path, **settings)
 
     monkeypatch.setattr(conversion, "_convert", counted)
     return done

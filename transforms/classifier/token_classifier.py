@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import os
@@ -21,7 +22,7 @@ from transforms.documents import Document, Failure
 from transforms.engines.base import BatchTimeoutError, Engine
 from transforms.engines.loading import load_engine
 from transforms.engines.timeouts import CallTimeout, WatchedEngine
-from transforms.errors import ArgumentError
+from transforms.errors import ArgumentError, first_line
 from transforms.inference.isolation import run_isolating_failures
 from transforms.inference.scorer import Scorer, TokenizedText
 from transforms.inference.setup import ModelSetup
@@ -123,7 +124,7 @@ class TokenClassifier(PipelineSteps):
         self.tokenization = setup.tokenization
         self.window = setup.window
         self.id2label: Mapping[int, str] = dict(setup.config.id2label)
-        load = functools.partial(load_engine, setup.checkpoint, chosen)
+        load = functools.partial(load_engine, setup.checkpoint, chosen, token_types=setup.tokenization.uses_token_types)
         self._reads_words = setup.word_boundaries == "tokenizer"
         self._watch = CallTimeout(chosen.batch_timeout_seconds) if chosen.batch_timeout_seconds else None
         loaded = WatchedEngine(load, self._watch) if self._watch else load()
@@ -216,10 +217,10 @@ class TokenClassifier(PipelineSteps):
         answers = answer(self._tokenized(texts, offsets))
         return answers[0] if isinstance(inputs, str) else answers
 
-    @property
+    @functools.cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer of transformers."""
-        return self.tokenization.tokenizer
+        """A copy of the tokenizer of transformers. A call would change settings of the original."""
+        return copy.deepcopy(self.tokenization.tokenizer)
 
     @property
     def model_config(self) -> Any:
@@ -378,8 +379,20 @@ def check_answers(classifier: TokenClassifier, name: str) -> None:
     Raises:
         ValueError: if the model cannot, or if its scores are not probabilities.
     """
-    for outcome in classifier.classify(_CANARIES):
+    for canary, outcome in zip(_CANARIES, classifier.classify(_CANARIES), strict=True):
         if isinstance(outcome, Failure):
-            raise ArgumentError(f"model={name!r}: a test sentence cannot be classified: {outcome.error}")
+            problem = _cause(classifier, canary.text) or outcome.error
+            raise ArgumentError(f"model={name!r}: a test sentence cannot be classified: {problem}")
         if not len(outcome) or not np.allclose(outcome.scores.sum(axis=-1), 1, atol=1e-3):
             raise ArgumentError(f"model={name!r}: the scores of a test sentence are not probabilities")
+
+
+def _cause(classifier: TokenClassifier, text: str) -> str | None:
+    """Return the message of the error that a text causes, which may quote the text; None if there is none."""
+    try:
+        classifier(text)
+    except ArithmeticError as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {first_line(error)}"
+    return None

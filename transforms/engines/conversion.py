@@ -23,11 +23,17 @@ _FAILED = "failed.json"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Path:
+def converted_model(checkpoint: Checkpoint, *, token_types: bool, allow_pickle_weights: bool) -> Path:
     """Return the converted model in the cache folder, after converting the checkpoint if the model is missing.
 
     Its folder is named after the checkpoint's revision and OpenVINO's version. A conversion that failed is remembered
     there, and not tried again with the same libraries.
+
+    Args:
+        checkpoint: The model.
+        token_types: Whether the tokenizer makes token types. If not, the converted model takes none: for some models,
+            no types are not the same as types of 0.
+        allow_pickle_weights: Whether pickled weights may be loaded.
 
     Raises:
         ConversionError: if OpenVINO cannot convert it.
@@ -39,7 +45,7 @@ def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Pa
     from transforms.engines.torch_engine import load_model
 
     version = import_openvino().__version__.split("-")[0]
-    folder = cache_folder() / "openvino" / f"{checkpoint.revision}-{version}"
+    folder = cache_folder() / "openvino" / f"{checkpoint.revision}-{version}{'' if token_types else '-untyped'}"
     path = folder / "model.xml"
     if path.exists():
         return path
@@ -49,7 +55,7 @@ def converted_model(checkpoint: Checkpoint, *, allow_pickle_weights: bool) -> Pa
             _raise_known_failure(folder)
             module = load_model(checkpoint, dtype=torch.float32, allow_pickle_weights=allow_pickle_weights)
             try:
-                unchecked = _convert(module, folder / "unchecked.xml")
+                unchecked = _convert(module, folder / "unchecked.xml", token_types=token_types)
             except ConversionError as error:
                 for name in ("unchecked.xml", "unchecked.bin"):
                     (folder / name).unlink(missing_ok=True)
@@ -76,7 +82,7 @@ def _libraries() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("openvino", "torch", "transformers")}
 
 
-def _convert(module: Any, path: Path) -> Path:
+def _convert(module: Any, path: Path, *, token_types: bool) -> Path:
     """Converts a module, writes it, and compares the logits of the written model with the module's."""
     import torch
 
@@ -86,7 +92,7 @@ def _convert(module: Any, path: Path) -> Path:
     openvino = import_openvino()
     _check_convertible(module)
     reference = TorchEngine(module, device="cpu", precision="fp32")
-    names = _INPUTS if reference.takes_token_types else _INPUTS[:2]
+    names = _INPUTS if token_types and reference.takes_token_types else _INPUTS[:2]
     config = module.config.get_text_config()
     vocabulary = getattr(config, "vocab_size", None) or 1000
     positions = getattr(config, "max_position_embeddings", None) or 512
@@ -122,7 +128,7 @@ def _convert(module: Any, path: Path) -> Path:
     try:
         engine = OpenVinoEngine(path, precision="fp32")
         for batch, length in ((1, 5), (2, 17), (3, min(positions - 2, 300))):
-            _compare(engine, reference, _probe(vocabulary, batch, length))
+            _compare(engine, reference, {name: _probe(vocabulary, batch, length)[name] for name in names})
     except ConversionError:
         raise
     except Exception as error:
@@ -158,8 +164,7 @@ def _probe(vocab_size: int, batch: int, length: int) -> dict[str, np.ndarray]:
 
 
 def _compare(engine: Any, reference: Any, inputs: dict[str, np.ndarray]) -> None:
-    expected = reference.logits(*(inputs[name] for name in _INPUTS))
-    given = engine.logits(*(inputs[name] for name in _INPUTS))
+    expected, given = (each.logits(*map(inputs.get, _INPUTS)) for each in (reference, engine))
     difference = np.abs(given - expected)[inputs["attention_mask"] == 1].max()
     if not difference <= _TOLERANCE * max(1.0, np.abs(expected).max()):
         raise ConversionError(f"its logits in OpenVINO differ by {difference:.1e} from those in PyTorch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from transforms.checkpoints.files import Checkpoint, check_weights
@@ -17,7 +18,7 @@ from transforms.settings import ModelSettings
 _logger = logging.getLogger(__name__)
 
 
-def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -> Engine:
+def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None, *, token_types: bool = True) -> Engine:
     """Loads a checkpoint into the engine that fits it and this machine.
 
     The engine `auto` is PyTorch on a GPU and OpenVINO on a CPU. On a CPU too it is PyTorch if OpenVINO is not
@@ -31,6 +32,7 @@ def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -
         checkpoint: The model.
         settings: The engine, the device (``auto`` is a GPU if there is one), the precision (``auto`` is fp32,
             ``checkpoint`` the stored one), the threads on a CPU, and whether pickled weights may be loaded.
+        token_types: Whether the tokenizer makes token types, so that batches have them.
 
     Raises:
         ArgumentError: if the checkpoint, engine, device and precision cannot be combined.
@@ -61,11 +63,11 @@ def load_engine(checkpoint: Checkpoint, settings: ModelSettings | None = None) -
     if place != "cpu" and (only_onnx or engine == "openvino"):
         what = f"model={checkpoint.name!r} with ONNX weights alone" if only_onnx else "engine='openvino'"
         raise ArgumentError(f"device={device!r}: not for {what}; expected cpu")
-    load = _openvino if engine == "openvino" else _torch
-    if engine == "auto" and place == "cpu" and only_onnx:
-        load = _openvino
+    load: Callable[[Checkpoint, ModelSettings], Engine] = _torch
+    if engine == "openvino" or (engine == "auto" and place == "cpu" and only_onnx):
+        load = functools.partial(_openvino, token_types=token_types)
     elif engine == "auto" and place == "cpu" and precision != "fp16":
-        load = _openvino_or_torch
+        load = functools.partial(_openvino_or_torch, token_types=token_types)
     chosen = replace(settings, device=place, precision=precision)  # type: ignore[arg-type]  # it is one of them
     loaded = load(checkpoint, chosen)
     problem = shortfall(precision, name=loaded.name, device=loaded.device, computed=loaded.precision)
@@ -86,7 +88,7 @@ def _torch(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
     return TorchEngine.load(checkpoint, settings)
 
 
-def _openvino(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
+def _openvino(checkpoint: Checkpoint, settings: ModelSettings, *, token_types: bool) -> Engine:
     """Loads a checkpoint into OpenVINO: its converted weights for PyTorch, or its ONNX model if there are none.
 
     Raises:
@@ -97,7 +99,7 @@ def _openvino(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
     from transforms.engines.openvino_engine import OpenVinoEngine
 
     if checkpoint.safetensors or (checkpoint.pickles and settings.allow_pickle_weights):
-        path = converted_model(checkpoint, allow_pickle_weights=settings.allow_pickle_weights)
+        path = converted_model(checkpoint, token_types=token_types, allow_pickle_weights=settings.allow_pickle_weights)
     else:
         path = checkpoint.onnx or checkpoint.folder / "model.onnx"
     try:
@@ -108,12 +110,12 @@ def _openvino(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
         raise ArgumentError(f"model={checkpoint.name!r}: {error} in {path.name}") from error
 
 
-def _openvino_or_torch(checkpoint: Checkpoint, settings: ModelSettings) -> Engine:
+def _openvino_or_torch(checkpoint: Checkpoint, settings: ModelSettings, *, token_types: bool) -> Engine:
     if importlib.util.find_spec("openvino") is None:
         _logger.info("engine=auto: torch for model=%r, since openvino is not installed", checkpoint.name)
         return _torch(checkpoint, settings)
     try:
-        engine = _openvino(checkpoint, settings)
+        engine = _openvino(checkpoint, settings, token_types=token_types)
     except ConversionError as error:
         _logger.info("engine=auto: torch for model=%r, since %s", checkpoint.name, error)
         return _torch(checkpoint, settings)

@@ -91,6 +91,7 @@ class ModelSetup:
         else:
             name, revision = checkpoint.name, checkpoint.tokenizer_revision or settings.model_revision
             tokenization = _load_tokenization("model", name, revision, checkpoint.folder, special_tokens)
+        tokenization.check_inputs(checkpoint.name)
         check_vocabulary(checkpoint, config, tokenization)
         lengths = Lengths.of(config, tokenization.model_max_length, settings.max_window_tokens)
         if settings.word_boundaries == "tokenizer":

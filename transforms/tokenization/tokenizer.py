@@ -13,10 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from transforms.errors import ArgumentError
 from transforms.tokenization.encoding import Encoded
 from transforms.tokenization.special_tokens import special_ids
 
 _CHARS_AT_ONCE = 1_000_000
+_KNOWN_INPUTS = frozenset(["input_ids", "attention_mask", "token_type_ids"])
+_SENTENCE = "Ann lives in Rome."
 
 USABLE_LENGTH = 10**9
 """The bound of a usable `model_max_length`. Transformers sets a larger number for tokenizers without one."""
@@ -96,6 +99,7 @@ class Tokenization(ABC):
                 ``special``: it is the special token, as in Hugging Face.
         """
         self.tokenizer = tokenizer
+        self._made = _made_by(tokenizer)
         self.side: str = tokenizer.truncation_side
         self.uses_token_types = "token_type_ids" in tokenizer.model_input_names
         self.to_string: Callable[[list[str]], str] = tokenizer.convert_tokens_to_string
@@ -122,6 +126,24 @@ class Tokenization(ABC):
             texts: The texts.
             words: Whether to include the beginnings of the tokenizer's own words, as `Encoded.opens_word`.
         """
+
+    def check_inputs(self, model: str) -> None:
+        """Checks that the model's input consists of the ids that `encode` returns, a mask, and token types.
+
+        Args:
+            model: The model's name, for the message.
+
+        Raises:
+            ArgumentError: if the tokenizer itself makes other ids, or more inputs.
+        """
+        subject = f"model={model!r}: its {type(self.tokenizer).__name__}"
+        if isinstance(self._made, Exception):
+            raise ArgumentError(f"{subject} does not read plain text ({type(self._made).__name__})") from self._made
+        more = sorted(set(self._made) - _KNOWN_INPUTS)
+        if more:
+            raise ArgumentError(f"{subject} makes inputs that are not supported: {', '.join(more)}")
+        if list(self._made["input_ids"]) != self.template.input_ids(self.encode([_SENTENCE])[0].ids).tolist():
+            raise ArgumentError(f"{subject} makes other ids than the files of the tokenizer")
 
     @abstractmethod
     def check_words(self) -> None:
@@ -201,6 +223,17 @@ class Tokenization(ABC):
         """Return ids with the stand-in in place of special tokens."""
         special = np.isin(ids, self._special_ids)
         return np.where(special, self._stand_in, ids) if special.any() and self._stand_in is not None else ids
+
+
+def _made_by(tokenizer: Any) -> dict[str, Any] | Exception:
+    """Return what a tokenizer of transformers makes of a sentence, or the exception that it raises.
+
+    A call changes settings of a fast tokenizer's backend. It is therefore the first use of the tokenizer.
+    """
+    try:
+        return dict(tokenizer(_SENTENCE, verbose=False))
+    except Exception as error:
+        return error
 
 
 @functools.lru_cache(maxsize=1)
