@@ -53,6 +53,7 @@ def converted_model(checkpoint: Checkpoint, *, token_types: bool, allow_pickle_w
     with FileLock(folder / "lock"):
         if not path.exists():
             _raise_known_failure(folder)
+            _check_experts(checkpoint)
             module = load_model(checkpoint, dtype=torch.float32, allow_pickle_weights=allow_pickle_weights)
             try:
                 unchecked = _convert(module, folder / "unchecked.xml", token_types=token_types)
@@ -90,7 +91,6 @@ def _convert(module: Any, path: Path, *, token_types: bool) -> Path:
     from transforms.engines.torch_engine import TorchEngine
 
     openvino = import_openvino()
-    _check_convertible(module)
     reference = TorchEngine(module, device="cpu", precision="fp32")
     names = _INPUTS if token_types and reference.takes_token_types else _INPUTS[:2]
     config = module.config.get_text_config()
@@ -143,16 +143,18 @@ def _conversion_error(what: str, module: Any, error: Exception) -> ConversionErr
     )
 
 
-def _check_convertible(module: Any) -> None:
+def _check_experts(checkpoint: Checkpoint) -> None:
     """Rejects a mixture of experts: tracing would fix the experts to those of the example's tokens.
 
     Raises:
-        ConversionError: if the module is one.
+        ConversionError: if the checkpoint is one.
     """
-    config = module.config.get_text_config()
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True).get_text_config()
     numbers = [getattr(config, name, None) for name in _NUMBERS_OF_EXPERTS]
     if any(isinstance(number, int) and number > 1 for number in numbers):
-        raise ConversionError(f"a {type(module).__name__} chooses experts by the tokens, which OpenVINO cannot trace")
+        raise ConversionError(f"{config.model_type} chooses experts by the tokens, which OpenVINO cannot trace")
 
 
 def _probe(vocab_size: int, batch: int, length: int) -> dict[str, np.ndarray]:
