@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import (
@@ -48,6 +49,7 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
         allow_abbrev=False,
     )
     add_flags(NerOptions, parser)
+    _check_once(flags, parser)
     _, others = parser.parse_known_args(flags)
     options = PipelineOptions(list(flags))
     _name_runner(options.view_as(StandardOptions))
@@ -92,6 +94,14 @@ def _check_known(options: PipelineOptions, flags: list[str], own: argparse.Argum
     close = difflib.get_close_matches(name, choices, n=1)
     hint = f"such as {close[0]}" if close else "that --help lists"
     raise ValueError(f"{name}: not a flag of this program or of Beam; expected one {hint}")
+
+
+def _check_once(flags: Sequence[str], own: argparse.ArgumentParser) -> None:
+    """Rejects a flag of the program that is given twice; argparse would use the last value, and drop the others."""
+    given = Counter(name for name in map(_name, flags) if name in own._option_string_actions)
+    for name, count in given.items():
+        if count > 1 and name not in ("-h", "--help"):
+            raise ValueError(f"{name}: given {count} times; expected once")
 
 
 def beam_parser() -> argparse.ArgumentParser:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from apache_beam.options.pipeline_options import StandardOptions
 
+from pipeline.checks.files import check_reachable
 from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
 from pipeline.checks.table_output import TableSettings, check_tables
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
+from pipeline.connectors.base import Outputs
 from pipeline.connectors.registry import check_input, check_outputs, connector_of
 from pipeline.options import NerOptions
-from pipeline.places import Place, Source, is_stream
+from pipeline.places import Files, Place, Replay, Source, is_stream
 from pipeline.runners.dataflow import accelerator_hint, memory_hint
 from pipeline.runners.selection import processes_of_a_machine
 from transforms.aggregation.rules import EntityRules
@@ -109,6 +111,7 @@ class NerConfig:
             model = _model_settings(options, rules, streaming=streaming)
             find_prism(options)
             setup = _check_model(model, rules)
+            _check_reachable(options, source, outputs)
             hints |= memory_hint(options, setup.config, streaming=streaming)
         return cls(
             input=source,
@@ -191,6 +194,18 @@ def arguments_as_flags() -> Iterator[None]:
 def _check_numbers(options: NerOptions) -> None:
     for name, least in (("num_shards", 0), ("window_seconds", 1), ("allowed_lateness_seconds", 0)):
         check_at_least(name, getattr(options, name), least)
+
+
+def _check_reachable(options: NerOptions, source: Source, outputs: Outputs) -> None:
+    """Checks that the workers of Dataflow can reach the files of a run."""
+    read = source.place if isinstance(source, Replay) else source
+    for name, place in (
+        ("replay" if isinstance(source, Replay) else "input", read),
+        ("output", outputs.output),
+        ("dead_letter", outputs.dead_letter),
+    ):
+        if isinstance(place, Files):
+            check_reachable(name, place.path, options)
 
 
 def _entity_rules(options: NerOptions) -> EntityRules:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 _PROJECT = r"(?:[\w.-]+:)?[a-z][a-z0-9-]*"  # a domain's project begins with the domain: example.com:project
 _TABLE = re.compile(rf"(?P<project>{_PROJECT}):(?P<dataset>\w+)\.(?P<table>[\w$-]+)")
+# As in standard SQL. A file's name can look the same, so a name with the ending of a file is never a table.
+_STANDARD_TABLE = re.compile(r"(?P<project>[a-z][a-z0-9-]{4,28}[a-z0-9])\.(?P<dataset>\w+)\.(?P<table>[\w$-]+)")
+_FILE_ENDING = re.compile(r"(?i).*\.(txt|text|log|jsonl|ndjson|json|csv|tsv|avro|parquet|pq|gz|bz2|xz|zst|zip)")
 _PUBSUB = re.compile(r"projects/(?P<project>[^/]+)/(?P<kind>subscriptions|topics)/(?P<name>[^/]+)")
 
 
@@ -94,14 +98,40 @@ def place_of(path: str) -> Place:
     Subscription(project='my-project', name='tickets')
     >>> place_of("file:///tmp/x.jsonl")
     Files(path='/tmp/x.jsonl')
+    >>> str(place_of("`my-project.ner.entities`")), place_of("./tickets.2024.raw")
+    ('my-project:ner.entities', Files(path='./tickets.2024.raw'))
     """
+    if path.startswith("~"):
+        path = str(Path(path).expanduser())  # a shell does not do it after `--input=`
     path = re.sub(r"^file://(localhost)?(?=/)", "", path)  # Beam would make a folder named `file:`
     if found := _PUBSUB.fullmatch(path):
         kind = Subscription if found["kind"] == "subscriptions" else Topic
         return kind(found["project"], found["name"])
-    if found := _TABLE.fullmatch(path):
+    name = path.strip("`")
+    found = _TABLE.fullmatch(name)
+    if not found and not _FILE_ENDING.fullmatch(name):
+        found = _STANDARD_TABLE.fullmatch(name)
+    if found:
         return Table(found["project"], found["dataset"], found["table"])
     return Files(path)
+
+
+def what_is_missing(path: str) -> str | None:
+    """Return what a path lacks to name a table, a topic or a subscription, with the whole name; None if nothing.
+
+    >>> what_is_missing("ner.entities")
+    'expected PROJECT.ner.entities for a table, or ./ner.entities for files'
+    >>> what_is_missing("topics/x")
+    'expected projects/PROJECT/topics/x for Pub/Sub, or ./topics/x for files'
+    >>> what_is_missing("tickets.jsonl"), what_is_missing("out/entities")
+    (None, None)
+    """
+    name = path.strip("`")
+    if re.fullmatch(r"(topics|subscriptions)/[\w.~+%-]+", name) and not _FILE_ENDING.fullmatch(name):
+        return f"expected projects/PROJECT/{name} for Pub/Sub, or ./{name} for files"
+    if re.fullmatch(r"\w+\.[\w$-]+", name) and not _FILE_ENDING.fullmatch(name):
+        return f"expected PROJECT.{name} for a table, or ./{name} for files"
+    return None
 
 
 def is_written(source: Place, *written: Place) -> bool:

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipeline.io.files.compression import COMPRESSION_ENDINGS
 from pipeline.io.files.formats.registry import FORMATS, UnreadableFileError, format_of_ending, peek_columns
 from pipeline.io.files.matching import is_local, match_files
 from pipeline.io.files.names import is_shard
+from pipeline.places import what_is_missing
 from transforms.errors import first_line
 
 
 def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     """Return the files that a pattern matches; there must be at least one."""
+    _check_no_stream(name, pattern, "files to read, for example 'tickets/*.jsonl'")
     if is_local(pattern) and Path(pattern).is_dir():
         inside = f"{pattern.rstrip('/')}/*"
         raise ValueError(f"--{name}={pattern!r}: is a folder; expected the files in it, for example {inside!r}")
@@ -27,7 +30,8 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
         problem = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"--{name}={pattern!r}: cannot be listed: {problem}") from error
     if not files:
-        raise ValueError(f"--{name}={pattern!r}: matches no file")
+        missing = what_is_missing(pattern)
+        raise ValueError(f"--{name}={pattern!r}: matches no file{f'; {missing}' if missing else ''}")
     return files
 
 
@@ -76,6 +80,10 @@ def check_writable(name: str, prefix: str) -> None:
 
     A local folder that does not exist is created.
     """
+    _check_no_stream(name, prefix, "a prefix of files, for example out/entities")
+    missing = what_is_missing(prefix)
+    if missing:
+        raise ValueError(f"--{name}={prefix!r}: not a whole name; {missing}")
     try:
         FileSystems.get_filesystem(prefix)
     except ValueError:
@@ -93,6 +101,23 @@ def check_writable(name: str, prefix: str) -> None:
             pass
     except OSError as error:
         raise ValueError(f"--{name}={prefix!r}: cannot be written: {error.strerror}: {folder}") from error
+
+
+def check_reachable(name: str, path: str, options: PipelineOptions) -> None:
+    """Rejects a path on this machine for a run on Dataflow, whose workers have disks of their own.
+
+    Raises:
+        ValueError: in one sentence with the flag, its value and a valid value.
+    """
+    if options.view_as(StandardOptions).runner == "DataflowRunner" and is_local(path):
+        raise ValueError(
+            f"--{name}={path!r}: on this machine, where Dataflow's workers find nothing; expected a gs:// path"
+        )
+
+
+def _check_no_stream(name: str, path: str, expected: str) -> None:
+    if path == "-":
+        raise ValueError(f"--{name}='-': standard input and output are not supported; expected {expected}")
 
 
 def _folder(path: str) -> str:

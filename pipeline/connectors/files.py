@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.checks.files import check_apart, check_columns, check_writable, guess_input_format, match_files_of
+from pipeline.checks.files import (
+    check_apart,
+    check_columns,
+    check_writable,
+    guess_input_format,
+    match_files_of,
+)
 from pipeline.connectors.base import Connector, Outputs, check_no_attributes, check_no_ordering_key, record_fields
 from pipeline.io.files.formats.registry import INPUT_FORMATS, needs_redistribution
 from pipeline.io.files.names import guess_output_format, output_files

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,6 +37,12 @@ DEAD_PROXY = {
 }
 """A shell's variables behind a proxy that does not answer."""
 POISON_COUNTS = ["7 documents", "3 results", "4 failures"]
+
+
+def over(usual: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """The usual flags but for those that are given, and these."""
+    given = {flag.partition("=")[0] for flag in flags}
+    return [*(flag for flag in usual if flag.partition("=")[0] not in given), *flags]
 
 
 def program(*flags: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

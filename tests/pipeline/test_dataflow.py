@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
+from runs import over
 from services.clients import PROJECT
 from services.dataflow_server import DataflowServer
 from services.pubsub_broker import Broker
@@ -21,9 +23,10 @@ RIGHT_FITTING = "--experiments=enable_streaming_rightfitting"
 
 
 def flags(bucket: str, tmp_path: Path) -> list[str]:
-    (tmp_path / "in.txt").write_text("My name is Ann Smith.\n")
+    with FileSystems.create(f"{bucket}/in.txt") as file:
+        file.write(b"My name is Ann Smith.\n")
     return [
-        f"--input={tmp_path}/in.txt", f"--output={bucket}/out", "--runner=DataflowRunner", f"--project={PROJECT}",
+        f"--input={bucket}/in.txt", f"--output={bucket}/out", "--runner=DataflowRunner", f"--project={PROJECT}",
         "--region=europe-west4", f"--temp_location={bucket}/temp", "--job_name=ner-1",
     ]  # fmt: skip
 
@@ -64,7 +67,7 @@ def large(checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
 def staged(bucket: str, tmp_path: Path, *more: str) -> StagedJob:
     """The job as Dataflow would find it in Cloud Storage."""
     path = f"{bucket}/templates/job"
-    assert main([*flags(bucket, tmp_path), f"--template_location={path}", *more]) == 0
+    assert main(over([*flags(bucket, tmp_path), f"--template_location={path}"], more)) == 0
     return StagedJob.read(path)
 
 

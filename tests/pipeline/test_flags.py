@@ -15,6 +15,7 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from runs import over
 from tries import Tries
 
 from pipeline.options import NerOptions
@@ -44,7 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refusal(flags: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What is wrong with these flags, which are those of a run that would be fine and then some that are not."""
     capsys.readouterr()
-    code = main(["--input=in.jsonl", "--output=out/x", *flags])
+    code = main(over(["--input=in.jsonl", "--output=out/x"], flags))
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
     assert re.fullmatch(r"beam-ner: error: [^\n]+\n", err), err
@@ -54,6 +55,42 @@ def refusal(flags: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 MISTAKES = {
+    "a flag twice": (["--output=out/y", "--output=out/x"], ["--output: given 2 times; expected once"]),
+    "an input twice": (["--input=in.txt", "--input", "in.jsonl"], ["--input: given 2 times"]),
+    "a table without its project": (
+        ["--output=ner.entities"],
+        [
+            "--output='ner.entities': not a whole name; expected PROJECT.ner.entities for a table, or ./ner.entities for files"
+        ],
+    ),
+    "a topic without its project": (
+        ["--output=topics/found"],
+        ["--output='topics/found'", "expected projects/PROJECT/topics/found for Pub/Sub, or ./topics/found for files"],
+    ),
+    "a dead letter without its project": (
+        ["--dead_letter=`ner.dead`"],
+        ["--dead_letter='`ner.dead`'", "expected PROJECT.ner.dead"],
+    ),
+    "an input table without its project": (
+        ["--input=ner.letters"],
+        ["--input='ner.letters': matches no file; expected PROJECT.ner.letters"],
+    ),
+    "a subscription without its project": (
+        ["--input=subscriptions/x"],
+        ["matches no file; expected projects/PROJECT/subscriptions/x"],
+    ),
+    "standard input": (
+        ["--input=-"],
+        ["--input='-': standard input and output are not supported; expected files to read"],
+    ),
+    "standard output": (
+        ["--output=-"],
+        ["--output='-': standard input and output are not supported; expected a prefix"],
+    ),
+    "an input that Dataflow does not see": (
+        ["--runner=DataflowRunner", "--project=p-test", "--region=r", "--temp_location=gs://b/t", "--output=gs://b/x"],
+        ["--input='in.jsonl': on this machine, where Dataflow's workers find nothing; expected a gs:// path"],
+    ),
     "a label of another model": (
         ["--ignore_labels=O,PERSON"],
         ["--ignore_labels='PERSON': unknown", "the model's labels: ", "B-CITY"],
