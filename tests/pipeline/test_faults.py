@@ -337,7 +337,7 @@ def test_a_document_that_memory_does_not_hold_is_a_failure(
 ) -> None:
     encode = FastTokenization.encode
 
-    def encode_what_fits(self: FastTokenization, texts: Sequence[str], words: bool) -> Any:
+    def encode_what_fits(self: FastTokenization, texts: Sequence[str], words: bool = False) -> Any:
         if any(len(text) > 100_000 for text in texts):
             raise MemoryError
         return encode(self, texts, words)

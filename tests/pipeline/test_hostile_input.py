@@ -160,7 +160,7 @@ def test_an_error_that_quotes_the_text_is_not_repeated(
     caplog.set_level(logging.INFO)
     encode, find_entities = FastTokenization.encode, rules.find_entities
 
-    def encode_or_quote(self: FastTokenization, texts: Sequence[str], words: bool) -> list[Any]:
+    def encode_or_quote(self: FastTokenization, texts: Sequence[str], words: bool = False) -> list[Any]:
         if MARK in "".join(texts):
             raise ValueError(f"cannot read {texts}")
         return encode(self, texts, words)

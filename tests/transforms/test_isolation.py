@@ -218,7 +218,7 @@ def test_a_tokenizer_that_hangs(checkpoint: Callable[[str], Path], monkeypatch: 
     release, encode = threading.Event(), classify.tokenization.encode
 
     class Tokenizer(Patient):
-        def encode(self, texts: list[str], words: bool) -> Any:
+        def encode(self, texts: list[str], words: bool = False) -> Any:
             if HANGS in texts:
                 self.hang(release)
             return encode(texts, words)
