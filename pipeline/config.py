@@ -48,6 +48,7 @@ class NerConfig:
     Attributes:
         input: The place to read from.
         input_format: The format of the files or messages.
+        encoding: The encoding of input files of text; None to read it from each file.
         balance: Whether to redistribute documents to all workers after reading.
         text_field: Field or column that contains the text.
         id_field: Field or column that contains the id.
@@ -71,6 +72,7 @@ class NerConfig:
 
     input: Source
     input_format: str
+    encoding: str | None
     balance: bool
     text_field: str
     id_field: str
@@ -116,6 +118,7 @@ class NerConfig:
         return cls(
             input=source,
             input_format=input_format,
+            encoding=options.encoding,
             balance=_balances(options, source, input_format),
             text_field=options.text_field,
             id_field=options.id_field,

@@ -66,6 +66,12 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         help="text, jsonl, csv, avro or parquet; auto goes by the files' ending. Of a Pub/Sub message: text, which is"
         " auto, or jsonl, one JSON object a message.",
     )
+    group.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="The encoding of files of text, JSONL and CSV, such as cp1252 or shift_jis (default: UTF-8, or UTF-16 or"
+        " UTF-32 where a file's first bytes show it).",
+    )
     group.add_argument("--text_field", metavar="NAME", default="text", help="Field or column that holds the text.")
     group.add_argument(
         "--id_field",

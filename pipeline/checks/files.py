@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import logging
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -10,12 +12,16 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from pipeline.io.files.compression import COMPRESSION_ENDINGS
+from pipeline.io.files.compression import COMPRESSION_ENDINGS, compression_ending
+from pipeline.io.files.content import HEAD_BYTES, check_text, compression_of, encoding_of, is_utf8
 from pipeline.io.files.formats.registry import FORMATS, UnreadableFileError, format_of_ending, peek_columns
-from pipeline.io.files.matching import is_local, match_files
+from pipeline.io.files.matching import is_local, match_files, open_raw
 from pipeline.io.files.names import is_shard
+from pipeline.io.records import UnreadableError
 from pipeline.places import what_is_missing
 from transforms.errors import first_line
+
+_logger = logging.getLogger(__name__)
 
 
 def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
@@ -51,13 +57,62 @@ def guess_input_format(path: str) -> str:
     )
 
 
-def check_columns(files: list[FileMetadata], input_format: str, text_field: str) -> None:
-    """Checks that the first file that is not empty has a column for the text, if its format has columns."""
+def check_encoding(encoding: str | None) -> None:
+    """Rejects the name of an encoding that Python does not have, or that is not one of text.
+
+    Raises:
+        ValueError: in one sentence with the flag, its value and a valid value.
+    """
+    try:
+        if encoding is None or codecs.lookup(encoding)._is_text_encoding:
+            return
+    except (LookupError, ValueError):
+        pass
+    raise ValueError(f"--encoding={encoding}: unknown; expected an encoding of Python, such as cp1252 or utf-16")
+
+
+def check_columns(
+    name: str, files: list[FileMetadata], input_format: str, text_field: str, encoding: str | None = None
+) -> None:
+    """Checks the first file that is not empty: it is of the format, with a column for the text if it has columns.
+
+    What is not obvious is logged: the encoding, and a compression that the file's name does not show.
+
+    Args:
+        name: Name of the input's argument.
+        files: The input's files.
+        input_format: Their format.
+        text_field: The name of the column.
+        encoding: The encoding of text; None to read it from the first bytes.
+    """
     first = next((file for file in files if file.size_in_bytes), None)
-    if first is not None:
-        # A broken file becomes a failure when it is read; the other files are still processed.
-        with suppress(UnreadableFileError):
-            check_text_field(first.path, input_format, text_field)
+    if first is None:
+        return
+    # A broken file becomes a failure when it is read; the other files are still processed.
+    with suppress(UnreadableFileError):
+        if FORMATS[input_format].compresses:
+            _check_head(name, first.path, input_format, encoding)
+        check_text_field(first.path, input_format, text_field, encoding)
+
+
+def _check_head(name: str, path: str, input_format: str, encoding: str | None) -> None:
+    try:
+        with open_raw(path) as file:
+            head = file.read(HEAD_BYTES)
+    except Exception:  # reported as a failure when the file is read
+        return
+    try:
+        check_text(head)
+    except UnreadableError as error:
+        raise ValueError(f"--{name}={path!r}: {error}") from error
+    compression = compression_of(path, head)
+    if compression and not compression_ending(path):
+        _logger.info("%s: compressed with %s, though its name does not say so", path, compression)
+    elif not compression and compression_ending(path):
+        _logger.info("%s: not compressed, though its name says so", path)
+    found = encoding_of(head)
+    if encoding is None and not compression and not is_utf8(found):
+        _logger.info("%s: read as %s in %s", path, input_format, found.upper())
 
 
 def check_apart(name: str, pattern: str, files: list[FileMetadata], *outputs: tuple[str, str]) -> None:
@@ -125,14 +180,14 @@ def _folder(path: str) -> str:
     return str(Path(path).parent.resolve()) if is_local(path) else FileSystems.split(path)[0]
 
 
-def check_text_field(path: str, input_format: str, text_field: str) -> None:
+def check_text_field(path: str, input_format: str, text_field: str, encoding: str | None = None) -> None:
     """Rejects a file that has columns, but not exactly one for the documents' text.
 
     Raises:
         UnreadableFileError: If the file cannot be read as this format.
         ValueError: If it has no such column, or several.
     """
-    columns = peek_columns(path, input_format)
+    columns = peek_columns(path, input_format, encoding)
     count = columns.count(text_field) if columns else 1
     if not columns or count == 1:
         return

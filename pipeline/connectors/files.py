@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.checks.files import (
     check_apart,
     check_columns,
+    check_encoding,
     check_writable,
     guess_input_format,
     match_files_of,
@@ -38,7 +39,8 @@ class FilesConnector(Connector):
             check_choice("input_format", options.input_format, ("auto", *INPUT_FORMATS))
             input_format = options.input_format
         check_apart("input", place.path, files, *outputs.files)
-        check_columns(files, input_format, options.text_field)
+        check_encoding(options.encoding)
+        check_columns("input", files, input_format, options.text_field, options.encoding)
         return input_format
 
     def check_replay(self, place: Files, options: NerOptions, outputs: Outputs) -> None:
@@ -74,7 +76,9 @@ class FilesConnector(Connector):
     def read(self, place: Files, config: NerConfig) -> Any:
         """Return the transform that reads the files."""
         fields = record_fields(config)
-        return "ReadDocuments" >> ReadDocuments(place.path, config.input_format, **fields, balance=config.balance)
+        return "ReadDocuments" >> ReadDocuments(
+            place.path, config.input_format, **fields, encoding=config.encoding, balance=config.balance
+        )
 
     def write_results(self, place: Files, config: NerConfig) -> Any:
         """Return the transform that writes results, in streaming a window of time to each set of files."""

@@ -28,15 +28,17 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class DocumentFields:
-    """The names of the record's fields that make a document.
+    """The names of the record's fields that make a document, and the encoding of files.
 
     Attributes:
         text: The field with the text.
         id: The field with the id; a record may lack it.
+        encoding: The encoding of files of text, JSON Lines and CSV; None to read it from each file's first bytes.
     """
 
     text: str = "text"
     id: str = "id"
+    encoding: str | None = None
 
 
 class BadRecordError(ValueError):

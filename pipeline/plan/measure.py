@@ -91,7 +91,7 @@ def read_sample(config: NerConfig, count: int, project: str | None = None) -> Sa
 
 def _readers(config: NerConfig, project: str | None) -> Iterator[Iterator[Document | Failure]]:
     """Yield a reader for each part of the input."""
-    place, fields = config.input, DocumentFields(config.text_field, config.id_field)
+    place, fields = config.input, DocumentFields(config.text_field, config.id_field, config.encoding)
     if isinstance(place, Files):
         found = find_shards(place.path, config.input_format)
         for shard in _spread([shard for shard in found if isinstance(shard, Shard)]):

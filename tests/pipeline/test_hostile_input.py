@@ -189,7 +189,7 @@ def test_an_error_that_quotes_the_text_is_not_repeated(
     assert [line for line in summary_line(5, 2) if line not in out] == []
 
 
-@pytest.mark.parametrize("damage", ["cut in half", "a byte changed", "not compressed", "nothing at all"])
+@pytest.mark.parametrize("damage", ["cut in half", "a byte changed", "neither compressed nor text", "nothing at all"])
 def test_a_damaged_file_is_one_failure_more(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_damaged_file_is_one_failure_more(
         {
             "cut in half": whole[: len(whole) // 2],
             "a byte changed": whole[:-6] + b"?" + whole[-5:],
-            "not compressed": b"\n".join(lines),
+            "neither compressed nor text": b"\xff" + b"\n".join(lines),
             "nothing at all": b"",
         }[damage]
     )

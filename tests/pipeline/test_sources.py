@@ -252,8 +252,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of all blocks that are read for lines."""
     sizes: list[int] = []
 
-    def counted(path: str, start: int = 0) -> Iterator[bytes]:
-        for block in read_blocks(path, start):
+    def counted(path: str, start: int = 0, encoding: str | None = None) -> Iterator[bytes]:
+        for block in read_blocks(path, start, encoding):
             sizes.append(len(block))
             yield block
 
@@ -389,9 +389,9 @@ def test_every_cut_of_a_stream_is_noticed(name: str, ending: str, compress: Call
 
 
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst", ".xz"])
-def test_what_is_not_compressed_is_corrupt_or_too_short(tmp_path: Path, ending: str) -> None:
+def test_what_is_neither_compressed_nor_text_is_corrupt_or_too_short(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a.txt{ending}"
-    for content in (b"", b"plain secret text, and long enough for any header\n" * 3):
+    for content in (b"", b"plain secret text, and long enough for any header\xff\n" * 3):
         path.write_bytes(content)
         documents, failures = read(path, "text")
         assert documents == []

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from pipeline.io.files.matching import Shard, read_blocks
+from pipeline.io.files.matching import Shard, can_split, read_blocks
 from pipeline.io.records import BOM, MAX_RECORD_BYTES
 from transforms.documents import Failure
 
@@ -61,10 +61,22 @@ def too_long(source: str, offset: int) -> Failure:
     return Failure(b"", f"{source}:{offset}: {problem}", "read", {"source": source})
 
 
-def shard_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
-    """Yield the lines whose first byte is in a shard, in the same form as `split_lines`."""
+def shard_lines(shard: Shard, encoding: str | None = None) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the lines whose first byte is in a shard, in the same form as `split_lines`.
+
+    A file that can only be read from its beginning belongs to its first shard. The others have no lines.
+
+    Args:
+        shard: The shard.
+        encoding: The file's encoding; None to read it from the first bytes. Lines and offsets are those of the text in
+            UTF-8.
+    """
+    is_whole = shard.start == 0 and shard.end is None
+    splits = is_whole or can_split(shard.path, encoding)
     if shard.start == 0:
-        yield from split_lines(read_blocks(shard.path), 0, shard.end)
+        yield from split_lines(read_blocks(shard.path, 0, encoding), 0, shard.end if splits else None)
+        return
+    if not splits:
         return
     # Reading begins one byte before the shard. If that byte is an LF, a line begins at the shard's first byte:
     #

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.io.files.compression import COMPRESSION_ENDINGS, compression_ending, decompress
+from pipeline.io.files.compression import compression_ending, decompress
+from pipeline.io.files.content import HEAD_BYTES, as_utf8, compression_of, encoding_of, is_utf8
 from pipeline.io.records import UnreadableError
 
 _BLOCK_BYTES = 1024 * 1024
@@ -137,21 +139,31 @@ def open_raw(path: str) -> BinaryIO:
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def read_blocks(path: str, start: int = 0) -> Iterator[bytes]:
-    """Yield a file's bytes in blocks, decompressed according to the file's ending.
+def read_blocks(path: str, start: int = 0, encoding: str | None = None) -> Iterator[bytes]:
+    """Yield a text file's bytes in blocks, decompressed and in UTF-8.
 
     Args:
         path: The file.
-        start: The offset of the first byte; only for files that are not compressed.
+        start: The offset of the first byte; only for files that `can_split`.
+        encoding: The file's encoding; None to read it from the first bytes.
 
     Raises:
-        UnreadableError: If a compressed stream is corrupt or ends early.
+        UnreadableError: If a compressed stream is corrupt or ends early, or if the file is no text.
     """
-    ending = compression_ending(path)
     with open_raw(path) as file:
-        if ending:
-            blocks = iter(partial(file.read, _COMPRESSED_BLOCK_BYTES), b"")
-            yield from decompress(blocks, COMPRESSION_ENDINGS[ending])
-        else:
+        if start:
             file.seek(start)
             yield from iter(partial(file.read, _BLOCK_BYTES), b"")
+            return
+        head = file.read(HEAD_BYTES)
+        compression = compression_of(path, head)
+        size = _COMPRESSED_BLOCK_BYTES if compression else _BLOCK_BYTES
+        blocks: Iterator[bytes] = chain(filter(None, [head]), iter(partial(file.read, size), b""))
+        yield from as_utf8(decompress(blocks, compression) if compression else blocks, encoding)
+
+
+def can_split(path: str, encoding: str | None = None) -> bool:
+    """Return whether a text file can be read from any offset: it is not compressed, and is in UTF-8."""
+    with open_raw(path) as file:
+        head = file.read(HEAD_BYTES)
+    return compression_of(path, head) is None and is_utf8(encoding or encoding_of(head))

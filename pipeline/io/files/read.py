@@ -92,9 +92,10 @@ class ReadDocuments(beam.PTransform):
     Args:
         pattern: A path or a glob on any file system that Beam supports.
         input_format: One of `INPUT_FORMATS`. Files of text, jsonl and csv are decompressed according to their ending
-            (.gz, .bz2, .xz, .zst).
+            (.gz, .bz2, .xz, .zst) or their first bytes.
         text_field: The field or column with the text; not used for text files.
         id_field: The field or column with the id. A record without an id is named `path:position`.
+        encoding: The encoding of files of text, jsonl and csv; None to read it from each file's first bytes.
         shard_bytes: The bytes that one worker reads at a time, for files that can be split; None for the format's
             default.
         balance: Whether to redistribute the documents to all workers after reading. It costs a shuffle of the
@@ -111,6 +112,7 @@ class ReadDocuments(beam.PTransform):
         text_field: str = "text",
         id_field: str = "id",
         *,
+        encoding: str | None = None,
         shard_bytes: int | None = None,
         balance: bool = False,
     ) -> None:
@@ -119,7 +121,7 @@ class ReadDocuments(beam.PTransform):
             raise ArgumentError(f"input_format={input_format}: unknown; expected one of {', '.join(INPUT_FORMATS)}")
         self._pattern = pattern
         self._input_format = input_format
-        self._fields = DocumentFields(text_field, id_field)
+        self._fields = DocumentFields(text_field, id_field, encoding)
         self._shard_bytes = shard_bytes
         self._balance = balance
 

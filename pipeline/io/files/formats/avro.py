@@ -45,7 +45,7 @@ def _names(schema: Any) -> list[str]:
     return [field["name"] for field in schema["fields"]]
 
 
-def columns(path: str) -> list[str]:
+def columns(path: str, encoding: str | None = None) -> list[str]:
     """Return the names of the schema's fields."""
     with open_raw(path) as file:
         return _names(fastavro.reader(file).writer_schema)

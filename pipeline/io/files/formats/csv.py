@@ -50,7 +50,7 @@ class Row:
 
 def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
     """Reads every record below the header; blank lines are not records."""
-    rows = read_rows(split_lines(read_blocks(shard.path)))
+    rows = read_rows(split_lines(read_blocks(shard.path, 0, fields.encoding)))
     header = _header(rows)
     require_fields(header, fields)
     for row in rows:
@@ -161,9 +161,9 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-def columns(path: str) -> list[str]:
+def columns(path: str, encoding: str | None = None) -> list[str]:
     """Return the fields of the header row."""
-    return _header(read_rows(split_lines(read_blocks(path))))
+    return _header(read_rows(split_lines(read_blocks(path, 0, encoding))))
 
 
 FORMULAS = ("escape", "keep")

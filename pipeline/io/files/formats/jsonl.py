@@ -25,16 +25,16 @@ _PEEKED_LINES = 1000
 
 def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
     """Reads every line that is not blank as a JSON object."""
-    for offset, line in json_lines(shard):
+    for offset, line in json_lines(shard, fields.encoding):
         if line is None:
             yield too_long(shard.source, offset)
         else:
             yield document_of_line(line, fields, shard.source, offset)
 
 
-def json_lines(shard: Shard) -> Iterator[tuple[int, bytes | None]]:
+def json_lines(shard: Shard, encoding: str | None = None) -> Iterator[tuple[int, bytes | None]]:
     """Yield the lines that are not blank, without their endings; None in place of a line that is too long."""
-    for offset, line in shard_lines(shard):
+    for offset, line in shard_lines(shard, encoding):
         if line is None or not line.isspace():
             yield offset, line if line is None else strip_ending(line)
 
@@ -48,18 +48,18 @@ def document_of_line(line: bytes, fields: DocumentFields, source: str, offset: i
     return document_of(record, fields, source, offset, line)
 
 
-def columns(path: str) -> list[str]:
+def columns(path: str, encoding: str | None = None) -> list[str]:
     """Return the keys of the first 100 objects in the first 1000 lines, in the order of their appearance."""
     keys: dict[str, None] = {}
     # If a compressed stream ends early, the keys of the objects before its end are still returned.
     with suppress(UnreadableError):
-        for record in islice(_objects(path), _PEEKED_OBJECTS):
+        for record in islice(_objects(path, encoding), _PEEKED_OBJECTS):
             keys.update(dict.fromkeys(record))
     return list(keys)
 
 
-def _objects(path: str) -> Iterator[dict[str, Any]]:
-    for _, line in islice(json_lines(Shard(path)), _PEEKED_LINES):
+def _objects(path: str, encoding: str | None) -> Iterator[dict[str, Any]]:
+    for _, line in islice(json_lines(Shard(path), encoding), _PEEKED_LINES):
         with suppress(BadRecordError):
             if line is not None:
                 yield parse_object(line)

@@ -84,7 +84,7 @@ def _plain(column: pa.Array) -> pa.Array:
     return column
 
 
-def columns(path: str) -> list[str]:
+def columns(path: str, encoding: str | None = None) -> list[str]:
     """Return the names of the schema's columns."""
     with open_raw(path) as file:
         return list(pq.ParquetFile(file).schema_arrow.names)

@@ -39,7 +39,8 @@ class Format:
     Attributes:
         endings: The endings of its files, in lower case.
         read: The function that lazily yields the documents and failures of a shard.
-        columns: The function that returns the names of a file's columns, or None if the format has no columns.
+        columns: The function that returns the names of a file's columns, or None if the format has no columns. Its
+            second argument is the encoding of text; None to read it from the first bytes.
         shard_bytes: The bytes of a file that a worker reads at a time; None if it must read from the beginning.
         coarse: Whether one shard may contain work for many workers.
         compresses: Whether whole files may be compressed.
@@ -48,7 +49,7 @@ class Format:
 
     endings: tuple[str, ...]
     read: Callable[[Shard, DocumentFields], Iterator[Document | Failure]]
-    columns: Callable[[str], list[str] | None]
+    columns: Callable[[str, str | None], list[str] | None]
     shard_bytes: int | None = None
     coarse: bool = False
     compresses: bool = True
@@ -118,7 +119,7 @@ def needs_redistribution(path: str, input_format: str) -> bool:
     return FORMATS[input_format].coarse or shard_bytes_of(path, input_format) is None
 
 
-def peek_columns(path: str, input_format: str) -> list[str] | None:
+def peek_columns(path: str, input_format: str, encoding: str | None = None) -> list[str] | None:
     """Return the columns of one file, for checks before any worker starts.
 
     Do not log them: if a CSV file has no header row, its first document is returned as the header.
@@ -126,6 +127,7 @@ def peek_columns(path: str, input_format: str) -> list[str] | None:
     Args:
         path: One file, not a glob.
         input_format: One of `INPUT_FORMATS`.
+        encoding: The encoding of text; None to read it from the first bytes.
 
     Returns:
         The header of a CSV file, or the names in an Avro or Parquet schema. For JSON Lines, the keys of the first 100
@@ -135,7 +137,7 @@ def peek_columns(path: str, input_format: str) -> list[str] | None:
         UnreadableFileError: If the file cannot be read as this format.
     """
     try:
-        return FORMATS[input_format].columns(path)
+        return FORMATS[input_format].columns(path, encoding)
     except UnreadableError as error:
         raise UnreadableFileError(f"{path}: {error}") from error
     except Exception as error:

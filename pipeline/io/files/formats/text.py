@@ -15,9 +15,9 @@ def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
 
     Args:
         shard: The shard to read.
-        fields: Not used: a line has no fields.
+        fields: Only the encoding is used: a line has no fields.
     """
-    for offset, line in shard_lines(shard):
+    for offset, line in shard_lines(shard, fields.encoding):
         if line is None:
             yield too_long(shard.source, offset)
         else:
@@ -34,5 +34,5 @@ def document_of_line(line: bytes, source: str, offset: int) -> Document | Failur
         return Failure(line, message, "parse", {"source": source, "id": name})
 
 
-def columns(path: str) -> None:
+def columns(path: str, encoding: str | None = None) -> None:
     """Return None, since a text file has no columns."""
