@@ -6,12 +6,13 @@ Each setting is a field of a dataclass. The flags of the program, and the argume
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import operator
 import os
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
@@ -324,6 +325,25 @@ def takes_settings(*kinds: type, **defaults: Any) -> Callable[[_F], _F]:
         return function
 
     return decorated
+
+
+def check_names(settings: Iterable[str], *kinds: type, own: Iterable[str] = ()) -> None:
+    """Checks that names are those of settings.
+
+    Args:
+        settings: The names.
+        *kinds: The classes of settings.
+        own: Other names that are accepted; they are for the hint alone.
+
+    Raises:
+        TypeError: as Python does for an unknown argument, with a similar name if there is one.
+    """
+    known = [field.name for kind in kinds for field in dataclasses.fields(kind)]
+    for name in settings:
+        if name not in known:
+            close = difflib.get_close_matches(name, [*known, *own], 1)
+            hint = f"such as {close[0]}" if close else "that help() lists"
+            raise TypeError(f"{name}: unknown argument; expected one {hint}")
 
 
 def taken_from(settings: dict[str, Any], kind: type) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from runs import over
 
 from pipeline.run import main
 from transforms import TokenClassifier
@@ -71,7 +72,7 @@ def test_a_mistake_is_reported_before_the_start(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = [f"--input={source}", f"--output={tmp_path}/out/x", f"--model={checkpoint('bert_iobes')}"]
-    assert main([*given, *flags]) == 2
+    assert main(over(given, flags)) == 2
     _, err = capsys.readouterr()
     assert err.count("\n") == 1
     assert all(part in err for part in told), err

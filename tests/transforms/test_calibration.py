@@ -36,7 +36,7 @@ def test_operating_points(tmp_path: Path) -> None:
 
 def test_without_a_calibration_all_biases_are_zero() -> None:
     assert biases_of(None) == TransitionBiases(0, 0, 0, 0, 0, 0)
-    with pytest.raises(ArgumentError, match=r"^operating_point='fast': there is no calibration"):
+    with pytest.raises(ArgumentError, match=r"^operating_point='fast': the model has no calibration"):
         biases_of(None, "fast")
 
 
@@ -48,10 +48,12 @@ def test_without_a_calibration_all_biases_are_zero() -> None:
     ({}, "contains no operating_points"),
     ({"operating_points": {}}, "contains no operating_points"),
     ({"operating_points": {"default": 1}}, "operating point 'default' contains no biases"),
-    ({"operating_points": {"default": {"biases": {}}}}, "has no finite number transition_bias_background_stay"),
-    ({"operating_points": {"a": {"biases": {**BIASES, "transition_bias_end_to_start": "1"}}}}, "has no finite number transition_bias_end_to_start"),
-    ({"operating_points": {"a": {"biases": {**BIASES, "transition_bias_end_to_start": True}}}}, "has no finite number"),
-    ('{"operating_points": {"a": {"biases": {"transition_bias_background_stay": NaN}}}}', "has no finite number"),
+    ({"operating_points": {"default": {"biases": {}}}}, "has no number transition_bias_background_stay"),
+    ({"operating_points": {"a": {"biases": {**BIASES, "transition_bias_end_to_start": "1"}}}}, "has no number transition_bias_end_to_start"),
+    ({"operating_points": {"a": {"biases": {**BIASES, "transition_bias_end_to_start": True}}}}, "has no number"),
+    ({"operating_points": {"a": {"biases": {**BIASES, "transition_bias_end_to_start": 2e9}}}}, "is out of range; expected a number between -1000 and 1000"),
+    ({"operating_points": {"a": {"biases": {**BIASES, "transition_bias_end_to_start": 10**400}}}}, "is out of range"),
+    ('{"operating_points": {"a": {"biases": {"transition_bias_background_stay": NaN}}}}', "transition_bias_background_stay is out of range"),
     ({"operating_points": {"a": {"biases": {**BIASES, "transition_bias_x": 0}}}}, "has the unknown bias 'transition_bias_x'"),
     (" " * (1 << 20) + "{}", "larger than 1,048,576 bytes"),
 ])  # fmt: skip

@@ -280,3 +280,15 @@ def test_a_failed_conversion_is_an_error_where_openvino_was_asked_for(
     for _ in range(2):
         with pytest.raises(ConversionError, match="in OpenVINO differ by"):
             load_engine(resolve(str(checkpoint("canine"))), ModelSettings(engine="openvino"))
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_a_configuration_that_asks_for_tuples(
+    engine: str, checkpoint: Callable[[str], Path], tmp_path: Path, cache: Path
+) -> None:
+    folder = Path(shutil.copytree(checkpoint("bert_cased"), tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text()) | {"return_dict": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    expected = TokenClassifier(checkpoint("bert_cased"), engine="torch")(TEXT)
+    found = TokenClassifier(folder, engine=engine)(TEXT)
+    assert [one["word"] for one in found] == [one["word"] for one in expected]

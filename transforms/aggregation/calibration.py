@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,9 @@ CALIBRATION_FILE = "viterbi_calibration.json"
 """The name of the file in a checkpoint's folder."""
 
 DEFAULT_OPERATING_POINT = "default"
+LARGEST_BIAS = 1000
+"""The bound for a bias, far above any log-probability."""
+
 _LARGEST = 1 << 20  # bytes
 _NAMES = tuple(each.name for each in fields(TransitionBiases))
 
@@ -55,8 +57,12 @@ def _check_point(place: str, point: Any) -> None:
         raise ArgumentError(f"{place} contains no biases; expected an object with {', '.join(_NAMES)}")
     for name in _NAMES:
         value = biases.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ArgumentError(f"{place} has no finite number {name}; expected all of {', '.join(_NAMES)}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ArgumentError(f"{place} has no number {name}; expected all of {', '.join(_NAMES)}")
+        if not -LARGEST_BIAS <= value <= LARGEST_BIAS:
+            raise ArgumentError(
+                f"{place}: {name} is out of range; expected a number between -{LARGEST_BIAS} and {LARGEST_BIAS}"
+            )
     if unknown := sorted(set(biases) - set(_NAMES)):
         raise ArgumentError(f"{place} has the unknown bias {unknown[0]!r}; expected only {', '.join(_NAMES)}")
 
@@ -77,7 +83,9 @@ def biases_of(calibration: str | None, operating_point: str | None = None) -> Tr
     """
     if calibration is None:
         if operating_point is not None:
-            raise ArgumentError(f"operating_point={operating_point!r}: there is no calibration; expected a file of one")
+            raise ArgumentError(
+                f"operating_point={operating_point!r}: the model has no calibration; expected viterbi_calibration=FILE"
+            )
         return TransitionBiases()
     points = json.loads(calibration)["operating_points"]
     name = DEFAULT_OPERATING_POINT if operating_point is None else operating_point

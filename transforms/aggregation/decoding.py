@@ -9,9 +9,9 @@ import numpy as np
 
 from transforms.aggregation.schemes import Role, TaggedLabels
 
-_FORBIDDEN = -1e9
+_FORBIDDEN = -1e12
 """The log-score of a step that is not allowed. Sequences without one are preferred to any with one; if the labels allow
-no sequence at all, the fewest such steps are taken."""
+no sequence at all, the fewest such steps are taken. No sum of biases comes near it; see `calibration.LARGEST_BIAS`."""
 
 
 @dataclass(frozen=True)

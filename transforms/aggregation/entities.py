@@ -8,6 +8,7 @@ for the entities that are returned.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ import numpy as np
 from transforms.aggregation.grouping import (
     Units,
     decode_units,
+    follows_white_space,
     group_scores,
     group_units,
     label_tokens,
     label_words,
-    split_groups_at_lines,
 )
 from transforms.aggregation.overlaps import join_windows, resolve_overlaps
 from transforms.aggregation.strategies import AggregationStrategy
@@ -54,11 +55,14 @@ def find_entities(
         window_join: The rule for overlapping windows. ``entities``, as in Hugging Face: each window is grouped alone,
             and of two overlapping entities the longer is kept. ``tokens``: each token is taken from the window with
             more context around it, and the document is grouped as a whole. ``tokens`` always applies to the strategy
-            ``none``, to tokens without offsets, because their entities cannot be compared, and to decoded sequences.
+            ``none``, to tokens without offsets, because their entities cannot be compared, to decoded sequences, and
+            to joined groups.
         decode: Chooses the labels of a sequence of units; see `transforms.aggregation.grouping.decode_units`. None
             leaves each unit its best label.
-        join_adjacent: Whether neighbouring groups of one type become one. Not for ``none``.
-        split_lines: Whether a group is split where a line ends. Not for ``none``.
+        join_adjacent: Whether neighbouring groups of one type become one, if only white space is between them. Not for
+            ``none``.
+        split_lines: Whether a group is split where a line ends. The parts have no white space around them. Not for
+            ``none``.
 
     Returns:
         The entities in order of their start; without offsets, in order of their tokens.
@@ -67,6 +71,7 @@ def find_entities(
         return []
     if pre_entities.num_windows > 1 and (
         window_join == "tokens"
+        or join_adjacent
         or strategy is AggregationStrategy.NONE
         or pre_entities.start is None
         or decode is not None
@@ -80,12 +85,16 @@ def find_entities(
     if strategy is AggregationStrategy.NONE:
         return _token_entities(pre_entities, units, scheme, ignore)
 
-    starts, stops = group_units(units, scheme, join_adjacent=join_adjacent)
+    starts, stops = group_units(units, scheme, follows_white_space(pre_entities, units) if join_adjacent else None)
     kept = ~scheme.ignored(ignore, grouped=True)[units.label[starts]]
     starts, stops = starts[kept], stops[kept]
-    if split_lines:
-        starts, stops = split_groups_at_lines(pre_entities, units, starts, stops)
     entities = _group_entities(pre_entities, units, starts, stops, scheme, strategy, to_string)
+    if split_lines and pre_entities.start is not None:
+        entities = [
+            part
+            for entity, begin, end in zip(entities, starts.tolist(), stops.tolist(), strict=True)
+            for part in _lines(entity, pre_entities, units, slice(begin, end), strategy, to_string)
+        ]
     if pre_entities.num_windows > 1:
         survivors = resolve_overlaps([(entity.start or 0, entity.end or 0, entity.score) for entity in entities])
         return [entities[survivor] for survivor in survivors]
@@ -126,6 +135,59 @@ def _group_entities(
         first=units.first[starts],
         last=units.stop[stops - 1] - 1,
     )
+
+
+def _lines(
+    entity: Entity,
+    pre_entities: PreEntities,
+    units: Units,
+    group: slice,
+    strategy: AggregationStrategy,
+    to_string: ToString,
+) -> list[Entity]:
+    """Return the parts of an entity on each line of the text; the entity itself if no line ends in it.
+
+    Args:
+        entity: The entity.
+        pre_entities: The document's tokens, with offsets.
+        units: The units.
+        group: The units of the entity.
+        strategy: The aggregation strategy.
+        to_string: The tokenizer's function that renders tokens as text.
+    """
+    text = entity.text or ""
+    lines = text.splitlines(keepends=True)
+    if len(lines) < 2 and lines == text.splitlines():
+        return [entity]
+    parts = []
+    at = entity.start or 0
+    for line in lines:
+        start = at + len(line) - len(line.lstrip())
+        end = start + len(line.strip())
+        at += len(line)
+        if start == end:
+            continue
+        words: list[str] = []
+        scores: list[float] = []
+        for first, stop, score in zip(
+            units.first[group].tolist(), units.stop[group].tolist(), units.score[group].tolist(), strict=True
+        ):
+            starts, ends = pre_entities.start[first:stop], pre_entities.end[first:stop]  # type: ignore[index]
+            tokens = pre_entities.words[first:stop][(starts < end) & (ends > start)].tolist()
+            if tokens:
+                scores.append(score)
+                words.extend([to_string(tokens)] if strategy.by_word else tokens)
+        parts.append(
+            replace(
+                entity,
+                score=float(np.mean(scores)) if scores else entity.score,
+                word=to_string(words),
+                start=start,
+                end=end,
+                text=line.strip(),
+            )
+        )
+    return parts
 
 
 def _group_words(

@@ -114,7 +114,7 @@ def _means_of_longer_words(
         yield words, segment_means(scores, first[words], stop[words])
 
 
-def group_units(units: Units, scheme: LabelScheme, *, join_adjacent: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def group_units(units: Units, scheme: LabelScheme, joined: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Groups adjacent units with the same tag.
 
     A group also starts at a label that begins one, after a label that ends one, and at the first unit of a window.
@@ -122,50 +122,38 @@ def group_units(units: Units, scheme: LabelScheme, *, join_adjacent: bool = Fals
     Args:
         units: The units.
         scheme: The columns of their labels.
-        join_adjacent: Whether labels that begin or end a group are ignored, so that neighbours with one tag are joined.
+        joined: bool[n_units], true for units that continue a group of the same tag even if their label begins one, or
+            the label before ends one. None is false for all.
 
     Returns:
         The first unit of each group, and the unit after its last: int64[n_groups] each.
     """
     tag = scheme.tag[units.label]
-    opens = units.opens_window.copy()
+    opens = scheme.begins[units.label].copy()
+    opens[1:] |= scheme.ends[units.label[:-1]]
+    if joined is not None:
+        opens &= ~joined
     opens[1:] |= tag[1:] != tag[:-1]
-    if not join_adjacent:
-        opens |= scheme.begins[units.label]
-        opens[1:] |= scheme.ends[units.label[:-1]]
+    opens |= units.opens_window
     opens[:1] = True
     starts = opens.nonzero()[0]
     return starts, stops_of(starts, len(opens))
 
 
-def split_groups_at_lines(
-    pre_entities: PreEntities, units: Units, starts: np.ndarray, stops: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Splits groups of units where a line ends.
+def follows_white_space(pre_entities: PreEntities, units: Units) -> np.ndarray:
+    """Return whether only white space, or nothing, is between each unit and the one before: bool[n_units].
 
-    Args:
-        pre_entities: The tokens of the units; without offsets, nothing is split.
-        units: The units.
-        starts: int64[n_groups], the first unit of each group.
-        stops: int64[n_groups], the unit after the last.
-
-    Returns:
-        The first unit of each part, and the unit after its last: int64[n_parts] each.
+    Without offsets, this is true for all units.
     """
+    joined = np.ones(len(units.label), bool)
+    if pre_entities.start is None or pre_entities.end is None:
+        return joined
     text = pre_entities.document.text
-    if pre_entities.start is None or pre_entities.end is None or "\n" not in text:
-        return starts, stops
-    parts: list[tuple[int, int]] = []
-    for begin, end in zip(starts.tolist(), stops.tolist(), strict=True):
-        first = begin
-        for unit in range(begin + 1, end):
-            previous_start = pre_entities.start[units.first[unit - 1]]
-            if "\n" in text[previous_start : pre_entities.start[units.first[unit]]]:
-                parts.append((first, unit))
-                first = unit
-        parts.append((first, end))
-    columns = np.array(parts, np.int64).reshape(-1, 2)
-    return columns[:, 0], columns[:, 1]
+    ends = pre_entities.end[units.stop[:-1] - 1]
+    starts = pre_entities.start[units.first[1:]]
+    for row in np.flatnonzero(starts > ends).tolist():
+        joined[row + 1] = not text[ends[row] : starts[row]].strip()
+    return joined
 
 
 def group_scores(units: Units, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from transforms.documents import Entity
 from transforms.errors import ArgumentError
 from transforms.labels import LabelScheme
 from transforms.pre_entities import PreEntities
-from transforms.settings import Scores, takes_settings
+from transforms.settings import Scores, check_names, takes_settings
 
 Decode = Callable[[np.ndarray], np.ndarray]
 """Returns int64[n_units], class ids, for float[n_units, n_labels], probabilities."""
@@ -50,6 +50,7 @@ class EntityRules:
         Raises:
             ArgumentError: if a setting is invalid, or the file cannot be read.
         """
+        check_names(settings, EntitySettings, own=["aggregation_strategy"])
         checked = EntitySettings(aggregation_strategy=aggregation_strategy, **settings)  # type: ignore[arg-type]
         if checked.viterbi_calibration in (None, NO_CALIBRATION):
             return cls(checked)
@@ -155,13 +156,15 @@ def _scheme_of(tagging_scheme: str, decoding: str, labels: tuple[str, ...]) -> s
     if scheme != "hf":
         if not has_scheme(labels, scheme):
             raise ArgumentError(
-                f"tagging_scheme={scheme!r}: the model's labels have none of its prefixes; expected hf or auto"
+                f"tagging_scheme={scheme!r}: the model's labels are not of this scheme; expected hf or auto"
             )
         return scheme
     if decoding != "viterbi":
         return scheme
     if tagging_scheme == "auto" and has_scheme(labels, "iob2"):
         return "iob2"
+    if tagging_scheme == "hf":
+        raise ArgumentError("decoding='viterbi': not with tagging_scheme='hf'; expected tagging_scheme='auto'")
     raise ArgumentError(
-        "decoding='viterbi': the model's labels have no tagging scheme; expected tagging_scheme iob2, iobes or bilou"
+        "decoding='viterbi': the model's labels have no tagging scheme; expected labels with B- and I-, or argmax"
     )

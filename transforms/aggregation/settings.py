@@ -83,5 +83,5 @@ class EntitySettings:
                     raise ArgumentError(f"{name}={value!r}: is for decoding='viterbi'; expected that too")
         if self.viterbi_calibration == NO_CALIBRATION and self.operating_point is not None:
             raise ArgumentError(
-                f"operating_point={self.operating_point!r}: there is no calibration; expected a file of one"
+                f"operating_point={self.operating_point!r}: not with viterbi_calibration='none'; expected a file of one"
             )

@@ -23,7 +23,7 @@ from transforms.inference.setup import ModelSetup
 from transforms.machine import usable_cores
 from transforms.metrics import NAMESPACE
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, HandlerSettings, ModelSettings, takes_settings
+from transforms.settings import EMBEDDED_MODEL, HandlerSettings, ModelSettings, check_names, takes_settings
 
 _CHARS_A_DOCUMENT = 64  # added to each text's length, so that even empty texts fill a batch
 
@@ -58,6 +58,7 @@ class TokenClassificationModelHandler(
             ValueError: if an argument is invalid, or does not fit the model.
         """
         super().__init__()
+        check_names(settings, HandlerSettings, own=["model", "validate"])
         self._settings = HandlerSettings(model=model, **settings)
         refreshes = self._settings.model_refresh_seconds is not None
         if refreshes:

@@ -123,7 +123,7 @@ class GroupEntities(beam.PTransform):
 
         Args:
             aggregation_strategy: ``none``, ``simple``, ``first``, ``average`` or ``max``.
-            rules: Rules that are made already, in place of all other arguments.
+            rules: `transforms.aggregation.rules.EntityRules` that are made already, instead of the settings.
             **settings: The other fields of `transforms.aggregation.settings.EntitySettings`: ``ignore_labels``,
                 ``min_score``, ``window_join``, ``tagging_scheme``, ``decoding`` and others. The decoding ``viterbi``
                 and the strategy ``average`` require ``scores="all"`` in `ClassifyTokens`.
@@ -132,7 +132,12 @@ class GroupEntities(beam.PTransform):
             ValueError: if an argument is invalid.
         """
         super().__init__()
-        self._rules = rules or EntityRules.of(aggregation_strategy, **settings)
+        if rules is not None and not isinstance(rules, EntityRules):
+            raise ArgumentError(f"rules: of type {type(rules).__name__}; expected EntityRules")
+        if rules is not None and (settings or aggregation_strategy != "none"):
+            given = ", ".join(sorted(settings)) or "aggregation_strategy"
+            raise ArgumentError(f"rules: given together with {given}; expected rules alone, or settings alone")
+        self._rules = EntityRules.of(aggregation_strategy, **settings) if rules is None else rules
         self._gives_failures = False
 
     def with_exception_handling(self) -> "GroupEntities":

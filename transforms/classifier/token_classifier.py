@@ -28,7 +28,7 @@ from transforms.inference.scorer import Scorer, TokenizedText
 from transforms.inference.setup import ModelSetup
 from transforms.metrics import Counts
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, ModelSettings, taken_from, takes_settings
+from transforms.settings import EMBEDDED_MODEL, ModelSettings, check_choice, check_names, taken_from, takes_settings
 from transforms.tokenization.encoding import Encoded
 
 _IN_PROCESS: dict[str, Any] = {  # as in Hugging Face
@@ -104,6 +104,7 @@ class TokenClassifier(PipelineSteps):
         strategy = resolve_strategy(
             "none" if aggregation_strategy is None else aggregation_strategy, grouped_entities, ignore_subwords
         )
+        check_names(settings, EntitySettings, ModelSettings, own=self._made_with)
         settings = {**_IN_PROCESS, **settings}
         self._rules = EntityRules.of(strategy, ignore_labels=ignore_labels, **taken_from(settings, EntitySettings))
         checkpoint = model if isinstance(model, Checkpoint) else None
@@ -264,9 +265,11 @@ class TokenClassifier(PipelineSteps):
         A document that cannot be classified becomes a `Failure`, and does not affect the others.
 
         Args:
-            documents: The documents to classify.
+            documents: The documents to classify; a text is accepted too.
             scores: The scores of a token to keep, those of ``all`` labels or the ``best``; see `PreEntities`.
         """
+        check_choice("scores", scores, ("all", "best"))
+        documents = [Document.of(document) for document in documents]
         problems = [document.problem() for document in documents]
         fine = [document for document, problem in zip(documents, problems, strict=True) if problem is None]
         encoded = run_isolating_failures(self._encoded, [document.text for document in fine], self.scorer.counts)

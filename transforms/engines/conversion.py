@@ -105,7 +105,7 @@ def _convert(module: Any, path: Path, *, token_types: bool) -> Path:
             self.module = module
 
         def forward(self, *inputs: Any) -> Any:
-            return self.module(**dict(zip(names, inputs, strict=True))).logits
+            return self.module(**dict(zip(names, inputs, strict=True)), return_dict=True).logits
 
     example = _probe(vocabulary, 2, 8)
     try:

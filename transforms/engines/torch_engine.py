@@ -145,7 +145,7 @@ class TorchEngine:
         with self._turn, torch.inference_mode():
             try:
                 tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
-                return self._model(**tensors).logits.float().cpu().numpy()
+                return self._model(**tensors, return_dict=True).logits.float().cpu().numpy()
             except (RuntimeError, MemoryError) as error:
                 if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
                     raise too_large(input_ids, self.device) from error
