@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -53,9 +54,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--documents", type=int, default=6, help="how many to show (default: %(default)s)")
     parser.add_argument("--characters", type=int, default=400, help="of each (default: %(default)s)")
     arguments = parser.parse_args(argv)
+    try:
+        return _show(arguments)
+    except ValueError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _show(arguments: argparse.Namespace) -> int:
     files = sorted(glob.glob(arguments.results))  # noqa: PTH207, for the pattern may be absolute
     if not files:
-        parser.error(f"{arguments.results!r}: matches no file")
+        raise ValueError(f"{arguments.results!r}: matches no file")
 
     console = Console(soft_wrap=True, highlight=False)
     documents = sum(1 for _ in _rows(files))
@@ -63,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     labels: Counter[str] = Counter()
     for number, row in enumerate(_rows(files)):
         if "text" not in row:
-            parser.error(f"{arguments.results!r}: contains no text; expected results written with --include_text")
+            raise ValueError(f"{arguments.results!r}: contains no text; expected results written with --include_text")
         labels.update(_label(entity) for entity in row["entities"])
         if number % every == 0 and number // every < arguments.documents:
             console.print(Text(row["id"].translate(_VISIBLE), style="bold"))
@@ -75,10 +84,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _rows(files: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of files of results.
+
+    Raises:
+        ValueError: if a file contains no results in JSON Lines.
+    """
     for file in files:
-        with open(file, encoding="utf-8") as lines:  # noqa: PTH123
-            for line in lines:
-                yield json.loads(line)
+        try:
+            with open(file, encoding="utf-8") as lines:  # noqa: PTH123
+                for line in lines:
+                    row = json.loads(line)
+                    if not isinstance(row, dict) or "entities" not in row:
+                        raise ValueError("no result")
+                    yield row
+        except ValueError:
+            raise ValueError(
+                f"{file}: contains no results in JSON Lines; expected those of --output_format=jsonl"
+            ) from None
+        except OSError as error:
+            raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _label(entity: dict[str, Any]) -> str:

@@ -135,15 +135,23 @@ def test_no_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     [
         ("gone-*.jsonl", "gone-*.jsonl': matches no file"),
         ("bare.jsonl", "expected results written with --include_text"),
+        ("x.csv", "x.csv: contains no results in JSON Lines; expected those of --output_format=jsonl"),
+        ("x.parquet", "x.parquet: contains no results in JSON Lines"),
+        ("other.jsonl", "other.jsonl: contains no results in JSON Lines"),
+        ("folder", "folder: cannot be read: Is a directory"),
     ],
 )
 def test_mistakes(pattern: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "bare.jsonl", [{"id": "a", "entities": [ANN]}])
-    with pytest.raises(SystemExit) as leaving:
-        main([f"{tmp_path}/{pattern}"])
+    (tmp_path / "x.csv").write_text("id,entity\na,PER\n")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1\x15\xff")
+    (tmp_path / "other.jsonl").write_text('{"id": "a", "text": "Ann"}\n')
+    (tmp_path / "folder").mkdir()
+    assert main([f"{tmp_path}/{pattern}"]) == 2
     out, err = capsys.readouterr()
-    assert leaving.value.code == 2
-    assert told in err.splitlines()[-1]
+    (line,) = err.splitlines()
+    assert line.startswith("python -m pipeline.preview: error: ")
+    assert told in line
     assert out == ""
 
 

@@ -421,3 +421,16 @@ def test_a_field_of_a_wrong_type_is_a_failure(
     assert isinstance(before, PreEntities)
     assert isinstance(after, PreEntities)
     assert after.document.id == "2"
+
+
+@pytest.mark.parametrize("offsets", [[(0, 0, 0)] * 20, [(0.5, 1.0)] * 20, [0] * 40, [(None, 1)] * 20, ["ab"] * 20])
+def test_offsets_are_pairs_of_whole_numbers(offsets: Any, chaotic: TokenClassifier) -> None:
+    with pytest.raises(ValueError, match="offset_mapping: expected a pair of whole numbers for each token"):
+        chaotic([TEXT], offset_mapping=[offsets])
+
+
+def test_a_tokenizer_is_one_of_transformers(checkpoint: Callable[[str], Path]) -> None:
+    with pytest.raises(
+        ValueError, match="tokenizer: of type int; expected a name, a folder or a tokenizer of transformers"
+    ):
+        TokenClassifier(checkpoint("bert_cased"), tokenizer=5)

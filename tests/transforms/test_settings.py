@@ -55,6 +55,9 @@ def test_a_value_that_does_not_fit_is_an_error(arguments: dict[str, Any], messag
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"min_score": float("nan")}, "min_score=nan: out of range"),
     ({"min_score": 1.1}, "min_score=1.1: out of range"),
+    ({"ignore_labels": 5}, "ignore_labels: of a wrong type; expected a collection of the names of labels"),
+    ({"ignore_labels": [["O"]]}, "ignore_labels: of a wrong type"),
+    ({"ignore_labels": [7]}, "ignore_labels: of a wrong type"),
     ({"min_score": "0.5"}, "min_score='0.5': of type str; expected a number"),
     ({"split_lines": 1}, "split_lines=1: of type int; expected True or False"),
     ({"aggregation_strategy": "last"}, "aggregation_strategy='last': unknown"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from transforms.aggregation.strategies import AggregationStrategy
 from transforms.errors import ArgumentError
@@ -72,7 +73,7 @@ class EntitySettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "aggregation_strategy", AggregationStrategy.parse(self.aggregation_strategy))
-        object.__setattr__(self, "ignore_labels", ignored_labels(self.ignore_labels))
+        object.__setattr__(self, "ignore_labels", _labels(self.ignore_labels))
         check_fields(self)
         if not 0 <= self.min_score <= 1:
             raise ArgumentError(f"min_score={self.min_score}: out of range; expected a number between 0 and 1")
@@ -85,3 +86,11 @@ class EntitySettings:
             raise ArgumentError(
                 f"operating_point={self.operating_point!r}: not with viterbi_calibration='none'; expected a file of one"
             )
+
+
+def _labels(given: Any) -> frozenset[str]:
+    with suppress(TypeError):
+        labels = ignored_labels(given)
+        if all(isinstance(label, str) for label in labels):
+            return labels
+    raise ArgumentError("ignore_labels: of a wrong type; expected a collection of the names of labels")

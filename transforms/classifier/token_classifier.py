@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import operator
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -320,7 +321,11 @@ class TokenClassifier(PipelineSteps):
     def _placed(self, encoded: Encoded, offsets: Offsets) -> Encoded:
         """Return the same tokens with the caller's offsets, which include those of special tokens."""
         first = len(self.tokenization.template.prefix)
-        own = np.array(offsets, np.int64).reshape(-1, 2)[first : first + len(encoded.ids)]
+        try:
+            pairs = [(operator.index(start), operator.index(end)) for start, end in offsets]
+        except (TypeError, ValueError):
+            raise ValueError("offset_mapping: expected a pair of whole numbers for each token") from None
+        own = np.array(pairs, np.int64).reshape(-1, 2)[first : first + len(encoded.ids)]
         if len(own) < len(encoded.ids):
             raise ValueError(
                 f"offset_mapping: {len(offsets)} entries; expected one for each of {len(encoded.ids)} tokens"

@@ -81,6 +81,10 @@ class ModelSetup:
         if weights or Path(checkpoint.name).is_dir():
             check_weights(checkpoint, allow_pickle_weights=allow_pickle_weights)
         config = _load_config(checkpoint)
+        if tokenizer is not None and not hasattr(tokenizer, "name_or_path"):
+            raise ArgumentError(
+                f"tokenizer: of type {type(tokenizer).__name__}; expected a name, a folder or a tokenizer of transformers"
+            )
         if tokenizer is not None:
             name, revision = tokenizer.name_or_path, None
             tokenization = own_tokenization(tokenizer, special_tokens)
