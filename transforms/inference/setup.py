@@ -83,7 +83,8 @@ class ModelSetup:
         config = _load_config(checkpoint)
         if tokenizer is not None and not hasattr(tokenizer, "name_or_path"):
             raise ArgumentError(
-                f"tokenizer: of type {type(tokenizer).__name__}; expected a name, a folder or a tokenizer of transformers"
+                f"tokenizer: of type {type(tokenizer).__name__}; expected a name, a folder or a tokenizer of"
+                " transformers"
             )
         if tokenizer is not None:
             name, revision = tokenizer.name_or_path, None
