@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.process.standard_error import escape_what_cannot_be_encoded
+
 # The control characters of a document must not reach the terminal; each is shown as its symbol in Unicode.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -53,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("results", help="glob of JSONL files written with --include_text")
     parser.add_argument("--documents", type=int, default=6, help="how many to show (default: %(default)s)")
     parser.add_argument("--characters", type=int, default=400, help="of each (default: %(default)s)")
+    escape_what_cannot_be_encoded()
     arguments = parser.parse_args(argv)
     try:
         return _show(arguments)

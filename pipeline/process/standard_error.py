@@ -1,4 +1,4 @@
-"""Keeps the process running if standard error cannot be written."""
+"""Keeps the process running if its standard output or error cannot be written."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def drop_what_cannot_be_written() -> None:
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=sys.stderr.encoding, errors="backslashreplace", line_buffering=True
     )
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Prints characters that the terminal's encoding lacks as escapes, instead of raising an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class _Dropping(io.FileIO):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,18 @@ def test_what_can_be_written_is() -> None:
     command = [sys.executable, "-X", "utf8", "-c", WRITES]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=300)
     assert ended.stderr.decode().splitlines() == ["Zoë 🙂 \\udc80", "WARNING:root:said"]
+
+
+def test_help_and_the_summary_in_any_encoding(tmp_path: Path) -> None:
+    variables = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "pipeline"]
+    shown = subprocess.run(
+        [*command, "--help"], cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=300
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "\\u2026" in shown.stdout
+    (tmp_path / "in.txt").write_text("Ann Smith\n")
+    flags = [f"--input={tmp_path}/in.txt", f"--output={tmp_path}/Zo\u00eb/x"]
+    ran = subprocess.run([*command, *flags], cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert "Zo\\xeb/x" in ran.stdout
