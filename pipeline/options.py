@@ -35,7 +35,8 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
         metavar="PLACE",
-        help="Files to read, a glob on any file system that Beam knows: 'tickets/*.jsonl.gz', gs://bucket/x-*.csv."
+        help="Files to read: a folder, or a glob on any file system that Beam knows: 'tickets/*.jsonl.gz',"
+        " gs://bucket/x-*.csv."
         " Lines of text, JSONL, CSV with a header, Avro or Parquet; text may be compressed (.gz, .bz2, .xz, .zst)."
         " Or a BigQuery table: project.dataset.table. Or a Pub/Sub subscription, which is read until the program is"
         " stopped: projects/P/subscriptions/S; or a topic, projects/P/topics/T, by a subscription made for the run (on"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import logging
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +16,14 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from pipeline.io.files.compression import COMPRESSION_ENDINGS, compression_ending
 from pipeline.io.files.content import HEAD_BYTES, check_text, compression_of, encoding_of, is_utf8
-from pipeline.io.files.formats.registry import FORMATS, UnreadableFileError, format_of_ending, peek_columns
-from pipeline.io.files.matching import is_local, match_files, open_raw
+from pipeline.io.files.formats.registry import (
+    FORMATS,
+    UnreadableFileError,
+    files_of_format,
+    format_of_ending,
+    peek_columns,
+)
+from pipeline.io.files.matching import glob_in, is_folder, is_local, match_files, open_raw
 from pipeline.io.files.names import is_shard
 from pipeline.io.records import UnreadableError
 from pipeline.places import what_is_missing
@@ -27,34 +35,55 @@ _logger = logging.getLogger(__name__)
 def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     """Return the files that a pattern matches; there must be at least one."""
     _check_no_stream(name, pattern, "files to read, for example 'tickets/*.jsonl'")
-    if is_local(pattern) and Path(pattern).is_dir():
-        inside = f"{pattern.rstrip('/')}/*"
-        raise ValueError(f"--{name}={pattern!r}: is a folder; expected the files in it, for example {inside!r}")
     try:
-        files = match_files(pattern)
+        files = match_files(glob_in(pattern) if is_folder(pattern) else pattern)
     except Exception as error:
         problem = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"--{name}={pattern!r}: cannot be listed: {problem}") from error
     if not files:
+        if is_folder(pattern):
+            raise ValueError(f"--{name}={pattern!r}: a folder without a file; expected a folder with the files to read")
         missing = what_is_missing(pattern)
         raise ValueError(f"--{name}={pattern!r}: matches no file{f'; {missing}' if missing else ''}")
     return files
 
 
-def guess_input_format(path: str) -> str:
-    """Return the format that the ending of a path or a glob names.
+def guess_input_format(path: str, files: Sequence[str] = ()) -> str:
+    """Return the format that the ending of a path or a glob names, or the endings of the files that it matches.
+
+    Args:
+        path: A path, a glob or a folder.
+        files: The paths of the files that it matches.
 
     Raises:
-        ValueError: If the ending belongs to no format.
+        ValueError: If no ending belongs to a format, or the files have several.
     """
     found = format_of_ending(path)
     if found is not None:
         return found
+    known_of = [format_of_ending(file) for file in files]
+    # A glob reads all files that it matches, so each must have a known ending. A folder leaves the others out.
+    formats = Counter(filter(None, known_of)) if is_folder(path) or None not in known_of else Counter()
+    if len(formats) == 1:
+        return next(iter(formats))
+    if formats:
+        listed = ", ".join(f"{count} of {name}" for name, count in formats.most_common())
+        raise ValueError(f"--input={path!r}: files of several formats: {listed}; expected --input_format, or a glob")
     known = ", ".join(f"{' '.join(kind.endings)} ({name})" for name, kind in FORMATS.items())
     raise ValueError(
         f"--input={path!r}: unknown ending; expected --input_format, or one of {known},"
         f" where text, jsonl and csv may also have {' '.join(COMPRESSION_ENDINGS)}"
     )
+
+
+def choose_files(files: list[FileMetadata], input_format: str) -> list[FileMetadata]:
+    """Return the files of a folder that are read; how many are left out is logged."""
+    chosen = set(files_of_format([file.path for file in files], input_format))
+    left = [file.path for file in files if file.path not in chosen]
+    if left:
+        problem = "%d files in the folder are not read, since their endings are not those of %s: %s first"
+        _logger.warning(problem, len(left), input_format, left[0])
+    return [file for file in files if file.path in chosen]
 
 
 def check_encoding(encoding: str | None) -> None:

@@ -9,11 +9,13 @@ from pipeline.checks.files import (
     check_columns,
     check_encoding,
     check_writable,
+    choose_files,
     guess_input_format,
     match_files_of,
 )
 from pipeline.connectors.base import Connector, Outputs, check_no_attributes, check_no_ordering_key, record_fields
 from pipeline.io.files.formats.registry import INPUT_FORMATS, needs_redistribution
+from pipeline.io.files.matching import is_folder
 from pipeline.io.files.names import guess_output_format, output_files
 from pipeline.io.files.read import ReadDocuments
 from pipeline.io.files.windowed import WriteWindowedFailures, WriteWindowedResults
@@ -34,10 +36,12 @@ class FilesConnector(Connector):
         check_no_attributes(options, f"only for messages; expected none with --input={options.input!r}")
         files = match_files_of("input", place.path)
         if options.input_format == "auto":
-            input_format = guess_input_format(place.path)
+            input_format = guess_input_format(place.path, [file.path for file in files])
         else:
             check_choice("input_format", options.input_format, ("auto", *INPUT_FORMATS))
             input_format = options.input_format
+        if is_folder(place.path):
+            files = choose_files(files, input_format)
         check_apart("input", place.path, files, *outputs.files)
         check_encoding(options.encoding)
         check_columns("input", files, input_format, options.text_field, options.encoding)

@@ -72,6 +72,20 @@ def match_files(pattern: str) -> list[FileMetadata]:
     return files
 
 
+def is_folder(path: str) -> bool:
+    """Return whether a path names a folder: it ends in a slash, or is a folder on this machine."""
+    return path.endswith("/") or (is_local(path) and not is_glob(path) and Path(path).is_dir())
+
+
+def glob_in(folder: str) -> str:
+    """Return the glob for the files in a folder, but not in the folders in it.
+
+    >>> glob_in("gs://bucket/letters/"), glob_in("letters")
+    ('gs://bucket/letters/*', 'letters/*')
+    """
+    return f"{folder.rstrip('/')}/*"
+
+
 def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the paths that match a local glob but that Beam skips silently, each with its problem.
 

@@ -12,8 +12,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.io.files import shard_coder  # noqa: F401, which registers the coder
-from pipeline.io.files.formats.registry import FORMATS, INPUT_FORMATS, shard_bytes_of
-from pipeline.io.files.matching import Shard, match_files, split_file, unmatched_by_beam
+from pipeline.io.files.formats.registry import FORMATS, INPUT_FORMATS, files_of_format, shard_bytes_of
+from pipeline.io.files.matching import Shard, glob_in, is_folder, match_files, split_file, unmatched_by_beam
 from pipeline.io.outcomes import FAILURES, ReadResult, sort_outcomes
 from pipeline.io.records import DocumentFields, UnreadableError
 from transforms.documents import Document, Failure
@@ -27,11 +27,16 @@ def find_shards(pattern: str, input_format: str, shard_bytes: int | None = None)
     If nothing matches, yield one failure.
 
     Args:
-        pattern: A path or a glob.
+        pattern: A path, a glob or a folder. In a folder, the files with the format's endings are read.
         input_format: One of `INPUT_FORMATS`.
         shard_bytes: The bytes of a shard, for files that can be split; None for the format's default.
     """
+    inside = is_folder(pattern)
+    pattern = glob_in(pattern) if inside else pattern
     files = match_files(pattern)
+    if inside:
+        chosen = set(files_of_format([file.path for file in files], input_format))
+        files = [file for file in files if file.path in chosen]
     passed_over = list(unmatched_by_beam(pattern, FORMATS[input_format].endings))
     if not files and not passed_over:
         yield Failure(b"", f"{pattern}: no file matches", "read", {"source": pattern})
@@ -90,7 +95,7 @@ class ReadDocuments(beam.PTransform):
     """Reads every file that matches a pattern as documents; files and records that cannot be read become failures.
 
     Args:
-        pattern: A path or a glob on any file system that Beam supports.
+        pattern: A path, a glob or a folder on any file system that Beam supports.
         input_format: One of `INPUT_FORMATS`. Files of text, jsonl and csv are decompressed according to their ending
             (.gz, .bz2, .xz, .zst) or their first bytes.
         text_field: The field or column with the text; not used for text files.

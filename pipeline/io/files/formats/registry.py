@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.io.files.compression import compression_ending
@@ -89,6 +89,16 @@ def format_of_ending(path: str) -> str | None:
         if stem.endswith(kind.endings) and (kind.compresses or not compression):
             return name
     return None
+
+
+def files_of_format(paths: Iterable[str], input_format: str) -> list[str]:
+    """Return the files of a folder that are read in a format: those with its endings, or all if none has one.
+
+    >>> files_of_format(["a.jsonl", "b.jsonl.gz", "c.csv"], "jsonl"), files_of_format(["a.eml"], "text")
+    (['a.jsonl', 'b.jsonl.gz'], ['a.eml'])
+    """
+    paths = list(paths)
+    return [path for path in paths if format_of_ending(path) == input_format] or paths
 
 
 def shard_bytes_of(path: str, input_format: str) -> int | None:
