@@ -459,7 +459,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "gzip with a byte changed": (".jsonl.gz", lambda: _changed(gzip.compress(_lines()), -6), "gzip stream is corrupt"),
     "bzip2 with a byte changed": (".jsonl.bz2", lambda: _changed(bz2.compress(_lines()), -20), "bzip2 stream"),
     "xz with a byte changed": (".jsonl.xz", lambda: _changed(lzma.compress(_lines()), -20), "xz stream"),
-    "gzip that is none": (".jsonl.gz", _lines, "the gzip stream is corrupt"),
+    "gzip that is none": (".jsonl.gz", lambda: b"\xff" + _lines(), "the gzip stream is corrupt"),
     "gzip of no bytes": (".jsonl.gz", bytes, "the gzip stream ends early, after 0"),
     "gzip and then not": (".jsonl.gz", lambda: gzip.compress(_lines(5)) + b"junk", "the gzip stream is corrupt"),
     "zstd in gzip's clothes": (".jsonl.gz", lambda: zstandard.compress(_lines()), "the gzip stream is corrupt"),

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from runs import over
 from services.clients import Server, environment_of
 from services.program import Program
 from services.pubsub_broker import Broker
@@ -75,7 +76,7 @@ class Stream:
             self.broker.create_topic(topic)
         self.broker.create_subscription(SUBSCRIPTION, SOURCE, ack_deadline_seconds=ack_deadline_seconds)
         self._servers = servers
-        self._flags = [f"--input={SUBSCRIPTION}", f"--output={RESULTS}", "--id_attribute=key", *flags]
+        self._flags = over([f"--input={SUBSCRIPTION}", f"--output={RESULTS}", "--id_attribute=key"], flags)
         self._log = folder / "program.log"
         self.process: Program | None = None
 

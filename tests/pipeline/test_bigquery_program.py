@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from google.cloud import bigquery
+from runs import over
 from services.bigquery_server import BigQueryServer
 from services.clients import REPOSITORY, environment_of
 from services.storage_server import StorageServer
@@ -111,7 +112,7 @@ def test_a_query_to_rows_of_entities_from_files(
     output = table_in(dataset, "entities")
     query = f"SELECT * FROM {sql_name(letters)} WHERE id != 'letter-0'"
     flags = [f"--query={query}", f"--project={letters.project}", "--text_field=body", f"--temp_location={bucket}/temp"]
-    assert main([*flags, STRATEGY, f"--output={output}", "--granularity=entity"]) == 0
+    assert main(over(flags, [STRATEGY, f"--output={output}", "--granularity=entity"])) == 0
     found: dict[str, list[Any]] = {}
     for row in sorted(rows_of(output), key=lambda row: row["entity_number"]):
         found.setdefault(row["id"], []).append((row["entity_group"], row["start"], row["end"]))
@@ -219,7 +220,7 @@ def test_loads_and_what_becomes_of_the_rows_that_are_there(
     assert main([*flags(0, 0, "--write_disposition=WRITE_TRUNCATE"), STRATEGY]) == 0
     assert ids() == {}
     fresh = table_in(dataset, "fresh")  # of the emptied one the server still tells how many rows it had
-    assert main([*flags(0, 3, "--write_disposition=WRITE_EMPTY"), f"--output={fresh}", STRATEGY]) == 0
+    assert main(over(flags(0, 3, "--write_disposition=WRITE_EMPTY"), [f"--output={fresh}", STRATEGY])) == 0
     assert Counter(row["id"] for row in rows_of(fresh)) == {f"letter-{number}": 1 for number in range(3)}
 
 
@@ -268,8 +269,7 @@ def test_mistakes_are_told_in_one_line(dataset: str, capsys: pytest.CaptureFixtu
     name = dataset.replace(".", ":")
     good = [f"--input={name}.letters", "--text_field=body", f"--output={name}.entities", INSERTS]
     for flags, told in MISTAKES.values():
-        # Of a flag that is there twice the last counts.
-        assert main([*good, *(flag.replace("{d}", name) for flag in flags)]) == 2, flags
+        assert main(over(good, [flag.replace("{d}", name) for flag in flags])) == 2, flags
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("beam-ner: error: ")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from outputs import failure_payload
+from runs import over
 from services.pubsub_queue import Counts, Message
 from streams import (
     DEAD,
@@ -293,7 +294,7 @@ def test_a_mistake_is_told_in_one_line(
 ) -> None:
     flags, told = MISTAKES[mistake]
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", standing.broker.address)
-    assert main([f"--input={SUBSCRIPTION}", f"--output={RESULTS}", f"--dead_letter={DEAD}", *flags]) == 2
+    assert main(over([f"--input={SUBSCRIPTION}", f"--output={RESULTS}", f"--dead_letter={DEAD}"], flags)) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("beam-ner: error: ")

@@ -137,6 +137,8 @@ class Tokenization(ABC):
             ArgumentError: if the tokenizer itself makes other ids, or more inputs.
         """
         subject = f"model={model!r}: its {type(self.tokenizer).__name__}"
+        if self._made is None:
+            return
         if isinstance(self._made, Exception):
             raise ArgumentError(f"{subject} does not read plain text ({type(self._made).__name__})") from self._made
         more = sorted(set(self._made) - _KNOWN_INPUTS)
@@ -225,11 +227,17 @@ class Tokenization(ABC):
         return np.where(special, self._stand_in, ids) if special.any() and self._stand_in is not None else ids
 
 
-def _made_by(tokenizer: Any) -> dict[str, Any] | Exception:
+def _made_by(tokenizer: Any) -> dict[str, Any] | Exception | None:
     """Return what a tokenizer of transformers makes of a sentence, or the exception that it raises.
 
-    A call changes settings of a fast tokenizer's backend. It is therefore the first use of the tokenizer.
+    A call changes settings of a fast tokenizer's backend, and starts its threads. So it is the first use of the
+    tokenizer, and is left out if the call is that of all fast tokenizers: then the result is None.
     """
+    from transformers import PreTrainedTokenizerFast
+
+    calls = ("__call__", "_encode_plus")
+    if all(getattr(type(tokenizer), name) is getattr(PreTrainedTokenizerFast, name) for name in calls):
+        return None
     try:
         return dict(tokenizer(_SENTENCE, verbose=False))
     except Exception as error:
