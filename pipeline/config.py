@@ -30,7 +30,6 @@ from transforms.aggregation.strategies import AggregationStrategy
 from transforms.checkpoints.versions import check_watchable, newest_version
 from transforms.errors import ArgumentError
 from transforms.inference.setup import ModelSetup
-from transforms.labels import dense_labels
 from transforms.settings import HandlerSettings, check_at_least, taken_from
 
 if TYPE_CHECKING:
@@ -246,9 +245,8 @@ def _check_model(settings: HandlerSettings, rules: EntityRules) -> ModelSetup:
 
 def _check_ignored(setup: ModelSetup, rules: EntityRules) -> None:
     """Checks that the model has the labels to leave out; ``O`` may be missing."""
-    labels = dense_labels(setup.config.id2label, setup.config.num_labels)
     is_none = rules.strategy is AggregationStrategy.NONE
-    known = labels if is_none else rules.label_scheme(labels).groups
+    known = setup.labels if is_none else rules.label_scheme(setup.labels).groups
     unknown = sorted(rules.settings.ignore_labels - {*known, "O"})
     if unknown:
         kind = "labels" if is_none else "entity groups"
@@ -258,7 +256,7 @@ def _check_ignored(setup: ModelSetup, rules: EntityRules) -> None:
 
 def _log_scheme(setup: ModelSetup, rules: EntityRules) -> None:
     """Logs a scheme that was read from the labels, and a calibration that is not used."""
-    scheme = rules.scheme_of(dense_labels(setup.config.id2label, setup.config.num_labels))
+    scheme = rules.scheme_of(setup.labels)
     if rules.settings.tagging_scheme == "auto" and scheme != "hf":
         _logger.info("--tagging_scheme=auto: the labels of the model are %s", scheme)
     if setup.calibration is not None and rules.settings.decoding == "argmax":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import tempfile
 from collections import Counter
@@ -23,7 +22,7 @@ from pipeline.io.files.formats.registry import (
     format_of_ending,
     peek_columns,
 )
-from pipeline.io.files.matching import glob_in, is_folder, is_local, match_files, open_raw
+from pipeline.io.files.matching import is_folder, is_local, match_files, open_raw, pattern_of
 from pipeline.io.files.names import is_shard
 from pipeline.io.records import UnreadableError
 from pipeline.places import what_is_missing
@@ -36,7 +35,7 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     """Return the files that a pattern matches; there must be at least one."""
     _check_no_stream(name, pattern, "files to read, for example 'tickets/*.jsonl'")
     try:
-        files = match_files(glob_in(pattern) if is_folder(pattern) else pattern)
+        files = match_files(pattern_of(pattern))
     except Exception as error:
         problem = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"--{name}={pattern!r}: cannot be listed: {problem}") from error
@@ -78,12 +77,13 @@ def guess_input_format(path: str, files: Sequence[str] = ()) -> str:
 
 def choose_files(files: list[FileMetadata], input_format: str) -> list[FileMetadata]:
     """Return the files of a folder that are read; how many are left out is logged."""
-    chosen = set(files_of_format([file.path for file in files], input_format))
-    left = [file.path for file in files if file.path not in chosen]
+    chosen = files_of_format(files, input_format)
+    read = {file.path for file in chosen}
+    left = [file.path for file in files if file.path not in read]
     if left:
         problem = "%d files in the folder are not read, since their endings are not those of %s: %s first"
         _logger.warning(problem, len(left), input_format, left[0])
-    return [file for file in files if file.path in chosen]
+    return chosen
 
 
 def check_encoding(encoding: str | None) -> None:
@@ -93,11 +93,11 @@ def check_encoding(encoding: str | None) -> None:
         ValueError: in one sentence with the flag, its value and a valid value.
     """
     try:
-        if encoding is None or codecs.lookup(encoding)._is_text_encoding:
-            return
-    except (LookupError, ValueError):
-        pass
-    raise ValueError(f"--encoding={encoding}: unknown; expected an encoding of Python, such as cp1252 or utf-16")
+        if encoding is not None:
+            "a".encode(encoding)
+    except (LookupError, ValueError) as error:
+        problem = f"--encoding={encoding}: unknown; expected an encoding of Python, such as cp1252 or utf-16"
+        raise ValueError(problem) from error
 
 
 def check_columns(

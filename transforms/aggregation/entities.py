@@ -156,12 +156,11 @@ def _lines(
         to_string: The tokenizer's function that renders tokens as text.
     """
     text = entity.text or ""
-    lines = text.splitlines(keepends=True)
-    if len(lines) < 2 and lines == text.splitlines():
+    if text.splitlines() in ([], [text]):  # no text, or no end of a line in it
         return [entity]
     parts = []
     at = entity.start or 0
-    for line in lines:
+    for line in text.splitlines(keepends=True):
         start = at + len(line) - len(line.lstrip())
         end = start + len(line.strip())
         at += len(line)

@@ -9,7 +9,7 @@ import operator
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -29,7 +29,15 @@ from transforms.inference.scorer import Scorer, TokenizedText
 from transforms.inference.setup import ModelSetup
 from transforms.metrics import Counts
 from transforms.pre_entities import PreEntities
-from transforms.settings import EMBEDDED_MODEL, ModelSettings, check_choice, check_names, taken_from, takes_settings
+from transforms.settings import (
+    EMBEDDED_MODEL,
+    ModelSettings,
+    Scores,
+    check_choice,
+    check_names,
+    taken_from,
+    takes_settings,
+)
 from transforms.tokenization.encoding import Encoded
 
 _IN_PROCESS: dict[str, Any] = {  # as in Hugging Face
@@ -269,7 +277,7 @@ class TokenClassifier(PipelineSteps):
             documents: The documents to classify; a text is accepted too.
             scores: The scores of a token to keep, those of ``all`` labels or the ``best``; see `PreEntities`.
         """
-        check_choice("scores", scores, ("all", "best"))
+        check_choice("scores", scores, get_args(Scores))
         documents = [Document.of(document) for document in documents]
         problems = [document.problem() for document in documents]
         fine = [document for document, problem in zip(documents, problems, strict=True) if problem is None]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from transforms.checkpoints.cache import cache_folder
+from transforms.checkpoints.config import read_object
 from transforms.checkpoints.files import Checkpoint
 from transforms.engines.base import ConversionError, OutOfMemoryError, is_out_of_memory
 from transforms.engines.openvino_import import import_openvino
@@ -72,7 +73,7 @@ def converted_model(checkpoint: Checkpoint, *, token_types: bool, allow_pickle_w
 def _raise_known_failure(folder: Path) -> None:
     """Raises the error of an earlier conversion that failed with the same libraries."""
     try:
-        failed = json.loads((folder / _FAILED).read_text())
+        failed = read_object(folder / _FAILED)
     except (OSError, ValueError):
         return
     if failed.get("libraries") == _libraries():

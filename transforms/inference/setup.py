@@ -114,6 +114,11 @@ class ModelSetup:
         )
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The label of each class in the checkpoint's configuration."""
+        return dense_labels(self.config.id2label, self.config.num_labels)
+
+    @property
     def capacity(self) -> int:
         """The number of text tokens that fit in a window beside the special tokens."""
         return self.window - self.tokenization.template.num_special
@@ -147,12 +152,11 @@ class ModelSetup:
             ArgumentError: if they do not.
         """
         self._check_strategy(rules.strategy)
-        labels = dense_labels(self.config.id2label, self.config.num_labels)
-        rules.label_scheme(labels)
+        rules.label_scheme(self.labels)
         path = self.checkpoint.folder / CALIBRATION_FILE
         if rules.uses_model_calibration and self.calibration is None and path.is_file():
             read_calibration(path)  # raises the error that was only logged so far
-        rules.decode(labels, self.calibration)
+        rules.decode(self.labels, self.calibration)
 
     def _check_strategy(self, strategy: AggregationStrategy) -> None:
         """Warns if the tokenizer does not mark subwords, so that the starts of words are guessed.

@@ -77,13 +77,13 @@ def is_folder(path: str) -> bool:
     return path.endswith("/") or (is_local(path) and not is_glob(path) and Path(path).is_dir())
 
 
-def glob_in(folder: str) -> str:
-    """Return the glob for the files in a folder, but not in the folders in it.
+def pattern_of(path: str) -> str:
+    """Return the glob for the files in a folder, but not in the folders in it; another path is returned as it is.
 
-    >>> glob_in("gs://bucket/letters/"), glob_in("letters")
-    ('gs://bucket/letters/*', 'letters/*')
+    >>> pattern_of("gs://bucket/letters/"), pattern_of("gs://bucket/x-*.csv")
+    ('gs://bucket/letters/*', 'gs://bucket/x-*.csv')
     """
-    return f"{folder.rstrip('/')}/*"
+    return f"{path.rstrip('/')}/*" if is_folder(path) else path
 
 
 def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipeline.io.files import shard_coder  # noqa: F401, which registers the coder
 from pipeline.io.files.formats.registry import FORMATS, INPUT_FORMATS, files_of_format, shard_bytes_of
-from pipeline.io.files.matching import Shard, glob_in, is_folder, match_files, split_file, unmatched_by_beam
+from pipeline.io.files.matching import Shard, is_folder, match_files, pattern_of, split_file, unmatched_by_beam
 from pipeline.io.outcomes import FAILURES, ReadResult, sort_outcomes
 from pipeline.io.records import DocumentFields, UnreadableError
 from transforms.documents import Document, Failure
@@ -32,11 +32,10 @@ def find_shards(pattern: str, input_format: str, shard_bytes: int | None = None)
         shard_bytes: The bytes of a shard, for files that can be split; None for the format's default.
     """
     inside = is_folder(pattern)
-    pattern = glob_in(pattern) if inside else pattern
+    pattern = pattern_of(pattern)
     files = match_files(pattern)
     if inside:
-        chosen = set(files_of_format([file.path for file in files], input_format))
-        files = [file for file in files if file.path in chosen]
+        files = files_of_format(files, input_format)
     passed_over = list(unmatched_by_beam(pattern, FORMATS[input_format].endings))
     if not files and not passed_over:
         yield Failure(b"", f"{pattern}: no file matches", "read", {"source": pattern})

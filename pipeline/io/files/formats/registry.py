@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from apache_beam.io.filesystem import FileMetadata
 
 from pipeline.io.files.compression import compression_ending
 from pipeline.io.files.formats import avro, csv, jsonl, parquet, text
@@ -91,14 +93,14 @@ def format_of_ending(path: str) -> str | None:
     return None
 
 
-def files_of_format(paths: Iterable[str], input_format: str) -> list[str]:
+def files_of_format(files: list[FileMetadata], input_format: str) -> list[FileMetadata]:
     """Return the files of a folder that are read in a format: those with its endings, or all if none has one.
 
-    >>> files_of_format(["a.jsonl", "b.jsonl.gz", "c.csv"], "jsonl"), files_of_format(["a.eml"], "text")
-    (['a.jsonl', 'b.jsonl.gz'], ['a.eml'])
+    >>> files = [FileMetadata(name, 1) for name in ("a.jsonl", "b.jsonl.gz", "c.csv")]
+    >>> [file.path for file in files_of_format(files, "jsonl")], len(files_of_format(files, "text"))
+    (['a.jsonl', 'b.jsonl.gz'], 3)
     """
-    paths = list(paths)
-    return [path for path in paths if format_of_ending(path) == input_format] or paths
+    return [file for file in files if format_of_ending(file.path) == input_format] or files
 
 
 def shard_bytes_of(path: str, input_format: str) -> int | None:
