@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-architectures test-avx2 services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-decoding bench-spacy trials templates clean
+.PHONY: setup run test test-architectures test-avx2 services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-decoding bench-windows bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -72,6 +72,9 @@ bench-poison: setup  ## Measures what 1 % of poison in 100,000 documents costs; 
 
 bench-decoding: setup  ## Measures what decoding sequences of labels costs beside the model; takes half a minute.
 	$(BIN)/python -m benchmarks.decoding
+
+bench-windows: setup  ## Measures the memory of long texts by the length of windows; takes four minutes.
+	$(BIN)/python -m benchmarks.windows
 
 bench-overhead: setup  ## Measures what a document costs beside the model, up to a million of them; takes ten minutes.
 	$(BIN)/python -m benchmarks.overhead
