@@ -38,7 +38,7 @@ from pipeline.config import NerConfig
 from pipeline.graph import build
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.read import read_shard
-from pipeline.io.records import DocumentFields
+from pipeline.io.fields import DocumentFields
 from pipeline.options import NerOptions
 from pipeline.runners.selection import batch_runner
 from pipeline.summary import Summary

@@ -19,7 +19,8 @@ from pipeline.io.files.formats import csv, jsonl, text
 from pipeline.io.files.lines import split_lines, strip_ending
 from pipeline.io.pubsub.messages import Message, attribute_problem
 from pipeline.io.pubsub.read import MESSAGE_FORMATS, document_of_message
-from pipeline.io.records import BOM, BadRecordError, DocumentFields, UnreadableError, json_line
+from pipeline.io.fields import BadRecordError, DocumentFields
+from pipeline.io.records import BOM, UnreadableError, json_line
 from pipeline.io.replay import REPLAY_FORMATS, document_of_failure_row
 from pipeline.schemas import failure_json_row
 from transforms.beam.coders import DocumentCoder, FailureCoder
@@ -75,7 +76,7 @@ def json_lines(data: bytes) -> None:
     """Lines of JSON."""
     for offset, line in split_lines(_blocks(data)):
         record = strip_ending(line)
-        check(jsonl.document_of_line(record, FIELDS, "f", offset), record)
+        check(jsonl.document_of_object(record, FIELDS, "f", offset), record)
 
 
 def csv_records(data: bytes) -> None:

@@ -97,10 +97,11 @@ def _check_known(options: PipelineOptions, flags: list[str], own: argparse.Argum
 
 
 def _check_once(flags: Sequence[str], own: argparse.ArgumentParser) -> None:
-    """Rejects a flag of the program that is given twice; argparse would use the last value, and drop the others."""
+    """Rejects a flag of one value that is given twice; argparse would use the last value, and drop the others."""
     given = Counter(name for name in map(_name, flags) if name in own._option_string_actions)
+    many = {name for name, action in own._option_string_actions.items() if isinstance(action, argparse._ExtendAction)}
     for name, count in given.items():
-        if count > 1 and name not in ("-h", "--help"):
+        if count > 1 and name not in ("-h", "--help", *many):
             raise ValueError(f"{name}: given {count} times; expected once")
 
 

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline.checks.files import check_reachable
+from pipeline.checks.max_failures import check_max_failures
 from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
 from pipeline.checks.table_output import TableSettings, check_tables
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
 from pipeline.connectors.base import Outputs
 from pipeline.connectors.registry import check_input, check_outputs, connector_of
+from pipeline.io.fields import DocumentFields
+from pipeline.io.files.settings import ReadSettings
+from pipeline.max_failures import MaxFailures
 from pipeline.options import NerOptions
 from pipeline.places import Files, Place, Replay, Source, is_stream
 from pipeline.runners.dataflow import accelerator_hint, memory_hint
@@ -47,10 +51,9 @@ class NerConfig:
     Attributes:
         input: The place to read from.
         input_format: The format of the files or messages.
-        encoding: The encoding of input files of text; None to read it from each file.
+        reading: The settings of reading files.
         balance: Whether to redistribute documents to all workers after reading.
-        text_field: Field or column that contains the text.
-        id_field: Field or column that contains the id.
+        fields: Fields or columns that make a document.
         id_attribute: Attribute of a message that contains the id.
         timestamp_attribute: Attribute of a message that contains the event time.
         read_method: Method of reading from BigQuery.
@@ -64,6 +67,7 @@ class NerConfig:
         dead_letter: The place of failures: a prefix of files, a table or a topic.
         ordering_key_attribute: Attribute whose value becomes the ordering key of a result's message.
         include_text: Whether to repeat the text in the results.
+        max_failures: The most records that may fail; None for any number, if at least one record does not fail.
         rules: Rules by which tokens become entities.
         model: Settings of the model handler.
         hints: Beam's resource hints for the model's step.
@@ -71,10 +75,9 @@ class NerConfig:
 
     input: Source
     input_format: str
-    encoding: str | None
+    reading: ReadSettings
     balance: bool
-    text_field: str
-    id_field: str
+    fields: DocumentFields
     id_attribute: str | None
     timestamp_attribute: str | None
     read_method: str
@@ -88,6 +91,7 @@ class NerConfig:
     dead_letter: Place
     ordering_key_attribute: str | None
     include_text: bool
+    max_failures: MaxFailures | None
     rules: EntityRules
     model: HandlerSettings
     hints: dict[str, str]
@@ -104,9 +108,10 @@ class NerConfig:
             _check_numbers(options)
             check_runner(options)
             outputs = check_outputs(options)
-            source, input_format = check_input(options, outputs)
+            source, checked = check_input(options, outputs)
             streaming = is_stream(source)
             is_table = connector_of(outputs.output).is_table
+            max_failures = check_max_failures(options, streaming=streaming)
             tables = check_tables(options, is_table=is_table, streaming=streaming)
             hints = accelerator_hint(options, streaming=streaming)
             model = _model_settings(options, rules, streaming=streaming)
@@ -116,11 +121,10 @@ class NerConfig:
             hints |= memory_hint(options, setup.config, streaming=streaming)
         return cls(
             input=source,
-            input_format=input_format,
-            encoding=options.encoding,
-            balance=_balances(options, source, input_format),
-            text_field=options.text_field,
-            id_field=options.id_field,
+            input_format=checked.format,
+            reading=checked.reading,
+            balance=_balances(options, source, checked.format),
+            fields=checked.fields,
             id_attribute=options.id_attribute,
             timestamp_attribute=options.timestamp_attribute,
             read_method=options.read_method,
@@ -134,6 +138,7 @@ class NerConfig:
             dead_letter=outputs.dead_letter,
             ordering_key_attribute=options.ordering_key_attribute,
             include_text=options.include_text,
+            max_failures=max_failures,
             rules=rules,
             model=model,
             hints=hints,
@@ -207,7 +212,8 @@ def _check_reachable(options: NerOptions, source: Source, outputs: Outputs) -> N
         ("dead_letter", outputs.dead_letter),
     ):
         if isinstance(place, Files):
-            check_reachable(name, place.path, options)
+            for path in place.paths:
+                check_reachable(name, path, options)
 
 
 def _entity_rules(options: NerOptions) -> EntityRules:

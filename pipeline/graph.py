@@ -6,6 +6,7 @@ import apache_beam as beam
 
 from pipeline.config import NerConfig
 from pipeline.connectors.registry import connector_of
+from pipeline.io.failure_reasons import CountReasons
 from pipeline.io.outcomes import Written
 from pipeline.io.pubsub.acknowledge import Acknowledge
 from transforms import ClassifyTokens, GroupEntities
@@ -27,6 +28,7 @@ def build(pipeline: beam.Pipeline, config: NerConfig) -> None:
     if isinstance(written, Written):
         failed.append(written.failures)
     write_failures = failures.write_failures(config.dead_letter, config)
-    buried = failed | "AllFailures" >> beam.Flatten() | "WriteFailures" >> write_failures
+    counted = failed | "AllFailures" >> beam.Flatten() | "Reasons" >> CountReasons()
+    buried = counted | "WriteFailures" >> write_failures
     if config.streaming:
         _ = (written.receipts, buried.receipts) | "Receipts" >> beam.Flatten() | "Acknowledge" >> Acknowledge()

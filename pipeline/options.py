@@ -11,6 +11,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.io.files.formats.csv import FORMULAS
+from pipeline.io.files.settings import CSV_ESCAPES
 from transforms.aggregation.settings import EntitySettings
 from transforms.settings import HandlerSettings
 
@@ -35,9 +36,11 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
         metavar="PLACE",
-        help="Files to read: a folder, or a glob on any file system that Beam knows: 'tickets/*.jsonl.gz',"
-        " gs://bucket/x-*.csv."
-        " Lines of text, JSONL, CSV with a header, Avro or Parquet; text may be compressed (.gz, .bz2, .xz, .zst)."
+        nargs="+",
+        action="extend",
+        help="Files to read: folders, paths or globs on any file system that Beam knows: 'tickets/*.jsonl.gz',"
+        " gs://bucket/x-*.csv; several are read as one."
+        " Lines of text, JSON, CSV, Avro or Parquet; text may be compressed (.gz, .bz2, .xz, .zst)."
         " Or a BigQuery table: project.dataset.table. Or a Pub/Sub subscription, which is read until the program is"
         " stopped: projects/P/subscriptions/S; or a topic, projects/P/topics/T, by a subscription made for the run (on"
         " Dataflow and the DirectRunner).",
@@ -50,7 +53,9 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--replay",
         metavar="PLACE",
-        help="In place of --input: a dead letter whose records are read again, as files (a glob), as a table or"
+        nargs="+",
+        action="extend",
+        help="In place of --input: a dead letter whose records are read again, as files (globs), as a table or"
         " by a subscription of its topic, which is read until the program is stopped. --input_format says what the"
         " records are; auto goes by where each came from.",
     )
@@ -64,8 +69,9 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         "--input_format",
         metavar="FORMAT",
         default="auto",
-        help="text, jsonl, csv, avro or parquet; auto goes by the files' ending. Of a Pub/Sub message: text, which is"
-        " auto, or jsonl, one JSON object a message.",
+        help="text (a document a line), whole_text (a document a file), jsonl (also arrays of objects), csv, avro or"
+        " parquet; auto goes by the files' ending. Of a Pub/Sub message: text, which is auto, or jsonl, one JSON object"
+        " a message.",
     )
     group.add_argument(
         "--encoding",
@@ -73,13 +79,42 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         help="The encoding of files of text, JSONL and CSV, such as cp1252 or shift_jis (default: UTF-8, or UTF-16 or"
         " UTF-32 where a file's first bytes show it).",
     )
-    group.add_argument("--text_field", metavar="NAME", default="text", help="Field or column that holds the text.")
+    group.add_argument(
+        "--csv_delimiter",
+        metavar="C",
+        help="The character between the fields of CSV, or tab (default: the one of , ; tab and | by which the first"
+        " line has the column of the text).",
+    )
+    group.add_argument(
+        "--csv_header",
+        metavar="NAMES",
+        help="The columns of CSV files without a header row, separated by commas (default: the first row).",
+    )
+    group.add_argument(
+        "--csv_escape",
+        choices=CSV_ESCAPES,
+        default=CSV_ESCAPES[0],
+        help='How a quote within quotes is written in CSV: double as "", or backslash as \\".',
+    )
+    group.add_argument(
+        "--text_field",
+        metavar="NAME",
+        default="text",
+        help="Field or column that holds the text. Dots reach into nested records: message.body. The texts of several"
+        " fields, separated by commas, are joined by a blank line.",
+    )
     group.add_argument(
         "--id_field",
         metavar="NAME",
         default="id",
         help="Field or column that holds the document's id. A record without one is named by its file and place, a"
         " message by its message id.",
+    )
+    group.add_argument(
+        "--keep_fields",
+        metavar="NAMES",
+        help="Fields or columns that are passed on to the result, in its column fields, separated by commas; * for all"
+        " but those with the text and the id (default: none).",
     )
     group.add_argument(
         "--id_attribute",
@@ -123,6 +158,12 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         help="Where records go that could not be read, parsed or classified, as JSONL with the original bytes, as rows"
         " of a BigQuery table, or as messages of a Pub/Sub topic (default: the output's prefix or topic with -failures,"
         " its table with _error_records).",
+    )
+    group.add_argument(
+        "--max_failures",
+        metavar="N|P%%",
+        help="In batch, the most records that may fail, as a number or as a percentage of all. With more, the exit code"
+        " is 1, and everything is written all the same (default: any number, if at least one record does not fail).",
     )
     _add_switch(group, "--include_text", "Repeat each document's text in its result.")
     group.add_argument(

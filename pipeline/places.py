@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +17,23 @@ _PUBSUB = re.compile(r"projects/(?P<project>[^/]+)/(?P<kind>subscriptions|topics
 
 @dataclass(frozen=True)
 class Files:
-    """A path, a prefix or a glob on any file system that Beam supports."""
+    """A path, a prefix or a glob on any file system that Beam supports; as an input, also several of them.
+
+    Attributes:
+        path: The path, or the first of several.
+        others: The other paths.
+    """
 
     path: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All paths."""
+        return (self.path, *self.others)
 
     def __str__(self) -> str:
-        return self.path
+        return " ".join(self.paths)
 
 
 @dataclass(frozen=True)
@@ -92,14 +104,14 @@ Source = Place | Query | Replay
 def place_of(path: str) -> Place:
     """Return the place that a path names. Only the path's form decides; nothing is looked up.
 
-    >>> place_of("gs://bucket/x-*.jsonl"), str(place_of("my-project:ner.entities"))
-    (Files(path='gs://bucket/x-*.jsonl'), 'my-project:ner.entities')
+    >>> place_of("gs://bucket/x-*.jsonl").path, str(place_of("my-project:ner.entities"))
+    ('gs://bucket/x-*.jsonl', 'my-project:ner.entities')
     >>> place_of("projects/my-project/subscriptions/tickets")
     Subscription(project='my-project', name='tickets')
-    >>> place_of("file:///tmp/x.jsonl")
-    Files(path='/tmp/x.jsonl')
-    >>> str(place_of("`my-project.ner.entities`")), place_of("./tickets.2024.raw")
-    ('my-project:ner.entities', Files(path='./tickets.2024.raw'))
+    >>> place_of("file:///tmp/x.jsonl").path
+    '/tmp/x.jsonl'
+    >>> str(place_of("`my-project.ner.entities`")), type(place_of("./tickets.2024.raw"))
+    ('my-project:ner.entities', <class 'pipeline.places.Files'>)
     """
     if path.startswith("~"):
         path = str(Path(path).expanduser())  # a shell does not do it after `--input=`
@@ -114,6 +126,25 @@ def place_of(path: str) -> Place:
     if found:
         return Table(found["project"], found["dataset"], found["table"])
     return Files(path)
+
+
+def places_of(paths: Sequence[str]) -> Place:
+    """Return the place that several paths name together: the files of all.
+
+    >>> places_of(["a.jsonl", "b.jsonl"])
+    Files(path='a.jsonl', others=('b.jsonl',))
+
+    Raises:
+        ValueError: If one of several is not a path of files.
+    """
+    places = list(map(place_of, paths))
+    if len(places) == 1:
+        return places[0]
+    files = [place for place in places if isinstance(place, Files)]
+    if len(files) < len(places):
+        other = next(path for path, place in zip(paths, places, strict=True) if not isinstance(place, Files))
+        raise ValueError(f"{other!r}: only files can be read together; expected one table or subscription alone")
+    return Files(files[0].path, tuple(place.path for place in files[1:]))
 
 
 def what_is_missing(path: str) -> str | None:

@@ -126,9 +126,13 @@ def _run(attempt: Attempt) -> int:
     if config.streaming:  # the DirectRunner does not show them
         counts = (f"{name} {count}" for name, count in sorted(counters_of(metrics).items()))
         _logger.info("counters: %s", ", ".join(counts))
-    run_ended(0)
+    problem = None if config.streaming else summary.problem(config.max_failures)
+    run_ended(0 if problem is None else 1)
     _print(summary.lines(*_written_to(config)))
-    return 0
+    if problem is None:
+        return 0
+    print(f"{PROGRAM}: error: {problem}", file=sys.stderr)
+    return 1
 
 
 def _print(lines: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -40,6 +40,25 @@ def _attributes_field(description: str) -> Field:
     key = Field("key", "STRING", "NULLABLE", "The attribute's name")
     value = Field("value", "STRING", "NULLABLE", "The attribute's value")
     return Field("attributes", "RECORD", "REPEATED", description, (key, value))
+
+
+ALL_FIELDS = "*"
+"""The name that stands for all fields of a record but the text and the id."""
+
+
+@dataclass(frozen=True)
+class KeptField:
+    """A field of a record that is passed on to the result.
+
+    Attributes:
+        name: The field's path, with dots in nested records, or `ALL_FIELDS`.
+        type: The type of its values in the result; None for JSON values of any type.
+        column: The name of its column in the result.
+    """
+
+    name: str
+    type: FieldType | None = None
+    column: str = ""
 
 
 FAILURE_FIELDS: tuple[Field, ...] = (
@@ -87,13 +106,20 @@ def entity_fields(strategy: str) -> tuple[Field, ...]:
     return (*fields, Field("index", "INTEGER", "NULLABLE", "Position of the token among the model's inputs"))
 
 
-def result_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
+def _kept_columns(kept: Sequence[KeptField]) -> tuple[Field, ...]:
+    """Return the column with the fields of the record that are passed on; nothing if there are none."""
+    fields = tuple(Field(each.column, each.type or "STRING", "NULLABLE", "A field of the record") for each in kept)
+    return (Field("fields", "RECORD", "NULLABLE", "Fields of the record", fields),) if fields else ()
+
+
+def result_fields(strategy: str, include_text: bool, kept: Sequence[KeptField] = ()) -> tuple[Field, ...]:
     """Return the columns of a result.
 
     Args:
         strategy: The aggregation strategy's name. With `none`, each entity is a token with the columns `entity` and
             `index`.
         include_text: Whether to include the document's text as a column.
+        kept: The fields of the record to include.
     """
     text = Field("text", "STRING", "REQUIRED", "The document's text")
     return (
@@ -105,10 +131,13 @@ def result_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
         Field("truncated", "BOOLEAN", "REQUIRED", "Whether the end of the text was not read"),
         *_MODEL_FIELDS,
         Field("aggregation_strategy", "STRING", "REQUIRED", "How tokens were made into entities"),
+        *_kept_columns(kept),
     )
 
 
-def table_fields(strategy: str, include_text: bool, granularity: str) -> tuple[Field, ...]:
+def table_fields(
+    strategy: str, include_text: bool, granularity: str, kept: Sequence[KeptField] = ()
+) -> tuple[Field, ...]:
     """Return the columns of a BigQuery table of results.
 
     Several runs may write to one table, so each row contains the time when it was made. The query for the latest row of
@@ -119,13 +148,20 @@ def table_fields(strategy: str, include_text: bool, granularity: str) -> tuple[F
         strategy: The aggregation strategy's name.
         include_text: Whether to include the document's text as a column; not used for rows of entities.
         granularity: The kind of row, one of `GRANULARITIES`.
+        kept: The fields of the record to include.
     """
     if granularity == "entity":
         number = Field("entity_number", "INTEGER", "REQUIRED", "Position among the document's entities, from 0")
         document = Field("id", "STRING", "REQUIRED", "The document's id")
-        columns: tuple[Field, ...] = (document, number, *entity_fields(strategy), *_MODEL_FIELDS)
+        columns: tuple[Field, ...] = (
+            document,
+            number,
+            *entity_fields(strategy),
+            *_MODEL_FIELDS,
+            *_kept_columns(kept),
+        )
     else:
-        columns = result_fields(strategy, include_text)
+        columns = result_fields(strategy, include_text, kept)
     return (
         *columns,
         _attributes_field("The document's attributes, and where it came from"),
@@ -134,23 +170,30 @@ def table_fields(strategy: str, include_text: bool, granularity: str) -> tuple[F
     )
 
 
-def streamed_fields(strategy: str, include_text: bool) -> tuple[Field, ...]:
+def streamed_fields(strategy: str, include_text: bool, kept: Sequence[KeptField] = ()) -> tuple[Field, ...]:
     """Return the columns of a file of a stream's results: those of a result, and the message's attributes.
 
     Args:
         strategy: As for `result_fields`.
         include_text: As for `result_fields`.
+        kept: As for `result_fields`.
     """
-    return (*result_fields(strategy, include_text), _attributes_field("The message's attributes"))
+    return (*result_fields(strategy, include_text, kept), _attributes_field("The message's attributes"))
 
 
-def csv_columns(strategy: str) -> tuple[str, ...]:
-    """Return the columns of a CSV file, which contains one row per entity.
+def csv_columns(strategy: str, kept: Sequence[KeptField] = ()) -> tuple[str, ...]:
+    """Return the columns of a CSV file, which contains one row per entity; the kept fields are the last.
 
     >>> csv_columns("first")
     ('id', 'entity_group', 'score', 'word', 'text', 'start', 'end', 'model', 'model_revision')
     """
-    return ("id", *(field.name for field in entity_fields(strategy)), "model", "model_revision")
+    return (
+        "id",
+        *(field.name for field in entity_fields(strategy)),
+        "model",
+        "model_revision",
+        *(field.column for field in kept),
+    )
 
 
 def _integer(value: int | None) -> int | None:
@@ -188,12 +231,39 @@ def result_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
         "model": result.model,
         "model_revision": result.model_revision,
         "aggregation_strategy": strategy,
+        **_kept(result),
     }
+
+
+def _kept(result: DocumentEntities) -> dict[str, Any]:
+    """Return the column with the record's fields; nothing if none are passed on."""
+    return {"fields": dict(result.document.fields)} if result.document.fields else {}
 
 
 def streamed_row(result: DocumentEntities, include_text: bool) -> dict[str, Any]:
     """Return one result as a row with the keys of `streamed_fields`, in their order."""
     return {**result_row(result, include_text), "attributes": _attribute_rows(result.attributes)}
+
+
+def typed_row(result: DocumentEntities, include_text: bool, kept: Sequence[KeptField]) -> dict[str, Any]:
+    """Return one result as a row of a format with types, which has objects for times and bytes."""
+    return with_types(result_row(result, include_text), kept)
+
+
+_OBJECTS: dict[str, Callable[[Any], Any]] = {
+    "TIMESTAMP": datetime.fromisoformat,
+    "BYTES": base64.b64decode,
+    "FLOAT": float,  # of "nan", which JSON lacks
+}
+
+
+def with_types(row: dict[str, Any], kept: Sequence[KeptField]) -> dict[str, Any]:
+    """Return a row whose kept fields are objects of their types instead of JSON values."""
+    if values := row.get("fields"):
+        for field in kept:
+            if field.type in _OBJECTS and values.get(field.column) is not None:
+                values[field.column] = _OBJECTS[field.type](values[field.column])
+    return row
 
 
 def entity_rows(result: DocumentEntities) -> Iterator[dict[str, Any]]:
@@ -224,6 +294,7 @@ def table_rows(
         "processed_at": _iso(processed_at),
     }
     if granularity == "entity":
+        common = {**_kept(result), **common}
         rows = (_numbered(number, row) for number, row in enumerate(entity_rows(result)))
         return [{**_finite(row), **common} for row in rows]
     row = result_row(result, include_text)

@@ -10,18 +10,24 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.direct.direct_runner import DirectPipelineResult
 from apache_beam.runners.runner import PipelineResult
 
+from pipeline.io.failure_reasons import REASONS
 from pipeline.io.pubsub.direct_counters import DirectCounters
+from pipeline.max_failures import MaxFailures
 from transforms.metrics import NAMESPACE
 
+_MOST_REASONS = 3
+_MOST_CHARS = 100  # of a reason
 
-def counters_of(metrics: Any) -> Counter[str]:
+
+def counters_of(metrics: Any, namespace: str = NAMESPACE) -> Counter[str]:
     """Return the program's counters by name, added up over the steps; see docs/metrics.md.
 
     Args:
         metrics: The metrics of a pipeline's result.
+        namespace: The namespace of the counters.
     """
     counts: Counter[str] = Counter()
-    for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+    for counter in metrics.query(MetricsFilter().with_namespace(namespace))["counters"]:
         counts[counter.key.metric.name] += counter.result or 0
     return counts
 
@@ -38,6 +44,7 @@ class Summary:
         truncated: Number of documents that were truncated.
         tokens: Number of tokens in the documents, without special tokens.
         windows: Number of windows that the model scored.
+        reasons: The most frequent reasons of failures, each with its number of records.
         seconds: Duration of the run; it does not include loading the model if that happens before the run.
     """
 
@@ -48,6 +55,7 @@ class Summary:
     truncated: int
     tokens: int
     windows: int
+    reasons: tuple[tuple[str, int], ...]
     seconds: float
 
     @classmethod
@@ -63,6 +71,7 @@ class Summary:
             truncated=counts["documents_truncated"],
             tokens=counts["tokens"],
             windows=counts["windows"],
+            reasons=tuple(counters_of(metrics, REASONS).most_common(_MOST_REASONS)),
             seconds=seconds,
         )
 
@@ -79,9 +88,28 @@ class Summary:
         ]
         width = max(len(f"{count:,}") for count, _ in rows)
         lines = [f"{count:>{width},} {what}" for count, what in rows]
+        lines[3:3] = [f"{'':{width}}   {count:,} × {_shortened(reason)}" for reason, count in self.reasons]
         if self.documents != self.results + self.failures:
             lines.append("documents and results do not add up, which is a defect of this program; please report it")
         return lines
+
+    def problem(self, most: MaxFailures | None) -> str | None:
+        """Return the reason for which a run counts as failed although it has ended; None if it does not.
+
+        Args:
+            most: The most failures; None if only a run without any result counts as failed.
+        """
+        if most is not None and most.exceeded(self.failures, self.documents):
+            return f"{self.failures:,} of {self.documents:,} documents failed, more than --max_failures={most}"
+        if most is None and self.failures and not self.results:
+            return (
+                f"{self.failures:,} of {self.documents:,} documents failed; expected a result, or --max_failures=100%"
+            )
+        return None
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _MOST_CHARS else f"{reason[:_MOST_CHARS]}…"
 
 
 def streaming_metrics(result: PipelineResult) -> Any:

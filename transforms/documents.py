@@ -28,6 +28,7 @@ class Document:
             the UTF-8 encoding of `text`.
         receipt: A string to acknowledge the document to its source (to ack a Pub/Sub message, for example). This is
             done after the result or failure is written, so that the source does not redeliver the document.
+        fields: Other fields of the source's record, which are passed on to the result, as JSON values.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Document:
     timestamp: float | None = None
     payload: bytes | None = field(default=None, repr=False)
     receipt: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, value: Document | str) -> Document:
@@ -78,6 +80,7 @@ _TYPES: dict[str, Any] = {
     "timestamp": float | int | None,
     "payload": bytes | None,
     "receipt": str | None,
+    "fields": Mapping,
 }
 """The types of a document's fields."""
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
 
 from google.cloud.bigquery import SchemaField
 
 from pipeline.checks.bigquery import find_table, query_columns
 from pipeline.io.bigquery.client import column_type, standard_name
 from pipeline.io.bigquery.read import READ_METHODS
+from pipeline.io.fields import Column, DocumentFields
 from pipeline.places import Table
+from pipeline.schemas import FieldType
 
 _NOT_STORED = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL")
 
 
 def check_input_table(
-    table: Table, text_field: str, id_field: str, flag: str = "--input", method: str = "DIRECT_READ"
-) -> None:
-    """Checks before the start that a table exists, has a text in each row, and can be read.
+    table: Table, fields: DocumentFields, flag: str = "--input", method: str = "DIRECT_READ"
+) -> list[Column]:
+    """Checks before the start that a table exists, has a text in each row, and can be read; returns its columns.
 
     Raises:
         ValueError: If the check fails; the message is one line.
@@ -28,11 +31,11 @@ def check_input_table(
     if found is None:
         raise ValueError(f"{flag}={table}: there is no such table")
     if found.table_type in _NOT_STORED:
-        select = f"SELECT {id_field}, {text_field} FROM `{standard_name(table)}`"
+        select = f"SELECT {fields.id}, {fields.text} FROM `{standard_name(table)}`"
         raise ValueError(f"{flag}={table}: is {found.table_type}, which stores no rows; expected --query='{select}'")
     if method == "DIRECT_READ" and found.require_partition_filter:
         raise ValueError(f"{flag}={table}: requires a filter on its partitions; expected a --query with one")
-    check_text_column(found.schema, text_field, id_field, f"{flag}={table}")
+    return check_text_columns(found.schema, fields, f"{flag}={table}")
 
 
 def check_whole(table: Table, flag: str, instead: str) -> None:
@@ -50,13 +53,13 @@ def check_whole(table: Table, flag: str, instead: str) -> None:
         raise ValueError(f"{flag}={table}: is a partition, and a table can only be read as a whole; expected {instead}")
 
 
-def check_query(query: str, project: str | None, text_field: str, id_field: str, flag: str = "--query") -> None:
-    """Checks before the start that BigQuery accepts a query, and that the query returns texts.
+def check_query(query: str, project: str | None, fields: DocumentFields, flag: str = "--query") -> list[Column]:
+    """Checks before the start that BigQuery accepts a query, and that it returns texts; returns its columns.
 
     Raises:
         ValueError: If the check fails; the message is one line.
     """
-    check_text_column(query_columns(query, project, flag), text_field, id_field, flag)
+    return check_text_columns(query_columns(query, project, flag), fields, flag)
 
 
 def check_read_method(method: str, temp_location: str | None, flag: str = "--read_method") -> None:
@@ -71,28 +74,39 @@ def check_read_method(method: str, temp_location: str | None, flag: str = "--rea
         raise ValueError(f"{flag}=EXPORT: no place for BigQuery's files; expected --temp_location=gs://bucket/folder")
 
 
-def check_text_column(columns: Iterable[SchemaField], text_field: str, id_field: str, place: str) -> None:
-    """Rejects columns without a text of type STRING, or with an id that is a RECORD or REPEATED; an id may be missing.
+def check_text_columns(schema: Iterable[SchemaField], fields: DocumentFields, place: str) -> list[Column]:
+    """Rejects columns without texts of type STRING, or with an id that is a RECORD or REPEATED; an id may be missing.
 
     Args:
-        columns: The columns of a table or a query.
-        text_field: The name of the text's column.
-        id_field: The name of the id's column.
+        schema: The columns of a table or a query.
+        fields: The fields that make a document.
         place: The flag and the table, for error messages.
+
+    Returns:
+        The columns, with those of records.
 
     Raises:
         ValueError: If the columns are rejected; the message is one line.
     """
+    columns = [column for field in schema for column in _columns_of(field)]
     present = {column.name: column for column in columns}
-    text, name = present.get(text_field), present.get(id_field)
-    if text is None:
-        expected = f"one of {', '.join(present)}" if present else "a column, and there is none"
-        raise ValueError(f"--text_field={text_field}: not a column of {place}; expected {expected}")
-    if column_type(text) != "STRING" or text.mode == "REPEATED":
-        raise ValueError(f"--text_field={text_field}: the column of {place} is {_kind(text)}; expected STRING")
-    if name is not None and (column_type(name) == "RECORD" or name.mode == "REPEATED"):
-        raise ValueError(f"--id_field={id_field}: the column of {place} is {_kind(name)}; expected a single value")
+    for name in fields.texts:
+        text = present.get(name)
+        if text is None:
+            expected = f"one of {', '.join(present)}" if present else "a column, and there is none"
+            raise ValueError(f"--text_field={name}: not a column of {place}; expected {expected}")
+        if text.type != "STRING":
+            raise ValueError(f"--text_field={name}: the column of {place} is {text.described}; expected STRING")
+    key = present.get(fields.id)
+    if key is not None and key.described.startswith(("RECORD", "REPEATED")):
+        raise ValueError(f"--id_field={fields.id}: the column of {place} is {key.described}; expected a single value")
+    return columns
 
 
-def _kind(column: SchemaField) -> str:
-    return f"REPEATED {column_type(column)}" if column.mode == "REPEATED" else column_type(column)
+def _columns_of(field: SchemaField, prefix: str = "") -> Iterator[Column]:
+    """Yield a column, and those of a record."""
+    kind, is_list = column_type(field), field.mode == "REPEATED"
+    known: Any = kind if kind in get_args(FieldType) and not is_list else "RECORD"
+    yield Column(f"{prefix}{field.name}", known, f"REPEATED {kind}" if is_list else kind)
+    for each in field.fields:
+        yield from _columns_of(each, f"{prefix}{field.name}.")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.io.fields import Column, DocumentFields
+from pipeline.io.files.settings import READ_SETTINGS, ReadSettings
+from pipeline.io.kept_fields import kept_fields
 from pipeline.options import NerOptions
-from pipeline.places import Place
+from pipeline.places import Place, Query, Table
+from pipeline.schemas import csv_columns
 
 if TYPE_CHECKING:
     from pipeline.config import NerConfig
@@ -28,6 +33,26 @@ class Outputs:
     dead_letter: Place
     files: tuple[tuple[str, str], ...]
 
+    @property
+    def typed(self) -> bool:
+        """True if results have columns with types: in tables, and in files of other formats than JSON."""
+        return isinstance(self.output, Table) or self.output_format != "jsonl"
+
+
+@dataclass(frozen=True)
+class CheckedInput:
+    """The input of a run, after its checks.
+
+    Attributes:
+        format: The format of the files or messages.
+        fields: The fields that make a document.
+        reading: The settings of reading files.
+    """
+
+    format: str
+    fields: DocumentFields
+    reading: ReadSettings = READ_SETTINGS
+
 
 class Connector:
     """A kind of place: its checks before a run, and its transforms in the graph.
@@ -40,8 +65,8 @@ class Connector:
 
     is_table = False
 
-    def check_input(self, place: Any, options: NerOptions, outputs: Outputs) -> str:
-        """Checks a place that is to be read, and returns its format.
+    def check_input(self, place: Any, options: NerOptions, outputs: Outputs) -> CheckedInput:
+        """Checks a place that is to be read, and returns its format and its fields.
 
         Raises:
             ValueError: in one sentence with the flag, its value and a valid value.
@@ -146,5 +171,43 @@ def hold_seconds(config: NerConfig) -> float:
 
 
 def record_fields(config: NerConfig) -> dict[str, Any]:
-    """Return the names of the fields that contain a record's text and id, as arguments of a transform that reads."""
-    return {"text_field": config.text_field, "id_field": config.id_field}
+    """Return the fields of a record that are read, as arguments of a transform that reads."""
+    return {"text_field": config.fields.text, "id_field": config.fields.id, "keep": config.fields.keep}
+
+
+def fields_of(
+    options: NerOptions, outputs: Outputs, columns: Sequence[Column] = (), *, complete: bool = True
+) -> DocumentFields:
+    """Return the fields that the flags name.
+
+    Args:
+        options: The flags.
+        outputs: The places that the run writes.
+        columns: The columns of the input, as far as they are known.
+        complete: Whether no record has other fields than these columns.
+
+    Raises:
+        ValueError: if a field to keep cannot be kept, in one sentence with the flag and its value.
+    """
+    fields = DocumentFields(options.text_field, options.id_field)
+    if not options.keep_fields:
+        return fields
+    kept = kept_fields(options.keep_fields, columns, fields, complete=complete, typed=outputs.typed)
+    if outputs.output_format == "csv":
+        own = csv_columns(options.aggregation_strategy)
+        for field in kept:
+            if field.column in own:
+                problem = "also a column of the results; expected another --output_format"
+                raise ValueError(f"--keep_fields={field.name!r}: {problem}")
+    return replace(fields, keep=kept)
+
+
+def check_no_file_flags(options: NerOptions, place: Place | Query) -> None:
+    """Rejects the flags that are for files of text.
+
+    Raises:
+        ValueError: if one is given.
+    """
+    for name in ("encoding", "csv_delimiter", "csv_header"):
+        if value := getattr(options, name):
+            raise ValueError(f"--{name}={value!r}: only for files; expected none with {str(place)!r}")

@@ -9,10 +9,20 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from pipeline.checks.replay import check_replay_table
 from pipeline.checks.table_input import check_input_table, check_query, check_read_method
 from pipeline.checks.table_output import prepare_table
-from pipeline.connectors.base import Connector, Outputs, check_no_attributes, check_no_ordering_key, record_fields
+from pipeline.connectors.base import (
+    CheckedInput,
+    Connector,
+    Outputs,
+    check_no_attributes,
+    check_no_file_flags,
+    check_no_ordering_key,
+    fields_of,
+    record_fields,
+)
 from pipeline.io.bigquery.read import ReadTable
 from pipeline.io.bigquery.tables import failure_layout, failure_table_of, result_layout
 from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable
+from pipeline.io.fields import DocumentFields
 from pipeline.options import NerOptions
 from pipeline.places import Query, Table, is_written
 
@@ -25,17 +35,19 @@ class TableConnector(Connector):
 
     is_table = True
 
-    def check_input(self, place: Table, options: NerOptions, outputs: Outputs) -> str:
+    def check_input(self, place: Table, options: NerOptions, outputs: Outputs) -> CheckedInput:
         """Checks that the table exists, with columns that fit."""
-        check_no_attributes(options, f"only for messages; expected none with --input={options.input!r}")
+        check_no_attributes(options, f"only for messages; expected none with --input={str(place)!r}")
         _check_no_format(options, "input")
         if is_written(place, outputs.output, outputs.dead_letter):
             raise ValueError(
-                f"--input={options.input!r}: is where this run writes; expected another --output or --dead_letter"
+                f"--input={str(place)!r}: is where this run writes; expected another --output or --dead_letter"
             )
         check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
-        check_input_table(place, options.text_field, options.id_field, method=options.read_method)
-        return "auto"
+        check_no_file_flags(options, place)
+        fields = DocumentFields(options.text_field, options.id_field)
+        columns = check_input_table(place, fields, method=options.read_method)
+        return CheckedInput("auto", fields_of(options, outputs, columns))
 
     def check_replay(self, place: Table, options: NerOptions, outputs: Outputs) -> None:
         """Checks that the table contains failures."""
@@ -62,6 +74,7 @@ class TableConnector(Connector):
             config.rules.strategy.value,
             config.include_text,
             tables.granularity,
+            config.fields.keep,
             partition=tables.partition_by_day,
             cluster=tables.cluster_by_id,
         )
@@ -84,6 +97,7 @@ class TableConnector(Connector):
             config.include_text,
             config.tables.granularity,
             config.tables.write_method,
+            kept=config.fields.keep,
             write_disposition=config.tables.write_disposition,
         )
 
@@ -95,13 +109,14 @@ class TableConnector(Connector):
 class QueryConnector(Connector):
     """Queries, which are read; see `Connector`."""
 
-    def check_input(self, place: Query, options: NerOptions, outputs: Outputs) -> str:
+    def check_input(self, place: Query, options: NerOptions, outputs: Outputs) -> CheckedInput:
         """Checks the query by a dry run."""
         _check_no_format(options, "query")
         cloud = options.view_as(GoogleCloudOptions)
         check_read_method(options.read_method, cloud.temp_location)
-        check_query(place.sql, cloud.project, options.text_field, options.id_field)
-        return "auto"
+        check_no_file_flags(options, place)
+        columns = check_query(place.sql, cloud.project, DocumentFields(options.text_field, options.id_field))
+        return CheckedInput("auto", fields_of(options, outputs, columns))
 
     def read(self, place: Query, config: NerConfig) -> Any:
         """Return the transform that reads the query's result."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from pipeline.checks.files import (
-    check_apart,
-    check_columns,
-    check_encoding,
-    check_writable,
-    choose_files,
-    guess_input_format,
-    match_files_of,
+from apache_beam.io.filesystem import FileMetadata
+
+from pipeline.checks.files import check_writable
+from pipeline.checks.input_files import check_apart, choose_files, guess_input_format, look_into, match_files_of
+from pipeline.checks.reading import read_settings
+from pipeline.connectors.base import (
+    CheckedInput,
+    Connector,
+    Outputs,
+    check_no_attributes,
+    check_no_ordering_key,
+    fields_of,
+    record_fields,
 )
-from pipeline.connectors.base import Connector, Outputs, check_no_attributes, check_no_ordering_key, record_fields
-from pipeline.io.files.formats.registry import INPUT_FORMATS, needs_redistribution
+from pipeline.io.fields import DocumentFields
+from pipeline.io.files.formats.registry import FORMAT_ALIASES, FORMATS, INPUT_FORMATS, needs_redistribution
 from pipeline.io.files.matching import is_folder
 from pipeline.io.files.names import guess_output_format, output_files
 from pipeline.io.files.read import ReadDocuments
@@ -31,25 +38,28 @@ if TYPE_CHECKING:
 class FilesConnector(Connector):
     """Files; see `Connector`."""
 
-    def check_input(self, place: Files, options: NerOptions, outputs: Outputs) -> str:
-        """Checks that the pattern matches files, and that the first has a column for the text."""
-        check_no_attributes(options, f"only for messages; expected none with --input={options.input!r}")
-        files = match_files_of("input", place.path)
-        if options.input_format == "auto":
-            input_format = guess_input_format(place.path, [file.path for file in files])
-        else:
-            check_choice("input_format", options.input_format, ("auto", *INPUT_FORMATS))
-            input_format = options.input_format
-        if is_folder(place.path):
-            files = choose_files(files, input_format)
-        check_apart("input", place.path, files, *outputs.files)
-        check_encoding(options.encoding)
-        check_columns("input", files, input_format, options.text_field, options.encoding)
-        return input_format
+    def check_input(self, place: Files, options: NerOptions, outputs: Outputs) -> CheckedInput:
+        """Checks that the paths match files, and that the first has columns for the fields."""
+        check_no_attributes(options, f"only for messages; expected none with --input={str(place)!r}")
+        matched = {path: match_files_of("input", path) for path in place.paths}
+        input_format = _input_format(options.input_format, matched)
+        matched |= {path: choose_files(files, input_format) for path, files in matched.items() if is_folder(path)}
+        check_apart("input", matched, outputs.files)
+        settings = read_settings(options, input_format)
+        kind = FORMATS[input_format]
+        if options.keep_fields and not kind.has_fields:
+            raise ValueError(
+                f"--keep_fields={options.keep_fields!r}: texts have no fields; expected none for {input_format}"
+            )
+        fields = DocumentFields(options.text_field, options.id_field)
+        files = list(chain.from_iterable(matched.values()))
+        columns = look_into("input", files, input_format, fields, settings)
+        complete = bool(columns) and not kind.open_ended
+        return CheckedInput(input_format, fields_of(options, outputs, columns, complete=complete), settings)
 
     def check_replay(self, place: Files, options: NerOptions, outputs: Outputs) -> None:
-        """Checks that the pattern matches files."""
-        check_apart("replay", place.path, match_files_of("replay", place.path), *outputs.files)
+        """Checks that the paths match files."""
+        check_apart("replay", {path: match_files_of("replay", path) for path in place.paths}, outputs.files)
 
     def check_output(self, place: Files, options: NerOptions) -> str:
         """Checks that the files can be written."""
@@ -75,13 +85,13 @@ class FilesConnector(Connector):
 
     def needs_redistribution(self, place: Files, input_format: str) -> bool:
         """Return whether one worker may read the documents for many workers."""
-        return needs_redistribution(place.path, input_format)
+        return any(needs_redistribution(path, input_format) for path in place.paths)
 
     def read(self, place: Files, config: NerConfig) -> Any:
         """Return the transform that reads the files."""
         fields = record_fields(config)
         return "ReadDocuments" >> ReadDocuments(
-            place.path, config.input_format, **fields, encoding=config.encoding, balance=config.balance
+            place.paths, config.input_format, **fields, settings=config.reading, balance=config.balance
         )
 
     def write_results(self, place: Files, config: NerConfig) -> Any:
@@ -97,6 +107,7 @@ class FilesConnector(Connector):
                 config.allowed_lateness_seconds,
                 max(1, config.num_shards),
                 escape_formulas=config.escape_formulas,
+                kept=config.fields.keep,
             )
         return WriteResults(
             place.path,
@@ -105,6 +116,7 @@ class FilesConnector(Connector):
             config.include_text,
             config.num_shards,
             escape_formulas=config.escape_formulas,
+            kept=config.fields.keep,
         )
 
     def write_failures(self, place: Files, config: NerConfig) -> Any:
@@ -112,3 +124,20 @@ class FilesConnector(Connector):
         if config.streaming:
             return WriteWindowedFailures(place.path, config.window_seconds, config.allowed_lateness_seconds)
         return WriteFailures(place.path)
+
+
+def _input_format(given: str, matched: Mapping[str, Sequence[FileMetadata]]) -> str:
+    """Return the format of the input's files.
+
+    Args:
+        given: The value of the flag.
+        matched: The files by the path that they match.
+    """
+    if given != "auto":
+        check_choice("input_format", given, ("auto", *INPUT_FORMATS, *FORMAT_ALIASES))
+        return FORMAT_ALIASES.get(given, given)
+    formats = {path: guess_input_format(path, [file.path for file in files]) for path, files in matched.items()}
+    if len(set(formats.values())) > 1:
+        listed = " and ".join(f"{name} ({path})" for path, name in formats.items())
+        raise ValueError(f"--input: files of several formats: {listed}; expected one, or --input_format")
+    return next(iter(formats.values()))

@@ -8,7 +8,15 @@ from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline.checks.pubsub import check_subscription, check_topic
 from pipeline.command_line import STREAMING_RUNNERS
-from pipeline.connectors.base import Connector, Outputs, hold_seconds, record_fields
+from pipeline.connectors.base import (
+    CheckedInput,
+    Connector,
+    Outputs,
+    check_no_file_flags,
+    fields_of,
+    hold_seconds,
+    record_fields,
+)
 from pipeline.io.pubsub.read import MESSAGE_FORMATS, ReadMessages
 from pipeline.io.pubsub.write import WriteFailureMessages, WriteResultMessages
 from pipeline.options import NerOptions
@@ -37,11 +45,11 @@ class _MessagesConnector(Connector):
 class SubscriptionConnector(_MessagesConnector):
     """Subscriptions; see `Connector`."""
 
-    def check_input(self, place: Subscription, options: NerOptions, outputs: Outputs) -> str:
+    def check_input(self, place: Subscription, options: NerOptions, outputs: Outputs) -> CheckedInput:
         """Checks that the subscription exists."""
-        message_format = _check_format(options)
+        checked = _check_messages(place, options, outputs)
         check_subscription("input", place, outputs.output, outputs.dead_letter)
-        return message_format
+        return checked
 
     def check_replay(self, place: Subscription, options: NerOptions, outputs: Outputs) -> None:
         """Checks that the subscription exists."""
@@ -59,23 +67,23 @@ class SubscriptionConnector(_MessagesConnector):
 class TopicConnector(_MessagesConnector):
     """Topics; see `Connector`."""
 
-    def check_input(self, place: Topic, options: NerOptions, outputs: Outputs) -> str:
+    def check_input(self, place: Topic, options: NerOptions, outputs: Outputs) -> CheckedInput:
         """Checks that the topic exists, and that the runner can read it."""
-        message_format = _check_format(options)
+        checked = _check_messages(place, options, outputs)
         if options.view_as(StandardOptions).runner not in ("DataflowRunner", *STREAMING_RUNNERS):
             raise ValueError(
-                f"--input={options.input!r}: a topic, which only Dataflow and the DirectRunner read; expected a"
+                f"--input={str(place)!r}: a topic, which only Dataflow and the DirectRunner read; expected a"
                 f" subscription of it, as in --input=projects/{place.project}/subscriptions/…"
             )
         if is_written(place, outputs.output, outputs.dead_letter):
-            raise ValueError(f"--input={options.input!r}: is where this run writes; expected another topic")
+            raise ValueError(f"--input={str(place)!r}: is where this run writes; expected another topic")
         check_topic("input", place)
-        return message_format
+        return checked
 
     def check_replay(self, place: Topic, options: NerOptions, outputs: Outputs) -> None:
         """Rejects the topic."""
         raise ValueError(
-            f"--replay={options.replay!r}: a topic, which stores no messages; expected a subscription of it, as in"
+            f"--replay={str(place)!r}: a topic, which stores no messages; expected a subscription of it, as in"
             f" --replay=projects/{place.project}/subscriptions/…"
         )
 
@@ -107,9 +115,17 @@ class TopicConnector(_MessagesConnector):
         return WriteFailureMessages(str(place))
 
 
-def _check_format(options: NerOptions) -> str:
+def _check_messages(place: Subscription | Topic, options: NerOptions, outputs: Outputs) -> CheckedInput:
+    """Checks the flags for the content of messages."""
+    check_no_file_flags(options, place)
     check_choice("input_format", options.input_format, ("auto", *MESSAGE_FORMATS))
-    return "text" if options.input_format == "auto" else options.input_format
+    message_format = "text" if options.input_format == "auto" else options.input_format
+    if options.keep_fields and message_format == "text":
+        raise ValueError(
+            f"--keep_fields={options.keep_fields!r}: the messages are texts without fields; expected"
+            " --input_format=jsonl, or none: attributes are always kept"
+        )
+    return CheckedInput(message_format, fields_of(options, outputs, complete=False))
 
 
 def _not_written(name: str, place: Subscription) -> ValueError:

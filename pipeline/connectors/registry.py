@@ -5,8 +5,17 @@ A new kind is a class in `pipeline.places`, a module here, and a line in `CONNEC
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.checks.replay import check_replay_format
-from pipeline.connectors.base import Connector, Outputs, check_no_attributes
+from pipeline.connectors.base import (
+    CheckedInput,
+    Connector,
+    Outputs,
+    check_no_attributes,
+    check_no_file_flags,
+    fields_of,
+)
 from pipeline.connectors.bigquery import QueryConnector, TableConnector
 from pipeline.connectors.files import FilesConnector
 from pipeline.connectors.pubsub import SubscriptionConnector, TopicConnector
@@ -14,6 +23,7 @@ from pipeline.connectors.replay import ReplayConnector
 from pipeline.options import NerOptions
 from pipeline.places import (
     Files,
+    Place,
     Query,
     Replay,
     Source,
@@ -22,6 +32,7 @@ from pipeline.places import (
     Topic,
     is_written,
     place_of,
+    places_of,
 )
 
 CONNECTORS: dict[type, Connector] = {
@@ -63,28 +74,37 @@ def check_outputs(options: NerOptions) -> Outputs:
     return Outputs(output, output_format, dead_letter, tuple(filter(None, (results, failures))))
 
 
-def check_input(options: NerOptions, outputs: Outputs) -> tuple[Source, str]:
-    """Return the input and its format, after checking both.
+def check_input(options: NerOptions, outputs: Outputs) -> tuple[Source, CheckedInput]:
+    """Return the input, with its format and its fields, after checking them.
 
     Raises:
         ValueError: in one sentence with the flag, its value and a valid value.
     """
-    given = [name for name in ("input", "query", "replay") if getattr(options, name)]
+    given = [name for name in ("input", "query", "replay") if any(getattr(options, name) or ())]
     if not given:
         raise ValueError("--input: missing; expected the files to read, for example --input='tickets/*.jsonl'")
     if len(given) > 1:
         raise ValueError(f"{' and '.join(f'--{name}' for name in given)} are each an input; expected one of them")
-    if options.replay:
+    if "replay" in given:
         return _check_replay(options, outputs)
-    source: Source = Query(options.query) if options.query else place_of(options.input)
+    source: Source = Query(options.query) if options.query else _place("input", options.input or ())
     return source, connector_of(source).check_input(source, options, outputs)
 
 
-def _check_replay(options: NerOptions, outputs: Outputs) -> tuple[Source, str]:
+def _place(name: str, paths: Sequence[str]) -> Place:
+    try:
+        return places_of([path for path in paths if path])
+    except ValueError as error:
+        raise ValueError(f"--{name}={error}") from error
+
+
+def _check_replay(options: NerOptions, outputs: Outputs) -> tuple[Source, CheckedInput]:
     check_replay_format(options.input_format)
     check_no_attributes(options, "not for --replay, where a record keeps its id")
-    place = place_of(options.replay)
+    place = _place("replay", options.replay or ())
+    check_no_file_flags(options, place)
     if is_written(place, outputs.output, outputs.dead_letter):
-        raise ValueError(f"--replay={options.replay!r}: is where this run writes; expected another --dead_letter")
+        raise ValueError(f"--replay={str(place)!r}: is where this run writes; expected another --dead_letter")
     connector_of(place).check_replay(place, options, outputs)
-    return Replay(place), options.input_format  # type: ignore[arg-type]  # a topic is rejected above
+    fields = fields_of(options, outputs, complete=False)
+    return Replay(place), CheckedInput(options.input_format, fields)  # type: ignore[arg-type]  # a topic is rejected above

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from pipeline.io.fields import BadRecordError, DocumentFields, column_of, id_of, text_of
+from pipeline.io.kept_fields import kept_values
 from transforms.documents import Document, Failure
 
 MAX_RECORD_BYTES = 256 * 1024 * 1024
@@ -26,25 +27,6 @@ class UnreadableError(Exception):
     """An error for a file that cannot be read, or not to its end; the message quotes nothing of the content."""
 
 
-@dataclass(frozen=True)
-class DocumentFields:
-    """The names of the record's fields that make a document, and the encoding of files.
-
-    Attributes:
-        text: The field with the text.
-        id: The field with the id; a record may lack it.
-        encoding: The encoding of files of text, JSON Lines and CSV; None to read it from each file's first bytes.
-    """
-
-    text: str = "text"
-    id: str = "id"
-    encoding: str | None = None
-
-
-class BadRecordError(ValueError):
-    """An error for a record that cannot become a document; the message quotes none of its values."""
-
-
 def document_of(
     record: Mapping[str, Any], fields: DocumentFields, source: str, position: int | str, payload: bytes
 ) -> Document | Failure:
@@ -62,54 +44,23 @@ def document_of(
     place = f"{source}:{position}"
     attributes = {"source": source}
     try:
-        name = _id(record, fields.id) or place
+        name = id_of(record, fields.id) or place
         attributes["id"] = name
-        text = _text(record, fields.text)
+        text = text_of(record, fields)
+        kept = kept_values(record, fields) if fields.keep else {}
     except BadRecordError as problem:
         return Failure(payload, f"{place}: {problem}", "parse", attributes)
-    return Document(name, text, {"source": source}, payload=payload)
+    return Document(name, text, {"source": source}, payload=payload, fields=kept)
 
 
-def id_and_text(record: Mapping[str, Any], fields: DocumentFields) -> tuple[str, str]:
-    """Return the record's id and its text; the id is empty if the record has none.
+def content_of(record: Mapping[str, Any], fields: DocumentFields) -> tuple[str, str, dict[str, Any]]:
+    """Return the record's id, its text, and its kept fields; the id is empty if the record has none.
 
     Raises:
-        BadRecordError: If the text is missing or not a string, if the id is a list or an object, or if either is not
-            valid Unicode.
+        BadRecordError: If the text is missing or not a string, the id is a list or an object, or a kept field has
+            another type. Also if any of them is not valid Unicode.
     """
-    return _id(record, fields.id), _text(record, fields.text)
-
-
-def _id(record: Mapping[str, Any], field: str) -> str:
-    """Return the record's id as text, or an empty string if it has none."""
-    value = record.get(field)
-    if value is None:
-        return ""
-    if isinstance(value, Mapping | list | tuple):
-        raise BadRecordError(f"field {field!r} contains {type(value).__name__}, which is not an id")
-    return _unicode(value if isinstance(value, str | bytes) else str(value), field)
-
-
-def _text(record: Mapping[str, Any], field: str) -> str:
-    if field not in record:
-        raise BadRecordError(f"the record has no field {field!r}")
-    value = record[field]
-    if value is None:
-        raise BadRecordError(f"field {field!r} is null")
-    if not isinstance(value, str | bytes):
-        raise BadRecordError(f"field {field!r} contains {type(value).__name__}, not a string")
-    return _unicode(value, field)
-
-
-def _unicode(value: str | bytes, field: str) -> str:
-    """Return the value as text. Rejects bytes that are not UTF-8, and strings with lone surrogates."""
-    try:
-        if isinstance(value, bytes):
-            return value.decode("utf-8")
-        value.encode("utf-8")
-    except UnicodeError:
-        raise BadRecordError(f"field {field!r} is not valid Unicode") from None
-    return value
+    return id_of(record, fields.id), text_of(record, fields), kept_values(record, fields) if fields.keep else {}
 
 
 def json_payload(record: Mapping[str, Any]) -> bytes:
@@ -126,16 +77,17 @@ def _plain(value: Any) -> str:
 
 
 def require_fields(columns: Sequence[str], fields: DocumentFields) -> None:
-    """Rejects a file whose columns do not define the text, or define the id more than once.
+    """Rejects a file whose columns do not define the text and the kept fields, or define a field more than once.
 
     The message names no column of the file: in a CSV file without a header row, the names would be text.
 
     Raises:
-        UnreadableError: If not exactly one column has the text's name, or if several columns have the id's name.
+        UnreadableError: If a text has not exactly one column, or a kept field has none, or a field has several.
     """
-    for field, least in ((fields.text, 1), (fields.id, 0)):
-        if not least <= columns.count(field) <= 1:
-            raise UnreadableError(f"{columns.count(field)} of the {len(columns)} columns are named {field!r}")
+    for name in fields.names:
+        count = columns.count(column_of(name, columns) or name)
+        if count > 1 or (count == 0 and name != fields.id):
+            raise UnreadableError(f"{count} of the {len(columns)} columns are named {name!r}")
 
 
 BOM = b"\xef\xbb\xbf"

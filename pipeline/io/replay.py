@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline.io.bigquery.read import QUERY_SOURCE, read_rows, read_table
+from pipeline.io.fields import BadRecordError, DocumentFields
 from pipeline.io.files.formats.jsonl import json_lines
 from pipeline.io.files.formats.registry import format_of_ending
 from pipeline.io.files.lines import too_long
@@ -23,12 +24,13 @@ from pipeline.io.outcomes import ReadResult
 from pipeline.io.pubsub.messages import Message
 from pipeline.io.pubsub.read import read_messages
 from pipeline.io.pubsub.write import failure_row_of, has_payload_as_data
-from pipeline.io.records import BadRecordError, DocumentFields, document_of, parse_object
+from pipeline.io.records import document_of, parse_object
 from pipeline.places import Files, Subscription, Table, Topic, place_of
+from pipeline.schemas import KeptField
 from transforms.documents import Document, Failure
 from transforms.errors import ArgumentError
 
-REPLAY_FORMATS = ("auto", "text", "jsonl", "avro", "parquet", "bigquery")
+REPLAY_FORMATS = ("auto", "text", "whole_text", "jsonl", "avro", "parquet", "bigquery")
 """The formats of the records in a dead letter.
 
 Records of Avro, Parquet and BigQuery are stored in it as JSON. Records of CSV cannot be read again, since their header
@@ -110,7 +112,7 @@ def _record(
     kind = format_of(source) if input_format == "auto" else input_format
     if kind not in REPLAY_FORMATS:
         raise BadRecordError(f"a record of {kind} cannot be read again without the rest of its file")
-    record: dict[str, Any] = {fields.text: payload} if kind == "text" else parse_object(payload)
+    record: dict[str, Any] = {fields.texts[0]: payload} if kind in ("text", "whole_text") else parse_object(payload)
     known = attributes.get("id")
     own = record.get(fields.id)
     if known and (own is None or not known.startswith(f"{source}:")):
@@ -218,8 +220,9 @@ class ReadFailures(beam.PTransform):
         place: Files of JSON Lines (a glob), a table, or a subscription to a topic. Messages are acknowledged as by
             `ReadMessages`.
         input_format: The format of the records, one of `REPLAY_FORMATS`; not the format of the dead letter.
-        text_field: The field of a JSON record with the text.
+        text_field: The field of a JSON record with the text, or several separated by commas.
         id_field: The field of a JSON record with the id.
+        keep: The fields that are passed on to the results.
         hold_seconds: As for `ReadMessages`.
 
     Raises:
@@ -232,6 +235,7 @@ class ReadFailures(beam.PTransform):
         input_format: str = "auto",
         text_field: str = "text",
         id_field: str = "id",
+        keep: tuple[KeptField, ...] = (),
         hold_seconds: float = 0,
     ) -> None:
         super().__init__()
@@ -241,12 +245,13 @@ class ReadFailures(beam.PTransform):
             raise ValueError(f"place={place}: unknown; expected files, a table or a subscription")
         self._place = place
         self._hold_seconds = hold_seconds
-        self._settings: dict[str, Any] = {"input_format": input_format, "fields": DocumentFields(text_field, id_field)}
+        fields = DocumentFields(text_field, id_field, keep)
+        self._settings: dict[str, Any] = {"input_format": input_format, "fields": fields}
 
     def expand(self, pbegin: Any) -> ReadResult:
         """Build the steps, and return the documents and failures."""
         if isinstance(self._place, Files):
-            return read_files(pbegin, str(self._place), "jsonl", partial(read_failure_lines, **self._settings))
+            return read_files(pbegin, self._place.paths, "jsonl", partial(read_failure_lines, **self._settings))
         if isinstance(self._place, Subscription):
             read = partial(read_failure_message, source=str(self._place), **self._settings)
             return read_messages(pbegin, str(self._place), read, hold_seconds=self._hold_seconds)

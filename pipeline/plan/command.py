@@ -114,7 +114,9 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
 
 def _part_bytes(config: NerConfig) -> int | None:
     """Return the bytes of input that a worker reads at a time, or None if documents are redistributed one by one."""
-    if not isinstance(config.input, Files) or needs_redistribution(config.input.path, config.input_format):
+    if not isinstance(config.input, Files) or any(
+        needs_redistribution(path, config.input_format) for path in config.input.paths
+    ):
         return None
     return shard_bytes_of(config.input.path, config.input_format)
 

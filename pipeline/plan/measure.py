@@ -24,7 +24,6 @@ from pipeline.io.bigquery.read import QUERY_SOURCE, QueryError, open_streams, re
 from pipeline.io.files.formats.jsonl import result_line
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.read import find_shards, read_shard
-from pipeline.io.records import DocumentFields
 from pipeline.places import Files, Query, Replay, Table
 from pipeline.plan.model import Measured
 from transforms.chunks import chunks
@@ -91,14 +90,14 @@ def read_sample(config: NerConfig, count: int, project: str | None = None) -> Sa
 
 def _readers(config: NerConfig, project: str | None) -> Iterator[Iterator[Document | Failure]]:
     """Yield a reader for each part of the input."""
-    place, fields = config.input, DocumentFields(config.text_field, config.id_field, config.encoding)
+    place, fields = config.input, config.fields
     if isinstance(place, Files):
-        found = find_shards(place.path, config.input_format)
+        found = find_shards(place.paths, config.input_format)
         for shard in _spread([shard for shard in found if isinstance(shard, Shard)]):
-            yield read_shard(shard, config.input_format, fields)
+            yield read_shard(shard, config.input_format, fields, config.reading)
     elif isinstance(place, Table | Query):
         request, source = (place.sql, QUERY_SOURCE) if isinstance(place, Query) else (place, str(place))
-        for name in _spread(open_streams(request, project, (fields.id, fields.text))):
+        for name in _spread(open_streams(request, project, fields.names)):
             yield read_stream(name, fields, source)
     else:
         raise ValueError(

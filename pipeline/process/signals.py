@@ -113,9 +113,10 @@ def end_at_once(number: int, frame: FrameType | None = None) -> NoReturn:
 def _names_a_stream(flags: Sequence[str]) -> bool:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("--input", "--replay"):
-        parser.add_argument(name, nargs="?")  # the parser of all flags reports a missing value later
+        # The parser of all flags reports a missing value later.
+        parser.add_argument(name, nargs="*", action="extend", default=[])
     known, _ = parser.parse_known_args(flags)
-    return any(is_stream(place_of(place)) for place in (known.input, known.replay) if place)
+    return any(is_stream(place_of(place)) for place in (*known.input, *known.replay))
 
 
 def _wait_for_the_end(number: int, frame: FrameType | None) -> None:

@@ -18,8 +18,8 @@ from pipeline.checks.table_output import prepare_table
 from pipeline.io import replay
 from pipeline.io.bigquery.tables import failure_layout
 from pipeline.io.bigquery.write import WriteFailureTable
+from pipeline.io.fields import DocumentFields
 from pipeline.io.files.write import WriteFailures
-from pipeline.io.records import DocumentFields
 from pipeline.io.replay import ReadFailures, document_of_failure_row
 from pipeline.places import Files, Table
 from pipeline.schemas import failure_json_row, failure_row

@@ -16,7 +16,7 @@ from pipeline.checks import bigquery as lookups
 from pipeline.checks.table_input import check_input_table, check_query, check_read_method
 from pipeline.io.bigquery import client
 from pipeline.io.bigquery.read import QueryError, ReadTable, document_of_row, open_streams
-from pipeline.io.records import DocumentFields
+from pipeline.io.fields import DocumentFields
 from pipeline.places import Table
 from transforms.documents import Document, Failure
 
@@ -151,17 +151,17 @@ def test_the_table_is_checked_before_the_start(
 ) -> None:
     table = make_table(table_in(dataset, "t"), columns)
     if message is None:
-        check_input_table(table, *fields)
+        check_input_table(table, DocumentFields(*fields))
         return
     with pytest.raises(ValueError, match=message) as refusal:
-        check_input_table(table, *fields)
+        check_input_table(table, DocumentFields(*fields))
     assert "\n" not in str(refusal.value)
 
 
 def test_a_table_that_is_not_there(dataset: str) -> None:
     table = table_in(dataset, "nope")
     with pytest.raises(ValueError, match=f"^--input={table}: there is no such table$"):
-        check_input_table(table, "text", "id")
+        check_input_table(table, DocumentFields())
 
 
 def test_a_view_is_told_from_a_table(dataset: str) -> None:
@@ -170,7 +170,7 @@ def test_a_view_is_told_from_a_table(dataset: str) -> None:
     view.view_query = f"SELECT id, text FROM {sql_name(table)}"
     bigquery.Client().create_table(view)
     with pytest.raises(ValueError, match=r"is VIEW, which stores no rows; expected --query='SELECT id, text FROM"):
-        check_input_table(table_in(dataset, "v"), "text", "id")
+        check_input_table(table_in(dataset, "v"), DocumentFields())
 
 
 def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,15 +184,15 @@ def test_a_table_that_wants_a_filter_is_told_before_the_start(monkeypatch: pytes
     monkeypatch.setattr("pipeline.checks.table_input.find_table", lambda *_: found)
     table = Table("p", "d", "t")
     with pytest.raises(ValueError, match="requires a filter on its partitions; expected a --query"):
-        check_input_table(table, "text", "id")
-    check_input_table(table, "text", "id", method="EXPORT")
+        check_input_table(table, DocumentFields())
+    check_input_table(table, DocumentFields(), method="EXPORT")
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
     monkeypatch.setattr(lookups, "CHECK_RETRY", lookups.CHECK_RETRY.with_timeout(1))
     with pytest.raises(ValueError, match=r"^--input=.*: cannot be looked up: ") as refusal:
-        check_input_table(table_in(dataset, "t"), "text", "id")
+        check_input_table(table_in(dataset, "t"), DocumentFields())
     assert "\n" not in str(refusal.value)
 
 
@@ -210,10 +210,10 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch, dataset: str) -> None:
 def test_the_query_is_checked_before_the_start(documents: Table, query: str, message: str | None) -> None:
     query = query.format(sql_name(documents))
     if message is None:
-        check_query(query, None, "text", "id")
+        check_query(query, None, DocumentFields())
         return
     with pytest.raises(ValueError, match=message) as refusal:
-        check_query(query, None, "text", "id")
+        check_query(query, None, DocumentFields())
     assert "\n" not in str(refusal.value)
 
 
@@ -234,7 +234,7 @@ def test_the_query_is_checked_before_the_start(documents: Table, query: str, mes
 )  # fmt: skip
 def test_a_query_that_changes_tables_is_refused_and_not_run(documents: Table, query: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as refusal:
-        check_query(query.format(sql_name(documents)), None, "text", "id")
+        check_query(query.format(sql_name(documents)), None, DocumentFields())
     assert "\n" not in str(refusal.value)
     (row,) = bigquery.Client().query(f"SELECT COUNT(*) AS n FROM {sql_name(documents)}").result()
     assert row.n == 32

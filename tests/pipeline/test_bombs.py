@@ -19,11 +19,11 @@ import pytest
 import zstandard
 
 from pipeline.io import records
+from pipeline.io.fields import DocumentFields
 from pipeline.io.files import lines
-from pipeline.io.files.formats import csv as csv_format
+from pipeline.io.files.formats import csv_rows
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.read import read_shard
-from pipeline.io.records import DocumentFields
 from transforms.documents import Document, Failure
 
 BOUND = 1_000_000
@@ -46,7 +46,7 @@ COMPRESSORS: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture(autouse=True)
 def bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (lines, csv_format):
+    for module in (lines, csv_rows):
         monkeypatch.setattr(module, "MAX_RECORD_BYTES", BOUND)
 
 
@@ -128,7 +128,7 @@ def test_a_record_of_csv_that_never_ends(tmp_path: Path, record: bytes) -> None:
     [
         ("jsonl", records, b'{"text": [' + b"[]," * 200 + b"[]]}\n", "the line's JSON may have more than 100 values"),
         ("jsonl", records, b'{"text": {' + b'"a":{},' * 200 + b'"b":1}}\n', "the line's JSON may have more than"),
-        ("csv", csv_format, b"a," * 200 + b"a\n", "the record may have more than 100 fields"),
+        ("csv", csv_rows, b"a," * 200 + b"a\n", "the record may have more than 100 fields"),
     ],
 )
 def test_a_record_of_countless_values(

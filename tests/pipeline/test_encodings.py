@@ -15,8 +15,9 @@ import pytest
 import zstandard
 from runs import rows
 
+from pipeline.io.fields import DocumentFields
 from pipeline.io.files.read import find_shards, read_shard
-from pipeline.io.records import DocumentFields
+from pipeline.io.files.settings import ReadSettings
 from pipeline.run import main
 from transforms.documents import Document, Failure
 
@@ -41,7 +42,7 @@ def read(
     texts, failures = [], []
     for shard in find_shards(str(path), input_format, shard_bytes):
         assert not isinstance(shard, Failure)
-        for outcome in read_shard(shard, input_format, DocumentFields(encoding=encoding)):
+        for outcome in read_shard(shard, input_format, DocumentFields(), ReadSettings(encoding)):
             if isinstance(outcome, Document):
                 texts.append(outcome.text)
             else:
@@ -176,4 +177,4 @@ def test_the_program_reads_what_powershell_writes(tmp_path: Path, caplog: pytest
     found = rows(tmp_path / "out")
     assert [row["text"] for row in found] == [text, text]
     assert all("London" in [entity["text"] for entity in row["entities"]] for row in found)
-    assert f"{tmp_path}/in.txt: read as text in UTF-16-LE" in caplog.text
+    assert f"{tmp_path}/in.txt: read as text, in UTF-16-LE" in caplog.text

@@ -56,7 +56,13 @@ def refusal(flags: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 MISTAKES = {
     "a flag twice": (["--output=out/y", "--output=out/x"], ["--output: given 2 times; expected once"]),
-    "an input twice": (["--input=in.txt", "--input", "in.jsonl"], ["--input: given 2 times"]),
+    "inputs of several formats": (
+        ["--input=in.txt", "--input", "in.jsonl"],
+        ["--input: files of several formats: text (in.txt) and jsonl (in.jsonl); expected"],
+    ),
+    "files and a table": (["--input", "in.txt", "pro-ject:data.table"], ["'pro-ject:data.table': only files", "alone"]),
+    "braces": (["--input={in,on}.txt"], ["--input='{in,on}.txt': matches no file; braces are no wildcard"]),
+    "commas": (["--input=in.txt,on.txt"], ["matches no file; expected --input for each of several"]),
     "a table without its project": (
         ["--output=ner.entities"],
         [

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from outputs import failure_payload
 
+from pipeline.io.fields import DocumentFields
 from pipeline.io.outcomes import Receipt
 from pipeline.io.pubsub.messages import (
     MAX_MESSAGE_BYTES,
@@ -22,7 +23,6 @@ from pipeline.io.pubsub.messages import (
 from pipeline.io.pubsub.publishing import Outgoing
 from pipeline.io.pubsub.read import document_of_message
 from pipeline.io.pubsub.write import message_of_failure, message_of_result, result_attributes
-from pipeline.io.records import DocumentFields
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 
 FIELDS = DocumentFields()

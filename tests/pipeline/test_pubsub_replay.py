@@ -12,10 +12,10 @@ from services.pubsub_broker import Broker
 from services.pubsub_queue import Message as Sent
 from streams import letter, text
 
+from pipeline.io.fields import DocumentFields
 from pipeline.io.pubsub.messages import Message
 from pipeline.io.pubsub.readers import close_all, drain_all
 from pipeline.io.pubsub.write import message_of_failure
-from pipeline.io.records import DocumentFields
 from pipeline.io.replay import document_of_failure_message
 from pipeline.run import main
 from transforms.documents import Document, Failure

@@ -19,14 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checks.files import guess_input_format
+from pipeline.checks.input_files import guess_input_format
+from pipeline.io.fields import DocumentFields
 from pipeline.io.files.formats.csv import csv_line, entity_lines, escape_formula
 from pipeline.io.files.formats.jsonl import failure_line, result_line
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.names import guess_output_format, output_files, written_files
 from pipeline.io.files.read import read_shard
 from pipeline.io.files.write import OUTPUT_FORMATS, WriteFailures, WriteResults
-from pipeline.io.records import DocumentFields, json_line
+from pipeline.io.records import json_line
 from pipeline.schemas import arrow_schema, csv_columns, result_fields, result_row
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 

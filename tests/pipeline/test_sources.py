@@ -25,17 +25,17 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.checks.files import check_text_field, guess_input_format
+from pipeline.checks.input_files import check_fields, guess_input_format
+from pipeline.io.fields import DocumentFields
 from pipeline.io.files import lines as lines_module
 from pipeline.io.files.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.files.content import binary_format_of, compression_of, encoding_of
-from pipeline.io.files.formats import avro_blocks
-from pipeline.io.files.formats import csv as csv_format
+from pipeline.io.files.formats import avro_blocks, csv_rows
 from pipeline.io.files.formats.registry import INPUT_FORMATS, peek_columns
 from pipeline.io.files.lines import shard_lines, split_lines
 from pipeline.io.files.matching import Shard, match_files, read_blocks, split_file, unmatched_by_beam
 from pipeline.io.files.read import ReadDocuments, find_shards, read_shard
-from pipeline.io.records import DocumentFields, UnreadableError
+from pipeline.io.records import UnreadableError
 from transforms.documents import Document, Failure
 
 FIELDS = DocumentFields()
@@ -567,18 +567,16 @@ def test_csv_failures_keep_the_record_and_reading_goes_on(tmp_path: Path, record
     assert "secret" not in failures[0].error
 
 
-def test_an_unclosed_quote_is_a_failure_with_all_that_it_swallowed(tmp_path: Path) -> None:
+def test_an_unclosed_quote_leaves_out_its_line_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'id,text\na,one\nb,"two\nc,three\n')
     documents, failures = read(path, "csv")
-    assert ids_and_texts(documents, path) == [("a", "one")]
-    assert errors(failures, path) == [
-        ("parse", "F:14: the record is not CSV: unexpected end of data", b'b,"two\nc,three\n')
-    ]
+    assert ids_and_texts(documents, path) == [("a", "one"), ("c", "three")]
+    assert errors(failures, path) == [("parse", "F:14: the record is not CSV: unexpected end of data", b'b,"two\n')]
 
 
 def test_an_unclosed_quote_swallows_no_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_format, "FIELD_SIZE_LIMIT", 20)
+    monkeypatch.setattr(csv_rows, "FIELD_SIZE_LIMIT", 20)
     path = tmp_path / "a.csv"
     path.write_bytes(b'id,text\na,"' + b"x\n" * 11 + b"b,two\nc,three\n")
     documents, failures = read(path, "csv")
@@ -983,16 +981,16 @@ def test_peeked_columns(tmp_path: Path) -> None:
     write_avro(tmp_path / "a.avro", [])
     pq.write_table(pa.table({"text": ["x"], "nested": [{"a": 1}]}), tmp_path / "a.parquet")
 
-    def peek(name: str) -> list[str] | None:
-        return peek_columns(str(tmp_path / name), guess_input_format(name))
+    def peek(name: str) -> list[str]:
+        return [column.name for column in peek_columns(str(tmp_path / name), guess_input_format(name))]
 
     assert peek("a.csv.gz") == ["id", "text"]
     assert peek("a.jsonl") == ["b", "a"]
     assert peek("many.jsonl") == ["a"]
     assert peek("cut.jsonl.gz") == ["a"]
-    assert peek("a.txt") is None
+    assert peek("a.txt") == []
     assert peek("a.avro") == ["id", "text", "when"]
-    assert peek("a.parquet") == ["text", "nested"]
+    assert peek("a.parquet") == ["text", "nested", "nested.a"]
 
 
 @pytest.mark.parametrize(
@@ -1010,9 +1008,13 @@ def test_csv_files_without_a_text_column_are_refused(tmp_path: Path, content: by
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=error) as refusal:
-        check_text_field(str(path), "csv", "text")
+        check(path, "csv")
     assert str(path) in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+def check(path: Path, input_format: str) -> None:
+    check_fields(peek_columns(str(path), input_format), str(path), input_format, FIELDS)
 
 
 def test_files_that_have_the_text_or_cannot_tell_are_not_refused(tmp_path: Path) -> None:
@@ -1020,18 +1022,16 @@ def test_files_that_have_the_text_or_cannot_tell_are_not_refused(tmp_path: Path)
     (tmp_path / "a.txt").write_bytes(b"")
     (tmp_path / "a.jsonl").write_bytes(b"")
     for name in ("a.csv", "a.txt", "a.jsonl"):
-        check_text_field(str(tmp_path / name), guess_input_format(name), "text")
+        check(tmp_path / name, guess_input_format(name))
     with pytest.raises(ValueError, match="FileNotFoundError"):
-        check_text_field(str(tmp_path / "none.jsonl"), "jsonl", "text")
+        check(tmp_path / "none.jsonl", "jsonl")
 
 
 # The transform
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"^input_format=xml: unknown; expected one of text, jsonl, csv, avro, parquet"
-    ):
+    with pytest.raises(ValueError, match=r"^input_format=xml: unknown; expected one of text, whole_text, jsonl, csv"):
         ReadDocuments("a.xml", "xml")
 
 

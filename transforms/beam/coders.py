@@ -11,6 +11,7 @@ earlier ones.
 from __future__ import annotations
 
 import functools
+import json
 import operator
 import struct
 from collections.abc import Callable, Mapping
@@ -110,6 +111,14 @@ def _to_mapping(data: bytes) -> dict[str, str]:
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
+def _from_values(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values).encode("ascii") if values else b""
+
+
+def _to_values(data: bytes) -> dict[str, Any]:
+    return json.loads(data) if data else {}
+
+
 def _from_array(array: np.ndarray | None) -> bytes | None:
     if array is None:
         return None
@@ -171,14 +180,17 @@ class Codec(NamedTuple):
 class Layout:
     """The fields of a dataclass in the order of their encoding, each once, with its codec."""
 
-    def __init__(self, make: type, codecs: Mapping[str, Codec]) -> None:
+    def __init__(self, make: type, codecs: Mapping[str, Codec], *, newer: bool = False) -> None:
         """Sets the fields.
 
         Args:
             make: The dataclass.
             codecs: The codec of each field, in the order of the encoding. Fields without a codec must be the last of
                 the class, and have defaults.
+            newer: Whether the last field was added later. It is left out if it is encoded as no bytes, so a value that
+                does not use it has the same bytes as before.
         """
+        self._newer = newer
         self._make = make
         self._values = operator.attrgetter(*codecs)
         self._encoders = [codec.encode for codec in codecs.values()]
@@ -189,7 +201,8 @@ class Layout:
 
     def encode(self, value: Any) -> bytes:
         """Return a value as bytes."""
-        return pack([encode(field) for encode, field in zip(self._encoders, self._values(value), strict=True)])
+        encoded = [encode(field) for encode, field in zip(self._encoders, self._values(value), strict=True)]
+        return pack(encoded[:-1] if self._newer and not encoded[-1] else encoded)
 
     def decode(self, data: bytes, start: int = 0) -> Any:
         """Return the value of the bytes from a position on.
@@ -197,7 +210,10 @@ class Layout:
         Raises:
             ValueError: If the bytes are incomplete.
         """
-        decoded = [decode(field) for decode, field in zip(self._decoders, unpack(data, start), strict=True)]
+        encoded = unpack(data, start)
+        if self._newer and len(encoded) == len(self._decoders) - 1:
+            encoded.append(b"")
+        decoded = [decode(field) for decode, field in zip(self._decoders, encoded, strict=True)]
         return self._make(*self._in_order(decoded))
 
     @property
@@ -212,6 +228,7 @@ _NUMBER = Codec(_from_float, _to_float)
 _BYTES = Codec(bytes_or_none, bytes_or_none)
 _FLAG = Codec(lambda flag: bytes([flag]), lambda data: data != b"\0")
 _MAPPING = Codec(_from_mapping, _to_mapping)
+_VALUES = Codec(_from_values, _to_values)
 _ARRAY = Codec(_from_array, _to_array)
 
 _ENTITY = Layout(Entity, {
@@ -223,7 +240,8 @@ _ENTITIES = Codec(
 )
 _DOCUMENT = Layout(Document, {
     "id": TEXT, "text": TEXT, "attributes": _MAPPING, "timestamp": _NUMBER, "payload": _BYTES, "receipt": TEXT,
-})  # fmt: skip
+    "fields": _VALUES,
+}, newer=True)  # fmt: skip
 _FAILURE = Layout(Failure, {
     "payload": _BYTES, "error": TEXT, "stage": TEXT, "attributes": _MAPPING, "stacktrace": TEXT, "timestamp": _NUMBER,
     "receipt": TEXT,

@@ -16,9 +16,11 @@ from google.cloud.bigquery import QueryJob, QueryJobConfig
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
 from pipeline.io.bigquery.client import client_of, standard_name
+from pipeline.io.fields import DocumentFields, column_of
 from pipeline.io.outcomes import ReadResult, sort_outcomes
-from pipeline.io.records import DocumentFields, document_of, json_payload
+from pipeline.io.records import document_of, json_payload
 from pipeline.places import Table
+from pipeline.schemas import KeptField
 from transforms.documents import Document, Failure
 
 READ_METHODS = ("DIRECT_READ", "EXPORT")
@@ -31,15 +33,16 @@ _STREAM_COUNT = 1000  # the maximum; BigQuery opens fewer for a small table
 def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str) -> Document | Failure:
     """Makes a document from a row, or a failure that describes what the row lacks.
 
-    A table has no order, so a row without an id is named by a hash of its id and text columns. A row has the same name
-    in every run. Two rows with the same text have the same name too.
+    A table has no order, so a row without an id is named by a hash of its columns that are read. A row has the same
+    name in every run. Two rows with the same text have the same name too.
 
     Args:
-        row: The row's columns; only those with the text and the id are kept.
-        fields: The names of those columns.
+        row: The row's columns; only those of the fields are kept.
+        fields: The names of the fields.
         source: The name of the table or query.
     """
-    record = {name: row[name] for name in dict.fromkeys((fields.id, fields.text)) if name in row}
+    columns = dict.fromkeys(column_of(name, list(row)) for name in fields.names)
+    record = {name: row[name] for name in columns if name}
     payload = json_payload(record)
     return document_of(record, fields, source, f"row-{hashlib.sha256(payload).hexdigest()[:16]}", payload)
 
@@ -56,7 +59,8 @@ class ReadTable(beam.PTransform):
         query: A query in standard SQL.
         text_field: The column with the text.
         id_field: The column with the id. A row without an id is named by a hash of its content.
-        method: `DIRECT_READ` uses the Storage API, and reads only the columns of text and id. With `EXPORT`, BigQuery
+        keep: The columns that are passed on to the results.
+        method: `DIRECT_READ` uses the Storage API, and reads only the columns of these fields. With `EXPORT`, BigQuery
             writes files into the pipeline's `--temp_location`, and those are read.
 
     Raises:
@@ -69,6 +73,7 @@ class ReadTable(beam.PTransform):
         query: str | None = None,
         text_field: str = "text",
         id_field: str = "id",
+        keep: tuple[KeptField, ...] = (),
         method: str = "DIRECT_READ",
     ) -> None:
         super().__init__()
@@ -78,7 +83,7 @@ class ReadTable(beam.PTransform):
             raise ValueError(f"method={method!r}: unknown; expected one of {', '.join(READ_METHODS)}")
         self._table = table
         self._query = query
-        self._fields = DocumentFields(text_field, id_field)
+        self._fields = DocumentFields(text_field, id_field, keep)
         self._method = method
 
     def expand(self, pbegin: Any) -> ReadResult:
@@ -87,10 +92,8 @@ class ReadTable(beam.PTransform):
         if self._method == "EXPORT":
             read = partial(_document_of_exported, fields=self._fields, source=source)
             return _sorted(pbegin | "Export" >> self._export(), read)
-        columns = (self._fields.id, self._fields.text)
-        return read_table(
-            pbegin, self._query or self._table, columns, partial(read_stream, fields=self._fields, source=source)
-        )
+        read = partial(read_stream, fields=self._fields, source=source)
+        return read_table(pbegin, self._query or self._table, self._fields.names, read)
 
     def _export(self) -> ReadFromBigQuery:
         if self._table is None:
@@ -138,7 +141,7 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
     Args:
         request: A table, or a query.
         project: The project that pays; None for the table's project, or the environment's.
-        columns: The columns to read, if the table has them.
+        columns: The columns to read, if the table has them; also paths into records, whose columns are read.
 
     Returns:
         The names of streams that can be read in parallel.
@@ -150,8 +153,8 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
         job = client.query(request, QueryJobConfig(use_legacy_sql=False))
         _await_query(job)
         table = job.destination
-    present = {column.name for column in client.get_table(table).schema}
-    selected = [name for name in dict.fromkeys(columns) if name in present]
+    present = [column.name for column in client.get_table(table).schema]
+    selected = [name for name in dict.fromkeys(column_of(path, present) for path in columns) if name]
     session = types.ReadSession(
         table=table.to_bqstorage(),
         data_format=types.DataFormat.ARROW,

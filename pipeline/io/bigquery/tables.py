@@ -10,7 +10,7 @@ from google.cloud.bigquery import SchemaField
 
 from pipeline.io.bigquery.client import client_of, column_type, standard_name
 from pipeline.places import Table
-from pipeline.schemas import FAILURE_FIELDS, Field, bigquery_schema, table_fields
+from pipeline.schemas import FAILURE_FIELDS, Field, KeptField, bigquery_schema, table_fields
 
 WRITE_DISPOSITIONS = ("WRITE_APPEND", "WRITE_EMPTY", "WRITE_TRUNCATE")
 """The ways to treat the rows that a table already has, in BigQuery's terms.
@@ -37,7 +37,13 @@ class TableLayout:
 
 
 def result_layout(
-    strategy: str, include_text: bool, granularity: str, *, partition: bool = False, cluster: bool = False
+    strategy: str,
+    include_text: bool,
+    granularity: str,
+    kept: tuple[KeptField, ...] = (),
+    *,
+    partition: bool = False,
+    cluster: bool = False,
 ) -> TableLayout:
     """Return the layout of the table of results.
 
@@ -45,10 +51,11 @@ def result_layout(
         strategy: The aggregation strategy's name.
         include_text: Whether to include the document's text as a column.
         granularity: The kind of row, `document` or `entity`.
+        kept: The fields of the record to include.
         partition: Whether to partition a new table by the day of processing.
         cluster: Whether to cluster a new table by id.
     """
-    fields = table_fields(strategy, include_text, granularity)
+    fields = table_fields(strategy, include_text, granularity, kept)
     return TableLayout(fields, "processed_at" if partition else None, ("id",) if cluster else ())
 
 

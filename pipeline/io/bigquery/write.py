@@ -22,6 +22,7 @@ from pipeline.schemas import (
     FAILURE_FIELDS,
     GRANULARITIES,
     Field,
+    KeptField,
     bigquery_schema,
     failure_json_row,
     table_fields,
@@ -55,6 +56,7 @@ class WriteResultTable(beam.PTransform):
         granularity: `document` for one row per document with nested entities, or `entity` for one row per entity. With
             `entity`, a document without entities has no row.
         method: One of `WRITE_METHODS`.
+        kept: The fields of the record that the documents contain.
         write_disposition: For `FILE_LOADS`, the way to treat the rows that the table already has.
         retry_seconds: For `STREAMING_INSERTS`, the time for which transient errors are retried, in seconds.
 
@@ -70,6 +72,7 @@ class WriteResultTable(beam.PTransform):
         granularity: str = "document",
         method: str = "STREAMING_INSERTS",
         *,
+        kept: tuple[KeptField, ...] = (),
         write_disposition: str = "WRITE_APPEND",
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
@@ -77,7 +80,7 @@ class WriteResultTable(beam.PTransform):
         check_granularity(granularity, include_text)
         _check_method(method)
         self._table = table
-        self._fields = table_fields(strategy, include_text, granularity)
+        self._fields = table_fields(strategy, include_text, granularity, kept)
         self._rows_of = partial(result_rows, include_text=include_text, granularity=granularity)
         self._method = method
         self._disposition = write_disposition

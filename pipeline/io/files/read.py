@@ -3,55 +3,73 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
+from pipeline.io.fields import DocumentFields
 from pipeline.io.files import shard_coder  # noqa: F401, which registers the coder
 from pipeline.io.files.formats.registry import FORMATS, INPUT_FORMATS, files_of_format, shard_bytes_of
 from pipeline.io.files.matching import Shard, is_folder, match_files, pattern_of, split_file, unmatched_by_beam
+from pipeline.io.files.settings import READ_SETTINGS, ReadSettings
 from pipeline.io.outcomes import FAILURES, ReadResult, sort_outcomes
-from pipeline.io.records import DocumentFields, UnreadableError
+from pipeline.io.records import UnreadableError
+from pipeline.schemas import KeptField
 from transforms.documents import Document, Failure
 from transforms.errors import ArgumentError
 from transforms.metrics import NAMESPACE
 
 
-def find_shards(pattern: str, input_format: str, shard_bytes: int | None = None) -> Iterator[Shard | Failure]:
-    """Yield the shards of all files that match a pattern, and a failure for each match that is not a readable file.
+def find_shards(
+    patterns: str | Sequence[str], input_format: str, shard_bytes: int | None = None
+) -> Iterator[Shard | Failure]:
+    """Yield the shards of all files that match, and a failure for each match that is not a readable file.
 
-    If nothing matches, yield one failure.
+    A file that several patterns match is read once. For a pattern without a match, yield one failure.
 
     Args:
-        pattern: A path, a glob or a folder. In a folder, the files with the format's endings are read.
+        patterns: A path, a glob or a folder, or several. In a folder, the files with the format's endings are read.
         input_format: One of `INPUT_FORMATS`.
         shard_bytes: The bytes of a shard, for files that can be split; None for the format's default.
     """
-    inside = is_folder(pattern)
-    pattern = pattern_of(pattern)
-    files = match_files(pattern)
-    if inside:
-        files = files_of_format(files, input_format)
-    passed_over = list(unmatched_by_beam(pattern, FORMATS[input_format].endings))
-    if not files and not passed_over:
-        yield Failure(b"", f"{pattern}: no file matches", "read", {"source": pattern})
-    for path, problem in passed_over:
-        source = Shard(path).source
-        yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
-    for file in files:
-        if usual := shard_bytes_of(file.path, input_format):
-            yield from split_file(file.path, file.size_in_bytes, shard_bytes or usual)
-        else:
-            yield Shard(file.path)
+    seen: set[str] = set()
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        for source, problem in _problems(pattern, input_format):
+            yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
+        for file in files_of(pattern, input_format):
+            if file.path not in seen:
+                seen.add(file.path)
+                yield from _shards(file, input_format, shard_bytes)
 
 
-def read_shard(shard: Shard, input_format: str, fields: DocumentFields) -> Iterator[Document | Failure]:
+def files_of(pattern: str, input_format: str) -> list[FileMetadata]:
+    """Return the files that a path, a glob or a folder names; of a folder, those that are read in the format."""
+    files = match_files(pattern_of(pattern))
+    return files_of_format(files, input_format) if is_folder(pattern) else files
+
+
+def _problems(pattern: str, input_format: str) -> Iterator[tuple[str, str]]:
+    found = list(unmatched_by_beam(pattern_of(pattern), FORMATS[input_format].endings))
+    yield from ((Shard(path).source, problem) for path, problem in found)
+    if not found and not files_of(pattern, input_format):
+        yield pattern_of(pattern), "no file matches"
+
+
+def _shards(file: FileMetadata, input_format: str, shard_bytes: int | None) -> list[Shard]:
+    usual = shard_bytes_of(file.path, input_format)
+    return split_file(file.path, file.size_in_bytes, shard_bytes or usual) if usual else [Shard(file.path)]
+
+
+def read_shard(
+    shard: Shard, input_format: str, fields: DocumentFields, settings: ReadSettings = READ_SETTINGS
+) -> Iterator[Document | Failure]:
     """Reads a shard as far as possible. An error becomes the last failure, and never an exception."""
-    return guarded(shard, FORMATS[input_format].read(shard, fields))
+    return guarded(shard, FORMATS[input_format].read(shard, fields, settings))
 
 
 def guarded(shard: Shard, outcomes: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
@@ -81,8 +99,8 @@ class _FindShardsFn(beam.DoFn):
         self._shard_bytes = shard_bytes
         self._failures = Metrics.counter(NAMESPACE, "read_failures")
 
-    def process(self, pattern: str) -> Iterator[Any]:
-        for found in find_shards(pattern, self._input_format, self._shard_bytes):
+    def process(self, patterns: str | Sequence[str]) -> Iterator[Any]:
+        for found in find_shards(patterns, self._input_format, self._shard_bytes):
             if isinstance(found, Failure):
                 self._failures.inc()
                 yield TaggedOutput(FAILURES, found)
@@ -94,12 +112,13 @@ class ReadDocuments(beam.PTransform):
     """Reads every file that matches a pattern as documents; files and records that cannot be read become failures.
 
     Args:
-        pattern: A path, a glob or a folder on any file system that Beam supports.
+        patterns: A path, a glob or a folder on any file system that Beam supports, or several of them.
         input_format: One of `INPUT_FORMATS`. Files of text, jsonl and csv are decompressed according to their ending
             (.gz, .bz2, .xz, .zst) or their first bytes.
-        text_field: The field or column with the text; not used for text files.
+        text_field: The field or column with the text, or several separated by commas; not used for text files.
         id_field: The field or column with the id. A record without an id is named `path:position`.
-        encoding: The encoding of files of text, jsonl and csv; None to read it from each file's first bytes.
+        keep: The fields that are passed on to the results.
+        settings: The settings of reading files of text, jsonl and csv.
         shard_bytes: The bytes that one worker reads at a time, for files that can be split; None for the format's
             default.
         balance: Whether to redistribute the documents to all workers after reading. It costs a shuffle of the
@@ -111,28 +130,30 @@ class ReadDocuments(beam.PTransform):
 
     def __init__(
         self,
-        pattern: str,
+        patterns: str | Sequence[str],
         input_format: str,
         text_field: str = "text",
         id_field: str = "id",
+        keep: tuple[KeptField, ...] = (),
         *,
-        encoding: str | None = None,
+        settings: ReadSettings = READ_SETTINGS,
         shard_bytes: int | None = None,
         balance: bool = False,
     ) -> None:
         super().__init__()
         if input_format not in FORMATS:
             raise ArgumentError(f"input_format={input_format}: unknown; expected one of {', '.join(INPUT_FORMATS)}")
-        self._pattern = pattern
+        self._patterns = patterns
         self._input_format = input_format
-        self._fields = DocumentFields(text_field, id_field, encoding)
+        self._fields = DocumentFields(text_field, id_field, keep)
+        self._settings = settings
         self._shard_bytes = shard_bytes
         self._balance = balance
 
     def expand(self, pbegin: Any) -> ReadResult:
         """Build the steps, and return the documents and failures."""
-        read = partial(read_shard, input_format=self._input_format, fields=self._fields)
-        result = read_files(pbegin, self._pattern, self._input_format, read, self._shard_bytes)
+        read = partial(read_shard, input_format=self._input_format, fields=self._fields, settings=self._settings)
+        result = read_files(pbegin, self._patterns, self._input_format, read, self._shard_bytes)
         if not self._balance:
             return result
         return ReadResult(result.documents | "Balance" >> beam.Reshuffle(), result.failures)
@@ -140,15 +161,15 @@ class ReadDocuments(beam.PTransform):
 
 def read_files(
     pbegin: Any,
-    pattern: str,
+    patterns: str | Sequence[str],
     input_format: str,
     read: Callable[[Shard], Iterator[Document | Failure]],
     shard_bytes: int | None = None,
 ) -> ReadResult:
-    """Builds the steps that find the shards of a pattern's files, and that read each shard with a function."""
+    """Builds the steps that find the shards of files, and that read each shard with a function."""
     found = (
         pbegin
-        | "Pattern" >> beam.Create([pattern])
+        | "Pattern" >> beam.Create([patterns])
         | "FindShards"
         >> beam.ParDo(_FindShardsFn(input_format, shard_bytes))
         .with_output_types(Shard, failures=Failure)

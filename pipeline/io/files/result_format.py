@@ -16,7 +16,7 @@ import zstandard
 from pipeline.beam_internals import limit_cleanup_glob
 from pipeline.io.files.compression import compression_ending
 from pipeline.io.records import json_line
-from pipeline.schemas import streamed_row
+from pipeline.schemas import KeptField, streamed_row
 from transforms.documents import DocumentEntities
 
 _COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
@@ -41,12 +41,14 @@ class ResultFormat(ABC):
         strategy: The aggregation strategy that made the entities.
         include_text: Whether to write the document's text.
         escape_formulas: For csv; see `pipeline.io.files.formats.csv.escape_formula`.
+        kept: The fields of the record that are passed on, for formats with columns.
     """
 
     suffix: str
     strategy: str
     include_text: bool
     escape_formulas: bool = True
+    kept: tuple[KeptField, ...] = ()
 
     @abstractmethod
     def write(self, prefix: str, num_shards: int) -> WriteFiles:

@@ -24,6 +24,7 @@ from pipeline.io.files.whole_files import atomic_write
 from pipeline.io.files.window_names import EARLY, LATE, ON_TIME, WindowShard, event_time, window_start
 from pipeline.io.files.write import check_result_format, result_format
 from pipeline.io.outcomes import Written
+from pipeline.schemas import KeptField
 from transforms.documents import DocumentEntities, Failure
 from transforms.errors import ArgumentError
 from transforms.metrics import NAMESPACE
@@ -73,6 +74,7 @@ class WriteWindowedResults(beam.PTransform):
             collected. They wait up to `max_wait_seconds` for one file. After that time, each bundle gets its own file.
         num_shards: The number of files of a window. The hash of a result's id selects the file.
         escape_formulas: For csv, whether to escape texts that a spreadsheet would run as formulas.
+        kept: The fields of the record that the documents contain, for formats with columns.
         max_wait_seconds: The longest wait of a result by the clock; None for `window_seconds`, but at least 10 seconds.
         max_waiting_bytes: The most bytes of a window's results that wait, with about 4 KB added for each result.
 
@@ -91,6 +93,7 @@ class WriteWindowedResults(beam.PTransform):
         num_shards: int = 1,
         *,
         escape_formulas: bool = True,
+        kept: tuple[KeptField, ...] = (),
         max_wait_seconds: float | None = None,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
@@ -99,7 +102,7 @@ class WriteWindowedResults(beam.PTransform):
         prefix, suffix = output_files(output, output_format)
         self._windows = _WriteWindows(
             _Settings(
-                result_format(output_format)(suffix, strategy, include_text, escape_formulas),
+                result_format(output_format)(suffix, strategy, include_text, escape_formulas, kept),
                 prefix,
                 suffix,
                 _checked_window(window_seconds),

@@ -10,6 +10,7 @@ from pipeline.io.files.formats.jsonl import FailureLines
 from pipeline.io.files.formats.registry import FORMATS
 from pipeline.io.files.names import ENDINGS, output_files
 from pipeline.io.files.result_format import ResultFormat
+from pipeline.schemas import KeptField
 from transforms.errors import ArgumentError
 
 OUTPUT_FORMATS = tuple(ENDINGS)
@@ -25,6 +26,7 @@ class WriteResults(beam.PTransform):
         include_text: Whether to write the document's text.
         num_shards: The number of files; with 0, the runner decides.
         escape_formulas: For csv, whether to escape texts that a spreadsheet would run as formulas.
+        kept: The fields of the record that the documents contain, for formats with columns.
 
     Raises:
         ValueError: If the format is unknown or cannot contain the text, or if Beam cannot write files of this name.
@@ -39,11 +41,12 @@ class WriteResults(beam.PTransform):
         num_shards: int = 0,
         *,
         escape_formulas: bool = True,
+        kept: tuple[KeptField, ...] = (),
     ) -> None:
         super().__init__()
         check_result_format(output_format, include_text)
         prefix, suffix = output_files(output, output_format)
-        results = result_format(output_format)(suffix, strategy, include_text, escape_formulas)
+        results = result_format(output_format)(suffix, strategy, include_text, escape_formulas, kept)
         self._write = results.write(prefix, num_shards)
 
     def expand(self, results: Any) -> Any:

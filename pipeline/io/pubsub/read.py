@@ -11,12 +11,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline import PROGRAM
+from pipeline.io.fields import BadRecordError, DocumentFields
 from pipeline.io.outcomes import ReadResult, sort_outcomes
 from pipeline.io.pubsub.direct_pull import PullOnDirectRunner, runs_direct
 from pipeline.io.pubsub.messages import BadTimestampError, Message, event_time
 from pipeline.io.pubsub.splittable_pull import PullSplittably
 from pipeline.io.pubsub.subscription import SubscriptionSettings
-from pipeline.io.records import BOM, BadRecordError, DocumentFields, id_and_text, parse_object
+from pipeline.io.records import BOM, content_of, parse_object
+from pipeline.schemas import KeptField
 from transforms.documents import Document, Failure
 from transforms.errors import ArgumentError
 
@@ -56,7 +58,7 @@ def document_of_message(
         error = f"{source}:{message.message_id}: attribute {timestamp_attribute!r} {problem}"
         return Failure(message.data, error, "parse", attributes, receipt=message.receipt)
     try:
-        record_id, text = _content(message.data, input_format, fields)
+        record_id, text, kept = _content(message.data, input_format, fields)
     except BadRecordError as problem:
         error = f"{source}:{message.message_id}: {problem}"
         return Failure(message.data, error, "parse", attributes, receipt=message.receipt)
@@ -68,19 +70,20 @@ def document_of_message(
         # For plain text, the text contains the same bytes: to carry both would double the memory.
         message.data if input_format != "text" or message.data.startswith(BOM) else None,
         message.receipt,
+        kept,
     )
 
 
-def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[str, str]:
-    """Return the id and the text of a message's bytes; the id is empty if there is none."""
+def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[str, str, dict[str, Any]]:
+    """Return the id, the text and the kept fields of a message's bytes; the id is empty if there is none."""
     plain = data.removeprefix(BOM)
     if input_format == "text":
         try:
-            return "", plain.decode("utf-8")
+            return "", plain.decode("utf-8"), {}
         except UnicodeDecodeError as error:
             at = error.start + len(data) - len(plain)
             raise BadRecordError(f"byte {at} of the message is not UTF-8") from None
-    return id_and_text(parse_object(plain, "message"), fields)
+    return content_of(parse_object(plain, "message"), fields)
 
 
 def parse_message(
@@ -104,8 +107,9 @@ class ReadMessages(beam.PTransform):
         source: `projects/P/subscriptions/S`, or on Dataflow and the DirectRunner also `projects/P/topics/T`. For a
             topic, a subscription is made for the run. Messages published before or after the run are not read.
         input_format: One of `MESSAGE_FORMATS`.
-        text_field: For jsonl, the field with the text.
+        text_field: For jsonl, the field with the text, or several separated by commas.
         id_field: For jsonl, the field with the id, used if there is no `id_attribute`.
+        keep: For jsonl, the fields that are passed on to the results.
         id_attribute: The attribute with the id. Messages with the same id within ten minutes count as one.
         timestamp_attribute: The attribute with the event time.
         hold_seconds: The time for which a sink may hold results before it writes them. Messages stay leased for that
@@ -121,6 +125,7 @@ class ReadMessages(beam.PTransform):
         input_format: str,
         text_field: str = "text",
         id_field: str = "id",
+        keep: tuple[KeptField, ...] = (),
         *,
         id_attribute: str | None = None,
         timestamp_attribute: str | None = None,
@@ -138,7 +143,7 @@ class ReadMessages(beam.PTransform):
         self._parse = partial(
             parse_message,
             input_format=input_format,
-            fields=DocumentFields(text_field, id_field),
+            fields=DocumentFields(text_field, id_field, keep),
             source=source,
             id_attribute=id_attribute,
             timestamp_attribute=timestamp_attribute,

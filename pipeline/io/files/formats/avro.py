@@ -12,17 +12,20 @@ import apache_beam as beam
 import fastavro
 from apache_beam.io.avroio import WriteToAvro
 
+from pipeline.io.fields import Column, DocumentFields
 from pipeline.io.files.formats.avro_blocks import read_records
+from pipeline.io.files.formats.avro_schemas import schema_columns
 from pipeline.io.files.matching import Shard, open_raw
 from pipeline.io.files.result_format import ResultFormat, WriteFiles
-from pipeline.io.records import DocumentFields, UnreadableError, document_of, json_payload, require_fields
-from pipeline.schemas import avro_schema, result_fields, result_row, streamed_fields
+from pipeline.io.files.settings import ReadSettings
+from pipeline.io.records import UnreadableError, document_of, json_payload, require_fields
+from pipeline.schemas import avro_schema, result_fields, streamed_fields, typed_row, with_types
 from transforms.documents import Document, Failure
 
 _MARKER_BYTES = 16
 
 
-def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
+def read(shard: Shard, fields: DocumentFields, settings: ReadSettings) -> Iterator[Document | Failure]:
     """Reads every record of the blocks that begin in a shard.
 
     A record's position is the offset of its block and its number in the block. If a file is truncated exactly between
@@ -45,10 +48,12 @@ def _names(schema: Any) -> list[str]:
     return [field["name"] for field in schema["fields"]]
 
 
-def columns(path: str, encoding: str | None = None) -> list[str]:
-    """Return the names of the schema's fields."""
+def columns(path: str, fields: DocumentFields, settings: ReadSettings) -> list[Column]:
+    """Return the schema's fields, with those of nested records."""
     with open_raw(path) as file:
-        return _names(fastavro.reader(file).writer_schema)
+        schema = fastavro.reader(file).writer_schema
+    _names(schema)
+    return list(schema_columns(schema))
 
 
 def _check_sizes(schema: Any, empty: dict[str, bool]) -> bool:
@@ -92,14 +97,15 @@ class AvroResults(ResultFormat):
 
     def write(self, prefix: str, num_shards: int) -> WriteFiles:
         """Return the transform that writes each result as a record `Result`, in blocks compressed with deflate."""
-        schema = avro_schema("Result", result_fields(self.strategy, self.include_text))
+        schema = avro_schema("Result", result_fields(self.strategy, self.include_text, self.kept))
         files = WriteToAvro(prefix, schema, codec="deflate", file_name_suffix=self.suffix, num_shards=num_shards)
-        return WriteFiles("Rows" >> beam.Map(result_row, self.include_text), files)
+        return WriteFiles("Rows" >> beam.Map(typed_row, self.include_text, self.kept), files)
 
     def file(self, records: Sequence[bytes]) -> bytes:
         """Return the content of a file. Its marker is a hash of the records, so equal records make equal bytes."""
         file = io.BytesIO()
-        schema = avro_schema("Result", streamed_fields(self.strategy, self.include_text))
+        schema = avro_schema("Result", streamed_fields(self.strategy, self.include_text, self.kept))
         marker = hashlib.sha256(b"".join(records)).digest()[:_MARKER_BYTES]
-        fastavro.writer(file, schema, map(json.loads, records), codec="deflate", sync_marker=marker)
+        rows = (with_types(json.loads(record), self.kept) for record in records)
+        fastavro.writer(file, schema, rows, codec="deflate", sync_marker=marker)
         return file.getvalue()

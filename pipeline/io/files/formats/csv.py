@@ -6,55 +6,29 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.textio import WriteToText
 
-from pipeline.io.files.lines import split_lines
-from pipeline.io.files.matching import Shard, read_blocks
+from pipeline.io.fields import BadRecordError, Column, DocumentFields
+from pipeline.io.files.compression import compression_ending
+from pipeline.io.files.formats.csv_rows import Row
+from pipeline.io.files.formats.csv_tables import TAB_ENDINGS, open_table
+from pipeline.io.files.matching import Shard
 from pipeline.io.files.result_format import ResultFormat, WriteFiles, compressed
-from pipeline.io.records import (
-    MAX_RECORD_BYTES,
-    MAX_RECORD_VALUES,
-    BadRecordError,
-    DocumentFields,
-    UnreadableError,
-    document_of,
-    require_fields,
-)
-from pipeline.schemas import csv_columns, entity_rows
+from pipeline.io.files.settings import ReadSettings
+from pipeline.io.records import document_of, require_fields
+from pipeline.schemas import KeptField, csv_columns, entity_rows
 from transforms.documents import Document, DocumentEntities, Failure
 
-FIELD_SIZE_LIMIT = 64 * 1024 * 1024
-"""The most characters of one field, at 4 bytes each during parsing. It limits a quote that is never closed."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """One record of a CSV file.
-
-    Attributes:
-        offset: The offset of its first byte in the (decompressed) file.
-        raw: Its bytes with all line endings, including those within quotes; without a line that is too long.
-        values: Its fields; empty if it is malformed or too large.
-        error: A description of the problem; empty if there is none.
-    """
-
-    offset: int
-    raw: bytes
-    values: list[str]
-    error: str = ""
-
-
-def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
+def read(shard: Shard, fields: DocumentFields, settings: ReadSettings) -> Iterator[Document | Failure]:
     """Reads every record below the header; blank lines are not records."""
-    rows = read_rows(split_lines(read_blocks(shard.path, 0, fields.encoding)))
-    header = _header(rows)
-    require_fields(header, fields)
-    for row in rows:
-        yield document_of_row(row, header, fields, shard.source)
+    table = open_table(shard.path, fields, settings)
+    require_fields(table.header, fields)
+    for row in table.rows:
+        yield document_of_row(row, table.header, fields, shard.source)
 
 
 def document_of_row(row: Row, header: list[str], fields: DocumentFields, source: str) -> Document | Failure:
@@ -78,92 +52,16 @@ def _record(row: Row, header: list[str]) -> dict[str, str]:
     return dict(zip(header, row.values, strict=True))
 
 
-def read_rows(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[Row]:
-    """Parses numbered lines, and continues after a record that is malformed or too large.
-
-    Args:
-        lines: The output of `split_lines`.
-    """
-    csv.field_size_limit(FIELD_SIZE_LIMIT)
-    source = _Lines(lines)
-    reader = csv.reader(source, strict=True)
-    while True:
-        source.begin()
-        values, error = [], ""
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except _TooLargeError as problem:
-            error = str(problem)
-        except csv.Error as problem:
-            error = f"is not CSV: {problem}"  # names the rule; never quotes a field
-        if values or error:
-            yield Row(source.offset, bytes(source.taken), values, error)
-
-
-class _TooLargeError(Exception):
-    pass
-
-
-class _Lines:
-    """Passes the lines of one record after another to a parser as text, within the limits for a record.
-
-    The error for a record that is too large passes through the parser, which then restarts at the next line. (A
-    generator would end after the error.)
-
-    Attributes:
-        offset: The offset of the record's first byte.
-        taken: The record's lines so far, joined: a list of short lines takes many times their size.
-    """
-
-    def __init__(self, lines: Iterable[tuple[int, bytes | None]]) -> None:
-        self._lines = iter(lines)
-        self.begin()
-
-    def begin(self) -> None:
-        """Resets the state for the next record."""
-        self.offset = -1
-        self.taken = bytearray()
-        self._commas = 0
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        offset, line = next(self._lines)
-        self.offset = offset if self.offset < 0 else self.offset
-        if line is None:
-            raise _TooLargeError(f"has a line of more than {MAX_RECORD_BYTES} bytes, which are not read")
-        self.taken += line
-        self._commas += line.count(b",")
-        if len(self.taken) > MAX_RECORD_BYTES:
-            raise _TooLargeError(f"has more than {MAX_RECORD_BYTES} bytes")
-        if self._commas > MAX_RECORD_VALUES:
-            raise _TooLargeError(f"may have more than {MAX_RECORD_VALUES} fields")
-        return line.decode("utf-8", "surrogateescape")
-
-
-def _header(rows: Iterator[Row]) -> list[str]:
-    row = next(rows, None)
-    if row is None:
-        raise UnreadableError("there is no header row")
-    if row.error or not _is_utf8(row.raw):
-        raise UnreadableError("the header row is not CSV in UTF-8")
-    return row.values
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def columns(path: str, encoding: str | None = None) -> list[str]:
+def columns(path: str, fields: DocumentFields, settings: ReadSettings) -> list[Column]:
     """Return the fields of the header row."""
-    return _header(read_rows(split_lines(read_blocks(path, 0, encoding))))
+    return [Column(name) for name in open_table(path, fields, settings).header]
+
+
+def describe(path: str, fields: DocumentFields, settings: ReadSettings) -> str:
+    """Return the delimiter, unless it is a comma or was given."""
+    delimiter = open_table(path, fields, settings).delimiter
+    is_usual = delimiter == "," or path.lower().removesuffix(compression_ending(path)).endswith(TAB_ENDINGS)
+    return "" if settings.csv_delimiter or is_usual else f"delimiter {delimiter!r}"
 
 
 FORMULAS = ("escape", "keep")
@@ -196,10 +94,12 @@ def csv_line(values: Iterable[Any]) -> str:
     return record.getvalue().removesuffix("\r\n")
 
 
-def entity_lines(result: DocumentEntities, escape_formulas: bool) -> Iterator[str]:
-    """Yield the entities of a result as CSV records."""
+def entity_lines(result: DocumentEntities, escape_formulas: bool, kept: Sequence[KeptField] = ()) -> Iterator[str]:
+    """Yield the entities of a result as CSV records, with the record's kept fields in each."""
+    fields = [result.document.fields.get(field.column) for field in kept]
     for row in entity_rows(result):
-        yield csv_line(map(escape_formula, row.values()) if escape_formulas else row.values())
+        values = [*row.values(), *fields]
+        yield csv_line(map(escape_formula, values) if escape_formulas else values)
 
 
 class CsvResults(ResultFormat):
@@ -207,15 +107,15 @@ class CsvResults(ResultFormat):
 
     def write(self, prefix: str, num_shards: int) -> WriteFiles:
         """Return the transform that writes a record per entity, below a header row."""
-        lines = beam.FlatMap(entity_lines, self.escape_formulas).with_output_types(str)
-        header = csv_line(csv_columns(self.strategy))
+        lines = beam.FlatMap(entity_lines, self.escape_formulas, self.kept).with_output_types(str)
+        header = csv_line(csv_columns(self.strategy, self.kept))
         return WriteFiles("Lines" >> lines, WriteToText(prefix, self.suffix, num_shards=num_shards, header=header))
 
     def record(self, result: DocumentEntities) -> bytes:
         """Return the rows of one result."""
-        return "".join(f"{line}\n" for line in entity_lines(result, self.escape_formulas)).encode()
+        return "".join(f"{line}\n" for line in entity_lines(result, self.escape_formulas, self.kept)).encode()
 
     def file(self, records: Sequence[bytes]) -> bytes:
         """Return the content of a file, with a header row."""
-        header = f"{csv_line(csv_columns(self.strategy))}\n".encode()
+        header = f"{csv_line(csv_columns(self.strategy, self.kept))}\n".encode()
         return compressed(header + b"".join(records), self.suffix)

@@ -1,4 +1,4 @@
-"""JSON Lines files: reading documents, and writing results and failures."""
+"""JSON files: reading documents from lines, arrays or objects, and writing results and failures as lines."""
 
 from __future__ import annotations
 
@@ -11,25 +11,39 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.textio import WriteToText
 
+from pipeline.io.fields import BadRecordError, Column, DocumentFields, paths_of
+from pipeline.io.files.formats.json_values import is_one_value, split_values
 from pipeline.io.files.lines import shard_lines, strip_ending, too_long
-from pipeline.io.files.matching import Shard
+from pipeline.io.files.matching import Shard, read_blocks
 from pipeline.io.files.result_format import ResultFormat, WriteFiles, compressed
-from pipeline.io.records import BadRecordError, DocumentFields, UnreadableError, document_of, json_line, parse_object
+from pipeline.io.files.settings import ReadSettings
+from pipeline.io.records import UnreadableError, document_of, json_line, parse_object
 from pipeline.schemas import failure_json_row, result_row
 from transforms.documents import Document, DocumentEntities, Failure
 
 _PEEKED_OBJECTS = 100
 
-_PEEKED_LINES = 1000
+_PEEKED_VALUES = 1000
 
 
-def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads every line that is not blank as a JSON object."""
-    for offset, line in json_lines(shard, fields.encoding):
-        if line is None:
+def read(shard: Shard, fields: DocumentFields, settings: ReadSettings) -> Iterator[Document | Failure]:
+    """Reads every object of a file: one in each line that is not blank, or those of an array, or one after another."""
+    for offset, value in json_objects(shard, settings.encoding):
+        if value is None:
             yield too_long(shard.source, offset)
         else:
-            yield document_of_line(line, fields, shard.source, offset)
+            yield document_of_object(value, fields, shard.source, offset)
+
+
+def json_objects(shard: Shard, encoding: str | None = None) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the values of a file, each with the offset of its first byte; None in place of a value that is too long.
+
+    A file that is one array, or has objects of several lines, belongs to its first shard. The others have no values.
+    """
+    if not is_one_value(shard.path, encoding):
+        yield from json_lines(shard, encoding)
+    elif shard.start == 0:
+        yield from split_values(read_blocks(shard.path, 0, encoding))
 
 
 def json_lines(shard: Shard, encoding: str | None = None) -> Iterator[tuple[int, bytes | None]]:
@@ -39,30 +53,35 @@ def json_lines(shard: Shard, encoding: str | None = None) -> Iterator[tuple[int,
             yield offset, line if line is None else strip_ending(line)
 
 
-def document_of_line(line: bytes, fields: DocumentFields, source: str, offset: int) -> Document | Failure:
-    """Makes a document from a line, or a failure if the line is not a JSON object with a text."""
+def document_of_object(value: bytes, fields: DocumentFields, source: str, offset: int) -> Document | Failure:
+    """Makes a document from a value, or a failure if it is not a JSON object with a text."""
     try:
-        record = parse_object(line)
+        record = parse_object(value)
     except BadRecordError as problem:
-        return Failure(line, f"{source}:{offset}: {problem}", "parse", {"source": source})
-    return document_of(record, fields, source, offset, line)
+        return Failure(value, f"{source}:{offset}: {problem}", "parse", {"source": source})
+    return document_of(record, fields, source, offset, value)
 
 
-def columns(path: str, encoding: str | None = None) -> list[str]:
-    """Return the keys of the first 100 objects in the first 1000 lines, in the order of their appearance."""
+def columns(path: str, fields: DocumentFields, settings: ReadSettings) -> list[Column]:
+    """Return the fields of the first 100 objects in the first 1000 values, with those of nested objects."""
     keys: dict[str, None] = {}
     # If a compressed stream ends early, the keys of the objects before its end are still returned.
     with suppress(UnreadableError):
-        for record in islice(_objects(path, encoding), _PEEKED_OBJECTS):
-            keys.update(dict.fromkeys(record))
-    return list(keys)
+        for record in islice(_objects(path, settings.encoding), _PEEKED_OBJECTS):
+            keys.update(dict.fromkeys(paths_of(record)))
+    return list(map(Column, keys))
 
 
 def _objects(path: str, encoding: str | None) -> Iterator[dict[str, Any]]:
-    for _, line in islice(json_lines(Shard(path), encoding), _PEEKED_LINES):
+    for _, value in islice(json_objects(Shard(path), encoding), _PEEKED_VALUES):
         with suppress(BadRecordError):
-            if line is not None:
-                yield parse_object(line)
+            if value is not None:
+                yield parse_object(value)
+
+
+def describe(path: str, fields: DocumentFields, settings: ReadSettings) -> str:
+    """Return the form of the file, unless it has an object per line."""
+    return "an array, or objects of several lines" if is_one_value(path, settings.encoding) else ""
 
 
 def result_line(result: DocumentEntities, include_text: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -14,10 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.parquetio import WriteToParquet
 
+from pipeline.io.fields import ALL_FIELDS, Column, DocumentFields, UnshowableValue, column_of
 from pipeline.io.files.matching import Shard, open_raw
 from pipeline.io.files.result_format import ResultFormat, WriteFiles
-from pipeline.io.records import DocumentFields, document_of, json_payload, require_fields
-from pipeline.schemas import arrow_schema, result_fields, result_row, streamed_fields
+from pipeline.io.files.settings import ReadSettings
+from pipeline.io.records import document_of, json_payload, require_fields
+from pipeline.schemas import FieldType, arrow_schema, result_fields, streamed_fields, typed_row, with_types
 from transforms.documents import Document, Failure
 
 _BATCH_ROWS = 256
@@ -25,8 +27,8 @@ _BATCH_ROWS = 256
 _BATCH_BYTES = 64 * 1024 * 1024  # the most bytes of strings to expand from a dictionary at a time
 
 
-def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
-    """Reads the text and the id of every row of the row groups that begin in a shard.
+def read(shard: Shard, fields: DocumentFields, settings: ReadSettings) -> Iterator[Document | Failure]:
+    """Reads the text, the id and the kept fields of every row of the row groups that begin in a shard.
 
     A row's position is its number in the file, from 0.
     """
@@ -53,14 +55,38 @@ def _row_groups(table: pq.ParquetFile, shard: Shard) -> dict[int, range]:
 def _records(
     file: BinaryIO, table: pq.ParquetFile, groups: list[int], fields: DocumentFields
 ) -> Iterator[dict[str, Any]]:
-    present = table.schema_arrow.names
-    names = [name for name in dict.fromkeys((fields.id, fields.text)) if name in present]
-    # Strings stay in their dictionaries, since many rows may share one long string there.
-    table = pq.ParquetFile(file, metadata=table.metadata, read_dictionary=names)
-    for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
-        values = [_values(batch.column(name)) for name in names]
-        for row in zip(*values, strict=True):
-            yield dict(zip(names, row, strict=True))
+    schema = table.schema_arrow
+    paths = _paths(schema, fields)
+    # Strings stay in their dictionaries, since many rows may share one long string there. Lists have none.
+    values = {table.schema.column(number).path for number in range(len(table.schema))}
+    table = pq.ParquetFile(file, metadata=table.metadata, read_dictionary=[name for name in paths if name in values])
+    for batch in table.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(paths)):
+        columns = [_values(_leaf(batch, path)) for path in paths.values()]
+        for row in zip(*columns, strict=True):
+            yield dict(zip(paths, row, strict=True))
+
+
+def _paths(schema: pa.Schema, fields: DocumentFields) -> dict[str, tuple[str, ...]]:
+    """Return the columns to read by name, each as a path through structs. A path ends before a list."""
+    names = [*fields.names, *(schema.names if any(field.name == ALL_FIELDS for field in fields.keep) else ())]
+    paths: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        column = column_of(name, schema.names)
+        if column is None:
+            continue
+        kind, path = schema.field(column).type, [column]
+        for part in name[len(column) + 1 :].split(".") if name != column else ():
+            if not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
+                break
+            kind = kind.field(part).type
+            path.append(part)
+        paths[".".join(path)] = tuple(path)
+    return paths
+
+
+def _leaf(batch: pa.RecordBatch, path: tuple[str, ...]) -> pa.Array:
+    column = batch.column(path[0])
+    return pc.struct_field(column, list(path[1:])) if len(path) > 1 else column
 
 
 def _values(column: pa.Array) -> Iterable[Any]:
@@ -69,7 +95,7 @@ def _values(column: pa.Array) -> Iterable[Any]:
     Arrow would reject a whole batch because of one string that is not UTF-8.
     """
     if not pa.types.is_dictionary(column.type):
-        return _plain(column).to_pylist()
+        return _python_values(_plain(column))
     distinct = _plain(column.dictionary)
     if pa.types.is_large_binary(distinct.type):
         size = pc.sum(pc.binary_length(distinct).take(column.indices)).as_py() or 0
@@ -78,16 +104,67 @@ def _values(column: pa.Array) -> Iterable[Any]:
     return distinct.take(column.indices).to_pylist()
 
 
+def _python_values(column: pa.Array) -> list[Any]:
+    try:
+        return column.to_pylist()
+    except (ValueError, ArithmeticError):  # one value spoils all, such as a time with nanoseconds
+        return list(map(_python_value, column))
+
+
+def _python_value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, ArithmeticError):
+        return UnshowableValue()
+
+
 def _plain(column: pa.Array) -> pa.Array:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return column.cast(pa.large_binary())
     return column
 
 
-def columns(path: str, encoding: str | None = None) -> list[str]:
-    """Return the names of the schema's columns."""
+def columns(path: str, fields: DocumentFields, settings: ReadSettings) -> list[Column]:
+    """Return the schema's columns, with the fields of nested structs and of the structs in lists."""
     with open_raw(path) as file:
-        return list(pq.ParquetFile(file).schema_arrow.names)
+        schema = pq.ParquetFile(file).schema_arrow
+    return [column for field in schema for column in _columns_of(field)]
+
+
+def _columns_of(field: pa.Field, prefix: str = "") -> Iterator[Column]:
+    name, kind = f"{prefix}{field.name}", field.type
+    yield Column(name, _field_type(kind), str(kind))
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    for part in kind if pa.types.is_struct(kind) else ():
+        yield from _columns_of(part, f"{name}.")
+
+
+def _field_type(kind: pa.DataType) -> FieldType:
+    """Return a type in BigQuery's terms; types that it lacks, or that need conversion, are ``RECORD``."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_timestamp(kind) and kind.tz and kind.unit != "ns":
+        return "TIMESTAMP"
+    return next((name for name, is_kind in _FIELD_TYPES.items() if is_kind(kind)), "RECORD")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    # A column of type null contains no value, and its rows become failures.
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+
+
+_FIELD_TYPES: dict[FieldType, Callable[[pa.DataType], bool]] = {
+    "STRING": _is_text,
+    "INTEGER": pa.types.is_integer,
+    "FLOAT": pa.types.is_floating,
+    "BOOLEAN": pa.types.is_boolean,
+    "BYTES": _is_bytes,
+}
 
 
 class ParquetResults(ResultFormat):
@@ -97,19 +174,19 @@ class ParquetResults(ResultFormat):
         """Return the transform that writes each result as a row, in pages compressed with Snappy."""
         files = WriteToParquet(
             prefix,
-            arrow_schema(result_fields(self.strategy, self.include_text)),
+            arrow_schema(result_fields(self.strategy, self.include_text, self.kept)),
             codec="snappy",
             use_compliant_nested_type=True,
             file_name_suffix=self.suffix,
             num_shards=num_shards,
         )
-        return WriteFiles("Rows" >> beam.Map(result_row, self.include_text), files)
+        return WriteFiles("Rows" >> beam.Map(typed_row, self.include_text, self.kept), files)
 
     def file(self, records: Sequence[bytes]) -> bytes:
         """Return the content of a file."""
         file = io.BytesIO()
-        schema = arrow_schema(streamed_fields(self.strategy, self.include_text))
-        rows: list[dict[str, Any]] = [json.loads(record) for record in records]
+        schema = arrow_schema(streamed_fields(self.strategy, self.include_text, self.kept))
+        rows: list[dict[str, Any]] = [with_types(json.loads(record), self.kept) for record in records]
         table = pa.Table.from_pylist(rows, schema=schema)
         pq.write_table(table, file, compression="snappy", use_compliant_nested_type=True)
         return file.getvalue()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from apache_beam.io.filesystem import FileMetadata
 
+from pipeline.io.fields import Column, DocumentFields
 from pipeline.io.files.compression import compression_ending
-from pipeline.io.files.formats import avro, csv, jsonl, parquet, text
+from pipeline.io.files.formats import avro, csv, jsonl, parquet, text, whole_text
+from pipeline.io.files.formats.csv_tables import TAB_ENDINGS
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.result_format import ResultFormat
-from pipeline.io.records import DocumentFields, UnreadableError
+from pipeline.io.files.settings import ReadSettings
+from pipeline.io.records import UnreadableError
 from transforms.documents import Document, Failure
 
 _LINES_BYTES = 8 * 1024 * 1024
@@ -41,8 +45,11 @@ class Format:
     Attributes:
         endings: The endings of its files, in lower case.
         read: The function that lazily yields the documents and failures of a shard.
-        columns: The function that returns the names of a file's columns, or None if the format has no columns. Its
-            second argument is the encoding of text; None to read it from the first bytes.
+        columns: The function that returns a file's columns, with nested fields; an empty list if the format has none.
+        describe: The function that returns the properties of a file that its name does not show, or an empty string;
+            None if there are no such properties.
+        has_fields: Whether its records have fields.
+        open_ended: Whether a record may have other fields than those of `columns`.
         shard_bytes: The bytes of a file that a worker reads at a time; None if it must read from the beginning.
         coarse: Whether one shard may contain work for many workers.
         compresses: Whether whole files may be compressed.
@@ -50,8 +57,11 @@ class Format:
     """
 
     endings: tuple[str, ...]
-    read: Callable[[Shard, DocumentFields], Iterator[Document | Failure]]
-    columns: Callable[[str, str | None], list[str] | None]
+    read: Callable[[Shard, DocumentFields, ReadSettings], Iterator[Document | Failure]]
+    columns: Callable[[str, DocumentFields, ReadSettings], list[Column]]
+    describe: Callable[[str, DocumentFields, ReadSettings], str] | None = None
+    has_fields: bool = True
+    open_ended: bool = False
     shard_bytes: int | None = None
     coarse: bool = False
     compresses: bool = True
@@ -59,17 +69,31 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "text": Format((".txt", ".text", ".log"), text.read, text.columns, _LINES_BYTES),
+    "text": Format((".txt", ".text", ".log"), text.read, text.columns, has_fields=False, shard_bytes=_LINES_BYTES),
+    "whole_text": Format((), whole_text.read, text.columns, has_fields=False),
     "jsonl": Format(
-        (".jsonl", ".ndjson", ".json"), jsonl.read, jsonl.columns, _LINES_BYTES, results=jsonl.JsonlResults
+        (".jsonl", ".ndjson", ".json"),
+        jsonl.read,
+        jsonl.columns,
+        jsonl.describe,
+        open_ended=True,
+        shard_bytes=_LINES_BYTES,
+        results=jsonl.JsonlResults,
     ),
-    "csv": Format((".csv",), csv.read, csv.columns, coarse=True, results=csv.CsvResults),
-    "avro": Format((".avro",), avro.read, avro.columns, _BLOCKS_BYTES, compresses=False, results=avro.AvroResults),
+    "csv": Format((".csv", *TAB_ENDINGS), csv.read, csv.columns, csv.describe, coarse=True, results=csv.CsvResults),
+    "avro": Format(
+        (".avro",),
+        avro.read,
+        avro.columns,
+        shard_bytes=_BLOCKS_BYTES,
+        compresses=False,
+        results=avro.AvroResults,
+    ),
     "parquet": Format(
         (".parquet", ".pq"),
         parquet.read,
         parquet.columns,
-        _ROW_GROUPS_BYTES,
+        shard_bytes=_ROW_GROUPS_BYTES,
         coarse=True,
         compresses=False,
         results=parquet.ParquetResults,
@@ -77,6 +101,9 @@ FORMATS: dict[str, Format] = {
 }
 
 INPUT_FORMATS = tuple(FORMATS)
+
+FORMAT_ALIASES = {"json": "jsonl", "tsv": "csv"}
+"""Other names of formats."""
 
 
 def format_of_ending(path: str) -> str | None:
@@ -96,11 +123,14 @@ def format_of_ending(path: str) -> str | None:
 def files_of_format(files: list[FileMetadata], input_format: str) -> list[FileMetadata]:
     """Return the files of a folder that are read in a format: those with its endings, or all if none has one.
 
+    Whole texts have the endings of text.
+
     >>> files = [FileMetadata(name, 1) for name in ("a.jsonl", "b.jsonl.gz", "c.csv")]
     >>> [file.path for file in files_of_format(files, "jsonl")], len(files_of_format(files, "text"))
     (['a.jsonl', 'b.jsonl.gz'], 3)
     """
-    return [file for file in files if format_of_ending(file.path) == input_format] or files
+    wanted = "text" if input_format == "whole_text" else input_format
+    return [file for file in files if format_of_ending(file.path) == wanted] or files
 
 
 def shard_bytes_of(path: str, input_format: str) -> int | None:
@@ -131,7 +161,9 @@ def needs_redistribution(path: str, input_format: str) -> bool:
     return FORMATS[input_format].coarse or shard_bytes_of(path, input_format) is None
 
 
-def peek_columns(path: str, input_format: str, encoding: str | None = None) -> list[str] | None:
+def peek_columns(
+    path: str, input_format: str, fields: DocumentFields | None = None, settings: ReadSettings | None = None
+) -> list[Column]:
     """Return the columns of one file, for checks before any worker starts.
 
     Do not log them: if a CSV file has no header row, its first document is returned as the header.
@@ -139,17 +171,29 @@ def peek_columns(path: str, input_format: str, encoding: str | None = None) -> l
     Args:
         path: One file, not a glob.
         input_format: One of `INPUT_FORMATS`.
-        encoding: The encoding of text; None to read it from the first bytes.
+        fields: The fields that make a document.
+        settings: The settings of reading.
 
     Returns:
-        The header of a CSV file, or the names in an Avro or Parquet schema. For JSON Lines, the keys of the first 100
-        objects. None for text, which has no columns.
+        The header of a CSV file, or the fields in an Avro or Parquet schema. For JSON, the fields of the first 100
+        objects. Nothing for text, which has no columns.
+
+    Raises:
+        UnreadableFileError: If the file cannot be read as this format.
+    """
+    with readable(path, input_format):
+        return FORMATS[input_format].columns(path, fields or DocumentFields(), settings or ReadSettings())
+
+
+@contextmanager
+def readable(path: str, input_format: str) -> Iterator[None]:
+    """Converts the errors of reading a file before the start.
 
     Raises:
         UnreadableFileError: If the file cannot be read as this format.
     """
     try:
-        return FORMATS[input_format].columns(path, encoding)
+        yield
     except UnreadableError as error:
         raise UnreadableFileError(f"{path}: {error}") from error
     except Exception as error:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.io.fields import Column, DocumentFields
 from pipeline.io.files.lines import shard_lines, strip_ending, too_long
 from pipeline.io.files.matching import Shard
-from pipeline.io.records import DocumentFields
+from pipeline.io.files.settings import ReadSettings
 from transforms.documents import Document, Failure
 
 
-def read(shard: Shard, fields: DocumentFields) -> Iterator[Document | Failure]:
+def read(shard: Shard, fields: DocumentFields, settings: ReadSettings) -> Iterator[Document | Failure]:
     """Reads every line as a document, including empty lines; the id is `path:offset` of the line's first byte.
 
     Args:
         shard: The shard to read.
-        fields: Only the encoding is used: a line has no fields.
+        fields: Not used: a line has no fields.
+        settings: The settings of reading.
     """
-    for offset, line in shard_lines(shard, fields.encoding):
+    for offset, line in shard_lines(shard, settings.encoding):
         if line is None:
             yield too_long(shard.source, offset)
         else:
@@ -34,5 +36,6 @@ def document_of_line(line: bytes, source: str, offset: int) -> Document | Failur
         return Failure(line, message, "parse", {"source": source, "id": name})
 
 
-def columns(path: str, encoding: str | None = None) -> None:
-    """Return None, since a text file has no columns."""
+def columns(path: str, fields: DocumentFields, settings: ReadSettings) -> list[Column]:
+    """Return an empty list, since a text has no columns."""
+    return []
