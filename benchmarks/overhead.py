@@ -36,9 +36,9 @@ from benchmarks.texts import documents
 from pipeline.command_line import parse
 from pipeline.config import NerConfig
 from pipeline.graph import build
+from pipeline.io.fields import DocumentFields
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.read import read_shard
-from pipeline.io.fields import DocumentFields
 from pipeline.options import NerOptions
 from pipeline.runners.selection import batch_runner
 from pipeline.summary import Summary

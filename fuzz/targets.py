@@ -14,12 +14,12 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 
+from pipeline.io.fields import BadRecordError, DocumentFields
 from pipeline.io.files.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.files.formats import csv, jsonl, text
 from pipeline.io.files.lines import split_lines, strip_ending
 from pipeline.io.pubsub.messages import Message, attribute_problem
 from pipeline.io.pubsub.read import MESSAGE_FORMATS, document_of_message
-from pipeline.io.fields import BadRecordError, DocumentFields
 from pipeline.io.records import BOM, UnreadableError, json_line
 from pipeline.io.replay import REPLAY_FORMATS, document_of_failure_row
 from pipeline.schemas import failure_json_row
