@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+NO_FIELDS: Mapping[str, Any] = {}
+"""The fields of a document that passes none on."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Document:
     """One text to classify.
 
@@ -38,6 +41,30 @@ class Document:
     payload: bytes | None = field(default=None, repr=False)
     receipt: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __init__(
+        self,
+        id: str,
+        text: str,
+        attributes: Mapping[str, str] | None = None,
+        timestamp: float | None = None,
+        payload: bytes | None = None,
+        receipt: str | None = None,
+        fields: Mapping[str, Any] = NO_FIELDS,
+    ) -> None:
+        """Sets the fields.
+
+        The `__init__` of a frozen dataclass takes twice as long, since it sets each field by a call.
+        """
+        self.__dict__.update(
+            id=id,
+            text=text,
+            attributes={} if attributes is None else attributes,
+            timestamp=timestamp,
+            payload=payload,
+            receipt=receipt,
+            fields=fields,
+        )
 
     @classmethod
     def of(cls, value: Document | str) -> Document:

@@ -126,7 +126,7 @@ def text_of(record: Mapping[str, Any], fields: DocumentFields) -> str:
     Raises:
         BadRecordError: If a piece is not a string or not valid Unicode, or if the record has no piece at all.
     """
-    if len(fields.texts) == 1 and fields.text in record:
+    if fields.text in record:  # also a name with a comma
         return _text(record[fields.text], fields.text)
     pieces = [
         _text(value, name)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.io.fields import BadRecordError, DocumentFields, column_of, id_of, text_of
 from pipeline.io.kept_fields import kept_values
-from transforms.documents import Document, Failure
+from transforms.documents import NO_FIELDS, Document, Failure
 
 MAX_RECORD_BYTES = 256 * 1024 * 1024
 """The largest size of a line, of a CSV record and of an Avro block. Nothing larger is held in memory.
@@ -47,20 +47,20 @@ def document_of(
         name = id_of(record, fields.id) or place
         attributes["id"] = name
         text = text_of(record, fields)
-        kept = kept_values(record, fields) if fields.keep else {}
+        kept = kept_values(record, fields) if fields.keep else NO_FIELDS
     except BadRecordError as problem:
         return Failure(payload, f"{place}: {problem}", "parse", attributes)
-    return Document(name, text, {"source": source}, payload=payload, fields=kept)
+    return Document(name, text, {"source": source}, None, payload, None, kept)
 
 
-def content_of(record: Mapping[str, Any], fields: DocumentFields) -> tuple[str, str, dict[str, Any]]:
+def content_of(record: Mapping[str, Any], fields: DocumentFields) -> tuple[str, str, Mapping[str, Any]]:
     """Return the record's id, its text, and its kept fields; the id is empty if the record has none.
 
     Raises:
         BadRecordError: If the text is missing or not a string, the id is a list or an object, or a kept field has
             another type. Also if any of them is not valid Unicode.
     """
-    return id_of(record, fields.id), text_of(record, fields), kept_values(record, fields) if fields.keep else {}
+    return id_of(record, fields.id), text_of(record, fields), kept_values(record, fields) if fields.keep else NO_FIELDS
 
 
 def json_payload(record: Mapping[str, Any]) -> bytes:

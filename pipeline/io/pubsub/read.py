@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -74,7 +74,7 @@ def document_of_message(
     )
 
 
-def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[str, str, dict[str, Any]]:
+def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[str, str, Mapping[str, Any]]:
     """Return the id, the text and the kept fields of a message's bytes; the id is empty if there is none."""
     plain = data.removeprefix(BOM)
     if input_format == "text":
