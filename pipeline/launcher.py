@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pipeline.beam_internals import add_flags
 from pipeline.command_line import PROGRAM, beam_parser
 from pipeline.options import NerOptions, boolean
+from pipeline.process.output import guard_output, report
 from pipeline.run import main
 
 IMAGE_VARIABLE = "BEAM_NER_IMAGE"
@@ -35,10 +36,11 @@ def launch(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if the job is described, 1 if that failed, 2 for a mistake in a parameter, which is reported in one sentence.
     """
+    guard_output()
     try:
         flags = command_line(sys.argv[1:] if arguments is None else arguments)
     except ValueError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        report(f"{PROGRAM}: error: {error}")
         return 2
     return main(flags)
 

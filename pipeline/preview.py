@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import glob
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.process.standard_error import escape_what_cannot_be_encoded
+from pipeline.process.output import guard_output, report
 
 # The control characters of a document must not reach the terminal; each is shown as its symbol in Unicode.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
@@ -55,12 +54,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("results", help="glob of JSONL files written with --include_text")
     parser.add_argument("--documents", type=int, default=6, help="how many to show (default: %(default)s)")
     parser.add_argument("--characters", type=int, default=400, help="of each (default: %(default)s)")
-    escape_what_cannot_be_encoded()
+    guard_output()
     arguments = parser.parse_args(argv)
     try:
         return _show(arguments)
     except ValueError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        report(f"{parser.prog}: error: {error}")
         return 2
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 
 import apache_beam as beam
@@ -25,6 +24,7 @@ from pipeline.lifecycle.drain import drained_by_signals
 from pipeline.lifecycle.errors import describe_run_error
 from pipeline.lifecycle.waiting import work_awaited
 from pipeline.options import NerOptions
+from pipeline.process.output import report, show
 from pipeline.process.signals import clean_up_by, run_begins, run_ended, wait_if_ending
 from pipeline.runners.selection import batch_runner, runs_in_this_process, streaming_runner
 from pipeline.summary import Summary, counters_of, streaming_metrics
@@ -80,7 +80,7 @@ def _log_to_standard_error() -> None:
 
 
 def _mistaken(error: ValueError) -> int:
-    print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+    report(f"{PROGRAM}: error: {error}")
     return 2
 
 
@@ -110,12 +110,12 @@ def _run(attempt: Attempt) -> int:
             _clear(config)
             attempt.result = result = pipeline.run()
             if options.view_as(StandardOptions).runner == "DataflowRunner":
-                print(f"{PROGRAM}: {_handed_over(result, options)}")
+                show(f"{PROGRAM}: {_handed_over(result, options)}")
                 return 0
             with work_awaited(result):
                 state = result.wait_until_finish()
     except KeyboardInterrupt:
-        print(attempt.interrupt(), file=sys.stderr)
+        report(attempt.interrupt())
         return 130
     except Exception as error:  # the runner has logged the stack
         return _failed(attempt, f"the run failed: {describe_run_error(error)}")
@@ -128,27 +128,17 @@ def _run(attempt: Attempt) -> int:
         _logger.info("counters: %s", ", ".join(counts))
     problem = None if config.streaming else summary.problem(config.max_failures)
     run_ended(0 if problem is None else 1)
-    _print(summary.lines(*_written_to(config)))
+    show("\n".join(summary.lines(*_written_to(config))))
     if problem is None:
         return 0
-    print(f"{PROGRAM}: error: {problem}", file=sys.stderr)
+    report(f"{PROGRAM}: error: {problem}")
     return 1
-
-
-def _print(lines: list[str]) -> None:
-    """Prints the summary; an error is only reported on standard error, since the results are complete by now."""
-    try:
-        print(*lines, sep="\n", flush=True)
-    except OSError as error:
-        print(f"{PROGRAM}: the results are written; the summary is not: {error}", file=sys.stderr)
-        with suppress(OSError, ValueError):  # the rest of its buffer would raise again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(attempt: Attempt, sentence: str) -> int:
     wait_if_ending()
     attempt.clean_up()
-    print(f"{PROGRAM}: error: {sentence}", file=sys.stderr)
+    report(f"{PROGRAM}: error: {sentence}")
     return 1
 
 

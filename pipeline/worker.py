@@ -18,7 +18,7 @@ from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_a
 from google.protobuf import json_format, text_format
 
 from pipeline.process.local_addresses import spare_local_addresses
-from pipeline.process.standard_error import drop_what_cannot_be_written
+from pipeline.process.output import guard_output, report
 
 _TIMEOUT_SECONDS = 60.0
 
@@ -32,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 if the runner ended the worker, 2 if the request for the job's options failed.
     """
+    guard_output()
     parser = argparse.ArgumentParser(prog="beam-ner-worker", description="A worker, to be started by a Beam runner.")
     parser.add_argument("--id", required=True, help="The worker's id.")
     parser.add_argument("--provision_endpoint", required=True, metavar="HOST:PORT", help="Where the job's options are.")
     parser.add_argument("--control_endpoint", metavar="HOST:PORT", help="Where the work is.")
     parser.add_argument("--logging_endpoint", metavar="HOST:PORT", help="Where the logs go.")
     arguments, _ = parser.parse_known_args(argv)  # the contract has more arguments than these, and may grow
-    drop_what_cannot_be_written()
     spare_local_addresses()
     worker_id = unquoted(arguments.id)
     try:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except grpc.RpcError as error:
         where = f"--provision_endpoint={arguments.provision_endpoint}"
         reason = f"{error.code().name}: {error.details()}"
-        print(f"beam-ner-worker: error: {where}: no options for --id={worker_id}: {reason}", file=sys.stderr)
+        report(f"beam-ner-worker: error: {where}: no options for --id={worker_id}: {reason}")
         return 2
     os.environ.update(worker_environment(worker_id, info, arguments.control_endpoint, arguments.logging_endpoint))
     # Imported only now: the import reads the worker's id, and runners reject logs without one.

@@ -2,7 +2,10 @@
 
 import sys
 
-from pipeline.launcher import launch
+from pipeline.process.output import guard_output
 
 if __name__ == "__main__":
+    guard_output()
+    from pipeline.launcher import launch  # loads Beam
+
     sys.exit(launch())

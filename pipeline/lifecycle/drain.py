@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from types import FrameType
 
 from pipeline.command_line import PROGRAM
 from pipeline.io.pubsub.readers import close_all, drain_all
+from pipeline.process.output import report
 from pipeline.process.signals import end_at_once
 
 DRAIN_SECONDS = 25.0
@@ -45,7 +45,7 @@ def _drain(number: int, frame: FrameType | None) -> None:
         signal.signal(each, end_at_once)
     drain_all()
     name = signal.Signals(number).name
-    print(f"{PROGRAM}: {name}: no more messages are read; finishing those in work", file=sys.stderr, flush=True)
+    report(f"{PROGRAM}: {name}: no more messages are read; finishing those in work")
     timer = threading.Timer(DRAIN_SECONDS, _give_up)
     timer.daemon = True
     timer.start()
@@ -55,6 +55,4 @@ def _give_up() -> None:
     """Ends the process although steps are still running; their messages will be redelivered."""
     given_back = close_all(timeout_seconds=1.0)
     _logger.warning("after %.0f s %d messages in work were nacked", DRAIN_SECONDS, given_back)
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(0)

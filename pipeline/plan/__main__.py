@@ -3,15 +3,15 @@
 import sys
 
 from pipeline.process.children import end_children
+from pipeline.process.output import guard_output
 from pipeline.process.signals import OUTCOMES, end_on_signals, run_begins
-from pipeline.process.standard_error import drop_what_cannot_be_written
 
 
 def main() -> int:
     """Runs the plan in its own process; see `pipeline.plan.command.main`."""
+    guard_output()
     end_on_signals([])
     run_begins(_stop)
-    drop_what_cannot_be_written()
     from pipeline.plan.command import main as plan  # loads Beam, which takes seconds
 
     return plan()

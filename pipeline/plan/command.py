@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 import tempfile
 import warnings as python_warnings
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from pipeline.places import Files
 from pipeline.plan.measure import measure, read_sample
 from pipeline.plan.model import Assumptions, Job, Measured, estimate
 from pipeline.plan.report import as_json, as_tables
+from pipeline.process.output import report, show
 from pipeline.runners.machine_types import Catalogue, number, read_object, read_rates
 from transforms.engines.precisions import shortfall
 
@@ -70,15 +70,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             for job in jobs
         ]
     except ValueError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        report(f"{PROGRAM}: error: {error}")
         return 2
     if arguments.json:
         estimates = [one for _, of_job in planned for one in of_job]
-        json.dump(as_json(measured, assumptions, catalogue.prices, estimates, warnings), sys.stdout, indent=1)
-        print()
+        show(json.dumps(as_json(measured, assumptions, catalogue.prices, estimates, warnings), indent=1))
     else:
         tables = as_tables(measured, assumptions, catalogue.prices, planned, warnings)
-        Console(highlight=False, soft_wrap=True).print(tables)
+        console = Console(highlight=False, soft_wrap=True)
+        with console.capture() as shown:
+            console.print(tables)
+        show(shown.get().removesuffix("\n"))
     return 0
 
 

@@ -1,1 +1,1 @@
-"""This process: its signals, children, standard error and proxies. The modules do not import Beam."""
+"""This process: its signals, children, standard output and error, and proxies. The modules do not import Beam."""

@@ -15,11 +15,11 @@ from typing import NoReturn
 from pipeline import PROGRAM
 from pipeline.places import is_stream, place_of
 from pipeline.process.children import end_children
+from pipeline.process.output import STDERR, STDOUT, write_now
 
 OUTCOMES: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 """The word for the outcome of a run, by the signal that ended it."""
 
-_STDOUT, _STDERR = 1, 2  # descriptors, since a signal may have interrupted `print`
 # Signals within this time count as one: a terminal and a shell may each send it, and a key may be pressed twice.
 _ONE_SIGNAL_SECONDS = 0.5
 _STOP_SECONDS = 8.0  # for cancelling a job and deleting remote files; Docker kills a container after 10
@@ -138,7 +138,7 @@ def _watch(reader: int, code_before_run: int | None) -> None:
         if _state.stop is None:
             if _state.clean_up is not None:
                 _state.clean_up()
-            _say(f"{PROGRAM}: {signal.Signals(number).name}: stopped before anything was read\n")
+            write_now(f"{PROGRAM}: {signal.Signals(number).name}: stopped before anything was read\n")
             os._exit(128 + number if code_before_run is None else code_before_run)
         _state.ended_by_signal.set()
         threading.Thread(target=_end, args=(number, _state.stop), name="stop", daemon=True).start()
@@ -151,19 +151,12 @@ def _watch(reader: int, code_before_run: int | None) -> None:
 
 def _end(number: int, stop: Stop) -> None:
     """Stops a run and ends the process; other output is dropped meanwhile, since the stop itself causes it."""
-    stderr = os.dup(_STDERR)
+    stderr = os.dup(STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (_STDOUT, _STDERR):
+    for stream in (STDOUT, STDERR):
         os.dup2(nowhere, stream)
     try:
         line = stop(number)
-        _say(f"{line}\n", stderr)
+        write_now(f"{line}\n", stderr)
     finally:
         os._exit(128 + number)
-
-
-def _say(line: str, descriptor: int = _STDERR) -> None:
-    try:
-        os.write(descriptor, line.encode())
-    except OSError:  # a full disk, or a closed pipe
-        return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from apache_beam.options.pipeline_options import (
     DebugOptions,
     DirectOptions,
@@ -16,6 +14,7 @@ from apache_beam.runners.runner import PipelineRunner
 
 from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, STREAMING_RUNNERS
 from pipeline.options import NerOptions
+from pipeline.process.output import report
 
 _DIRECT = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
@@ -75,10 +74,9 @@ def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:
     if standard.runner in STREAMING_RUNNERS:
         return BundleBasedDirectRunner()
     if standard.runner not in ("DataflowRunner", "PrismRunner"):
-        print(
+        report(
             f"{PROGRAM}: {standard.runner}: each message is acknowledged after its result is written, but losing"
             " nothing was shown only on the DirectRunner and on Prism (and Beam's own job server in Python never"
-            " acknowledges); an end by SIGTERM is up to the runner",
-            file=sys.stderr,
+            " acknowledges); an end by SIGTERM is up to the runner"
         )
     return None
