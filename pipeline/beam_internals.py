@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 from apache_beam.runners.direct.transform_evaluator import TransformEvaluatorRegistry, _TransformEvaluator
+from apache_beam.runners.portability.portable_runner import PortableRunner
 
 BeamArgumentParser = _BeamArgumentParser
 """The parser to which Beam's classes of options add their flags. It has a method that other parsers lack."""
@@ -71,6 +73,28 @@ def metrics_containers(sampler: Any) -> list[Any]:
     """Return the metrics containers of a state sampler's steps, without duplicates: a step's states share one."""
     states = sampler._states_by_name.values()
     return list({id(state.metrics_container): state.metrics_container for state in states}.values())
+
+
+def before_job(runner: PortableRunner, action: Callable[[], object]) -> None:
+    """Calls a function when a job server has accepted a pipeline with its artifacts, right before the job runs.
+
+    Beam submits a job in three calls (prepare, stage, run) of the handle that `create_job_service` returns. It has no
+    interface for an action between them. The function is not called if the server cannot be started or reached.
+    """
+    create = runner.create_job_service
+
+    def creating(options: PipelineOptions) -> Any:
+        handle = create(options)
+        run = handle.run
+
+        def running(preparation_id: str) -> Any:
+            action()
+            return run(preparation_id)
+
+        handle.run = running
+        return handle
+
+    runner.create_job_service = creating
 
 
 def add_flags(options: type[PipelineOptions], parser: argparse.ArgumentParser) -> None:

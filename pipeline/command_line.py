@@ -49,6 +49,7 @@ def parse(flags: Sequence[str]) -> PipelineOptions:
         allow_abbrev=False,
     )
     add_flags(NerOptions, parser)
+    _check_bytes(flags)
     _check_once(flags, parser)
     _, others = parser.parse_known_args(flags)
     options = PipelineOptions(list(flags))
@@ -71,6 +72,9 @@ def _name_runner(options: StandardOptions) -> None:
     )
     given = (options.runner or "").lower()
     options.runner = known.get(given) or known.get(f"{given}runner") or options.runner
+    if options.runner and options.runner not in known.values() and "." not in options.runner:
+        listed = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
+        raise ValueError(f"--runner={options.runner}: unknown; expected one of {listed}, or the class of a runner")
 
 
 def _check_known(options: PipelineOptions, flags: list[str], own: argparse.ArgumentParser) -> None:
@@ -103,6 +107,14 @@ def _check_once(flags: Sequence[str], own: argparse.ArgumentParser) -> None:
     for name, count in given.items():
         if count > 1 and name not in ("-h", "--help", *many):
             raise ValueError(f"{name}: given {count} times; expected once")
+
+
+def _check_bytes(flags: Sequence[str]) -> None:
+    """Rejects a NUL byte, which no file's name can contain; a shell cannot pass it, but a program can."""
+    for flag in flags:
+        if "\0" in flag:
+            name, _, value = flag.partition("=")
+            raise ValueError(f"{name}={value!r}: contains a NUL byte; expected none")
 
 
 def beam_parser() -> argparse.ArgumentParser:

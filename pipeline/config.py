@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from apache_beam.options.pipeline_options import StandardOptions
 
-from pipeline.checks.files import check_reachable
+from pipeline.checks.files import check_reachable, check_working_folder
 from pipeline.checks.max_failures import check_max_failures
 from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
@@ -104,6 +104,7 @@ class NerConfig:
             ValueError: if a flag is wrong, in one sentence with the flag, its value and a valid value.
         """
         with arguments_as_flags():
+            check_working_folder()
             rules = _entity_rules(options)
             _check_numbers(options)
             check_runner(options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,7 +115,8 @@ def place_of(path: str) -> Place:
     ('my-project:ner.entities', <class 'pipeline.places.Files'>)
     """
     if path.startswith("~"):
-        path = str(Path(path).expanduser())  # a shell does not do it after `--input=`
+        with suppress(RuntimeError):  # there is no such user
+            path = str(Path(path).expanduser())  # a shell does not do it after `--input=`
     path = re.sub(r"^file://(localhost)?(?=/)", "", path)  # Beam would make a folder named `file:`
     if found := _PUBSUB.fullmatch(path):
         kind = Subscription if found["kind"] == "subscriptions" else Topic

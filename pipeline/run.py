@@ -13,8 +13,11 @@ from functools import partial
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from pipeline.beam_internals import before_job
 from pipeline.command_line import PROGRAM, parse
 from pipeline.config import NerConfig, arguments_as_flags
 from pipeline.io.files.names import written_files
@@ -26,7 +29,7 @@ from pipeline.lifecycle.waiting import work_awaited
 from pipeline.options import NerOptions
 from pipeline.process.output import report, show
 from pipeline.process.signals import clean_up_by, run_begins, run_ended, wait_if_ending
-from pipeline.runners.selection import batch_runner, runs_in_this_process, streaming_runner
+from pipeline.runners.selection import batch_runner, named_runner, runs_in_this_process, streaming_runner
 from pipeline.summary import Summary, counters_of, streaming_metrics
 
 _NOISE = (
@@ -54,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(sys.argv[1:] if argv is None else argv)
         config = NerConfig.from_options(options.view_as(NerOptions))
         attempt = Attempt(_pipeline(options, config), options, config)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # OSError: there is no temporary folder, for example
         return _mistaken(error)
     clean_up_by(attempt.clean_up)
     try:
         if runs_in_this_process(options):
             config.load_model()  # loaded once, and a broken model is reported before any worker starts
         config.prepare_outputs()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         attempt.clean_up()
         return _mistaken(error)
     return _run(attempt)
@@ -79,16 +82,18 @@ def _log_to_standard_error() -> None:
     logging.getLogger().addHandler(handler)
 
 
-def _mistaken(error: ValueError) -> int:
-    report(f"{PROGRAM}: error: {error}")
+def _mistaken(error: Exception) -> int:
+    line = " ".join(line.strip() for line in str(error).splitlines())  # Beam lists missing flags, one a line
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
+    report(f"{PROGRAM}: error: {line}")
     return 2
 
 
 def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
     from pipeline.graph import build  # loads PyTorch, so a mistake in the flags is reported before
 
-    runner = streaming_runner(options) if config.streaming else batch_runner(options)
-    pipeline = beam.Pipeline(runner, options=options)
+    chosen = streaming_runner(options) if config.streaming else batch_runner(options)
+    pipeline = beam.Pipeline(chosen or named_runner(options), options=options)
     forget = partial(shutil.rmtree, pipeline.local_tempdir, ignore_errors=True)
     clean_up_by(forget)
     try:
@@ -107,8 +112,7 @@ def _run(attempt: Attempt) -> int:
     try:
         with drained_by_signals() if direct else nullcontext():
             run_begins(None if direct else attempt.stop)  # after the handlers above are set: no signal is missed
-            _clear(config)
-            attempt.result = result = pipeline.run()
+            attempt.result = result = _start(pipeline, config)
             if options.view_as(StandardOptions).runner == "DataflowRunner":
                 show(f"{PROGRAM}: {_handed_over(result, options)}")
                 return 0
@@ -147,10 +151,14 @@ def _handed_over(result: PipelineResult, options: PipelineOptions) -> str:
 
     The program does not wait for the job; a job for a template is submitted by a launcher after the program has ended.
     """
-    if getattr(result, "has_job", False):
-        return f"job {result.job_id()} is submitted"
+    if not _is_handed_over(result, options):
+        return "the job was built, and not submitted"
     template = options.view_as(GoogleCloudOptions).template_location
-    return f"the job is described in {template}" if template else "the job was built, and not submitted"
+    return f"the job is described in {template}" if template else f"job {result.job_id()} is submitted"
+
+
+def _is_handed_over(result: PipelineResult, options: PipelineOptions) -> bool:
+    return getattr(result, "has_job", False) or bool(options.view_as(GoogleCloudOptions).template_location)
 
 
 def _written_to(config: NerConfig) -> Iterator[str]:
@@ -160,14 +168,33 @@ def _written_to(config: NerConfig) -> Iterator[str]:
         yield shards.join(files) if files else str(place)
 
 
-def _clear(config: NerConfig) -> None:
-    """Deletes the files of an earlier run with the same prefix; a streaming run deletes none.
+def _start(pipeline: beam.Pipeline, config: NerConfig) -> PipelineResult:
+    """Starts the run; the files of an earlier run with the same prefix are deleted when it is sure to start.
 
-    The files are deleted before the run. So old and new results are never read together, even if the run fails.
+    The files are deleted before this run can write any. So old and new results are never read together, even if the
+    run fails. But a run that a job server or Dataflow does not accept deletes nothing. Workers of Dataflow start about
+    a minute after their job is accepted.
     """
-    if config.streaming:
-        return
-    earlier = [path for files in (config.result_files, config.failure_files) if files for path in written_files(*files)]
+    earlier = _earlier_files(config)
+    if isinstance(pipeline.runner, DataflowRunner):
+        result = pipeline.run()
+        if _is_handed_over(result, pipeline.options):
+            _clear(earlier)
+        return result
+    if isinstance(pipeline.runner, PortableRunner):
+        before_job(pipeline.runner, partial(_clear, earlier))
+    else:
+        _clear(earlier)
+    return pipeline.run()
+
+
+def _earlier_files(config: NerConfig) -> list[str]:
+    """Return the files of an earlier run with the same prefix; a streaming run replaces none."""
+    places = () if config.streaming else (config.result_files, config.failure_files)
+    return [path for files in places if files for path in written_files(*files)]
+
+
+def _clear(earlier: list[str]) -> None:
     if earlier:
         FileSystems.delete(earlier)
         _logger.info("deleted %d files of an earlier run with the same prefix, %s first", len(earlier), earlier[0])

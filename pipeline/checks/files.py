@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
@@ -12,13 +14,27 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from pipeline.io.files.matching import is_local
 from pipeline.places import what_is_missing
 
+_MAX_NAME_BYTES = {"output": 175, "dead_letter": 184}
+"""The longest names of prefixes, since file systems limit a name to 255 bytes.
+
+The name of a window's file is up to 71 bytes longer than its prefix. The usual dead letter is the output with 9 more.
+"""
+
 _logger = logging.getLogger(__name__)
+
+
+def check_working_folder() -> None:
+    """Checks that the working folder exists, since even libraries that are imported later look for it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ValueError(f"the working folder: {error.strerror}; expected one that was not deleted") from error
 
 
 def check_writable(name: str, prefix: str) -> None:
     """Checks that a prefix is on a file system that Beam supports, and that its folder, if local, is writable.
 
-    A local folder that does not exist is created.
+    A folder that does not exist is created later, by `make_folder`. Here the folder in which it will be is checked.
     """
     check_no_stream(name, prefix, "a prefix of files, for example out/entities")
     missing = what_is_missing(prefix)
@@ -30,17 +46,44 @@ def check_writable(name: str, prefix: str) -> None:
         raise ValueError(f"--{name}={prefix!r}: is on no file system that Beam supports") from None
     if not is_local(prefix):
         return
-    if prefix.endswith("/") or Path(prefix).is_dir():
-        raise ValueError(
-            f"--{name}={prefix!r}: is a folder; expected a prefix in it, for example '{prefix.rstrip('/')}/entities'"
-        )
-    folder = Path(prefix).absolute().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+    with _writing(name, prefix):
+        if prefix.endswith("/") or Path(prefix).is_dir():
+            example = f"{prefix.rstrip('/')}/entities"
+            raise ValueError(f"--{name}={prefix!r}: is a folder; expected a prefix in it, for example {example!r}")
+        size, most = len(Path(prefix).name.encode()), _MAX_NAME_BYTES[name]
+        if size > most:
+            raise ValueError(f"--{name}={prefix!r}: a name of {size} bytes; expected at most {most}")
+        with tempfile.TemporaryFile(dir=_nearest_folder(Path(prefix).absolute().parent)):
             pass
+
+
+def make_folder(name: str, prefix: str) -> None:
+    """Makes the folder of a prefix, if it is local; call this after all checks, so that a refused run leaves none."""
+    if is_local(prefix):
+        with _writing(name, prefix):
+            Path(prefix).absolute().parent.mkdir(parents=True, exist_ok=True)
+
+
+def _nearest_folder(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    while True:
+        try:
+            folder.lstat()
+            return folder
+        except (FileNotFoundError, NotADirectoryError):
+            folder = folder.parent
+
+
+@contextmanager
+def _writing(name: str, prefix: str) -> Iterator[None]:
+    """Turns an error of the file system into a ValueError that names the flag."""
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise ValueError(f"--{name}={prefix!r}: is not UTF-8; expected a name in UTF-8") from None
     except OSError as error:
-        raise ValueError(f"--{name}={prefix!r}: cannot be written: {error.strerror}: {folder}") from error
+        problem = f"--{name}={prefix!r}: cannot be written: {error.strerror}"
+        raise ValueError(f"{problem}; expected a prefix of files in a folder that can be written") from error
 
 
 def check_reachable(name: str, path: str, options: PipelineOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,14 +43,27 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     try:
         files = match_files(pattern_of(pattern))
     except Exception as error:
-        problem = f"{type(error).__name__}: {first_line(error)}"
+        problem = getattr(error, "strerror", None) or f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"--{name}={pattern!r}: cannot be listed: {problem}") from error
     if not files:
+        _check_listed(name, pattern)
         if is_folder(pattern):
             raise ValueError(f"--{name}={pattern!r}: a folder without a file; expected a folder with the files to read")
         missing = what_is_missing(pattern) or _several(name, pattern)
         raise ValueError(f"--{name}={pattern!r}: matches no file{f'; {missing}' if missing else ''}")
     return files
+
+
+def _check_listed(name: str, pattern: str) -> None:
+    """Rejects a pattern whose folder exists on this machine and cannot be listed: a glob in it matches nothing."""
+    if is_local(pattern):
+        try:
+            first, _ = os.path.split(re.split(r"[*?[]", pattern_of(pattern))[0])
+            next(Path(first).iterdir(), None)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise ValueError(f"--{name}={pattern!r}: cannot be listed: {error.strerror}") from error
 
 
 def _several(name: str, pattern: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from pathlib import Path
 
 import apache_beam
 from apache_beam.options.pipeline_options import (
@@ -35,9 +34,9 @@ def find_prism(options: PipelineOptions) -> None:
     prism = options.view_as(PrismRunnerOptions)
     given = prism.prism_location
     flag = f"--prism_location={given}" if given else "--runner=PrismRunner"
-    if given and Path(given).is_dir():
+    if given and os.path.isdir(given):  # noqa: PTH112, for Path raises an error if the name is too long
         raise ValueError(f"{flag}: is a folder; expected Prism's program in it")
-    if given and Path(given).exists() and not zipfile.is_zipfile(given) and not os.access(given, os.X_OK):
+    if given and os.path.exists(given) and not zipfile.is_zipfile(given) and not os.access(given, os.X_OK):  # noqa: PTH110
         raise ValueError(f"{flag}: neither a program nor a zip with one; expected Prism's")
     try:
         source = PrismJobServer(prism).path_to_binary()

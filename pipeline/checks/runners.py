@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import time
 
 from apache_beam.options.pipeline_options import (
     DirectOptions,
+    FlinkRunnerOptions,
     PipelineOptions,
     PortableOptions,
+    SparkRunnerOptions,
     StandardOptions,
 )
 
@@ -33,6 +36,8 @@ def check_runner(options: PipelineOptions) -> None:
     if runner in LOCAL_RUNNERS or runner == "DataflowRunner":
         return
     portable = options.view_as(PortableOptions)
+    if not portable.job_endpoint:
+        _check_masters(options, runner)
     workers = str(portable.sdk_worker_parallelism)
     if not workers.isdecimal():
         raise ValueError(f"--sdk_worker_parallelism={workers}: not a whole number; expected a number of processes")
@@ -43,6 +48,19 @@ def check_runner(options: PipelineOptions) -> None:
         _check_job_server(portable.job_endpoint)
         if _is_here(portable.job_endpoint):
             _check_workers_here(portable)
+
+
+def _check_masters(options: PipelineOptions, runner: str | None) -> None:
+    """Checks the master of Flink or Spark to which a job server of the run's own will submit the job."""
+    flink, spark = options.view_as(FlinkRunnerOptions), options.view_as(SparkRunnerOptions)
+    masters = {
+        "FlinkRunner": {"flink_master": flink.flink_master},
+        "SparkRunner": {"spark_master_url": spark.spark_master_url, "spark_rest_url": spark.spark_rest_url},
+    }
+    for name, address in masters.get(runner or "", {}).items():
+        # Other values are local[*] or yarn, or leave the port to the master's default.
+        if found := re.fullmatch(r"(?:\w+://)?([\w.-]+:\d+)/?", address or ""):
+            _check_listens(f"--{name}", found[1], "no master answers there")
 
 
 def _is_here(endpoint: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from apache_beam.io.filesystem import FileMetadata
 
-from pipeline.checks.files import check_writable
+from pipeline.checks.files import check_writable, make_folder
 from pipeline.checks.input_files import check_apart, choose_files, guess_input_format, look_into, match_files_of
 from pipeline.checks.reading import read_settings
 from pipeline.connectors.base import (
@@ -86,6 +86,14 @@ class FilesConnector(Connector):
     def needs_redistribution(self, place: Files, input_format: str) -> bool:
         """Return whether one worker may read the documents for many workers."""
         return any(needs_redistribution(path, input_format) for path in place.paths)
+
+    def prepare_results(self, place: Files, config: NerConfig) -> None:
+        """Makes the folder of the files."""
+        make_folder("output", place.path)
+
+    def prepare_failures(self, place: Files, config: NerConfig) -> None:
+        """Makes the folder of the files."""
+        make_folder("dead_letter", place.path)
 
     def read(self, place: Files, config: NerConfig) -> Any:
         """Return the transform that reads the files."""

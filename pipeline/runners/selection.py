@@ -10,11 +10,12 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from pipeline.command_line import LOCAL_RUNNERS, PROGRAM, STREAMING_RUNNERS
 from pipeline.options import NerOptions
 from pipeline.process.output import report
+from transforms.errors import first_line
 
 _DIRECT = (None, "DirectRunner", "SwitchingDirectRunner", "FnApiRunner")
 
@@ -59,6 +60,19 @@ def processes_of_a_machine(options: PipelineOptions) -> int:
         return int(options.view_as(PortableOptions).sdk_worker_parallelism)
     direct = options.view_as(DirectOptions)
     return direct.direct_num_workers if direct.direct_running_mode == "multi_processing" else 1
+
+
+def named_runner(options: PipelineOptions) -> PipelineRunner:
+    """Return the runner that the flags name.
+
+    Raises:
+        ValueError: if it cannot be imported or constructed, in one sentence with the flag.
+    """
+    name = options.view_as(StandardOptions).runner
+    try:
+        return create_runner(name)
+    except Exception as error:
+        raise ValueError(f"--runner={name}: cannot be used: {first_line(error)}; expected another runner") from error
 
 
 def streaming_runner(options: PipelineOptions) -> PipelineRunner | None:

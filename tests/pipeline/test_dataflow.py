@@ -54,6 +54,21 @@ def test_a_job_that_is_not_submitted(
     assert said.format(folder=tmp_path) in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("flag", "status", "code", "left"), [
+    ("--dataflow_endpoint={endpoint}", 200, 0, 0),
+    ("--dataflow_endpoint={endpoint}", 403, 1, 1),
+    ("--dry_run=True", 200, 0, 1),
+])  # fmt: skip
+def test_earlier_results_go_when_a_job_is_accepted(
+    flag: str, status: int, code: int, left: int, bucket: str, tmp_path: Path
+) -> None:
+    with FileSystems.create(f"{bucket}/out-00000-of-00001.jsonl") as file:
+        file.write(b"{}")
+    with DataflowServer(status) as dataflow:
+        assert main([*flags(bucket, tmp_path), flag.format(endpoint=dataflow.endpoint)]) == code
+    assert len(FileSystems.match([f"{bucket}/out-*"])[0].metadata_list) == left
+
+
 @pytest.fixture
 def large(checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
     """A model that says of itself that it has 605 million numbers: 2.4 GB of weights, 9.1 GB for a process."""

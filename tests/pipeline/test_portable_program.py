@@ -70,6 +70,7 @@ def test_failures_on_a_job_server(
 
 
 def test_workers_as_processes_of_a_job_server(job_server: JobServer, poison_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "x-00000-of-00099.jsonl").write_text("of an earlier run")
     assert main([f"--input={poison_file}", f"--output={tmp_path}/x", *portable(job_server), *SUBPROCESS]) == 0
     assert len(rows(tmp_path)) == 7
 

@@ -11,11 +11,14 @@ from typing import Any
 class DataflowServer:
     """Takes jobs, and runs none.
 
+    Args:
+        status: The HTTP status of its answers.
+
     Attributes:
         jobs: What was submitted, as JSON.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, status: int = 200) -> None:
         self.jobs: list[dict[str, Any]] = []
         jobs = self.jobs
 
@@ -25,7 +28,7 @@ class DataflowServer:
                 jobs.append({"path": self.path.partition("?")[0], **job})
                 answer = {"id": f"job-{len(jobs)}", "clientRequestId": job["clientRequestId"], "name": job["name"]}
                 content = json.dumps(answer).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()

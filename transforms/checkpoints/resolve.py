@@ -48,8 +48,9 @@ def resolve(
         raise ArgumentError(
             f"model={model!r}: empty; expected a folder, a model on the Hugging Face hub or {EMBEDDED_MODEL}"
         )
-    folder = Path(model).expanduser().absolute()
-    if revision is not None and (model == EMBEDDED_MODEL or "://" in model or folder.is_dir()):
+    is_path = model != EMBEDDED_MODEL and "://" not in model
+    folder = _existing(model) if is_path else None
+    if revision is not None and (not is_path or (folder is not None and folder.is_dir())):
         raise ArgumentError(
             f"model_revision={revision!r}: only for models of the Hugging Face hub; expected none with model={model!r}"
         )
@@ -57,14 +58,29 @@ def resolve(
         return _embedded()
     if "://" in model:
         checkpoint = _remote_folder(model, weights=weights)
-    elif folder.is_dir():
+    elif folder is not None and folder.is_dir():
         checkpoint = _local_folder(model, folder)
-    elif not _HUB_ID.fullmatch(model) or folder.exists():
+    elif folder is not None or not _HUB_ID.fullmatch(model):
         raise ArgumentError(f"model={model!r}: neither a folder nor the id of a model on the Hugging Face hub")
     else:
         checkpoint = find_on_hub(model, revision, weights=weights, allow_pickle_weights=allow_pickle_weights)
     check_referenced_files(checkpoint.name, checkpoint.folder)
     return checkpoint
+
+
+def _existing(model: str) -> Path | None:
+    """Return the absolute path of a file or folder on this machine; None if it does not exist."""
+    try:
+        path = Path(model).expanduser().absolute()
+        if path.is_dir():
+            next(path.iterdir(), None)  # raises an error if the folder cannot be listed; a glob would find nothing
+        return path if path.exists() else None
+    except RuntimeError:  # the name begins with `~`, and there is no such user
+        return None
+    except OSError as error:
+        raise ArgumentError(
+            f"model={model!r}: cannot be read: {error.strerror}; expected a folder, or the id of a model on the hub"
+        ) from error
 
 
 def _embedded() -> Checkpoint:
