@@ -52,6 +52,7 @@ class NerConfig:
         input: The place to read from.
         input_format: The format of the files or messages.
         reading: The settings of reading files.
+        coarse: Whether one worker may read the documents for many workers.
         balance: Whether to redistribute documents to all workers after reading.
         fields: Fields or columns that make a document.
         id_attribute: Attribute of a message that contains the id.
@@ -76,6 +77,7 @@ class NerConfig:
     input: Source
     input_format: str
     reading: ReadSettings
+    coarse: bool
     balance: bool
     fields: DocumentFields
     id_attribute: str | None
@@ -124,7 +126,8 @@ class NerConfig:
             input=source,
             input_format=checked.format,
             reading=checked.reading,
-            balance=_balances(options, source, checked.format),
+            coarse=checked.coarse,
+            balance=_balances(options, coarse=checked.coarse),
             fields=checked.fields,
             id_attribute=options.id_attribute,
             timestamp_attribute=options.timestamp_attribute,
@@ -270,14 +273,13 @@ def _log_scheme(setup: ModelSetup, rules: EntityRules) -> None:
         _logger.info("the model has a calibration for --decoding=viterbi, which is not used by --decoding=argmax")
 
 
-def _balances(options: NerOptions, source: Source, input_format: str) -> bool:
+def _balances(options: NerOptions, *, coarse: bool) -> bool:
     """Return whether documents are redistributed to all workers after reading.
 
     This is useful if one worker may read the documents for many workers, for example from a file that cannot be split.
     On a single machine it is useless, and the DirectRunner would hold all documents in memory.
     """
-    local = options.view_as(StandardOptions).runner in LOCAL_RUNNERS
-    return not local and connector_of(source).needs_redistribution(source, input_format)
+    return coarse and options.view_as(StandardOptions).runner not in LOCAL_RUNNERS
 
 
 def _max_batch_wait_ms(options: NerOptions) -> int | None:

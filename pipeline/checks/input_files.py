@@ -22,6 +22,7 @@ from pipeline.io.files.formats.registry import (
     UnreadableFileError,
     files_of_format,
     format_of_ending,
+    needs_redistribution,
     peek_columns,
     readable,
 )
@@ -197,6 +198,19 @@ def _described_head(path: str, encoding: str | None) -> Iterator[str]:
     found = encoding_of(head)
     if encoding is None and not compression and not is_utf8(found):
         yield f"in {found.upper()}"
+
+
+def is_coarse(files: Sequence[FileMetadata], input_format: str, settings: ReadSettings) -> bool:
+    """Return whether one worker may read the documents of these files for many workers.
+
+    Args:
+        files: The input's files.
+        input_format: Their format.
+        settings: The settings of reading.
+    """
+    with suppress(Exception):  # a file that cannot be opened becomes a failure when it is read
+        return needs_redistribution([file.path for file in files if file.size_in_bytes], input_format, settings)
+    return False
 
 
 def check_fields(columns: Sequence[Column], path: str, input_format: str, fields: DocumentFields) -> None:

@@ -47,11 +47,13 @@ class CheckedInput:
         format: The format of the files or messages.
         fields: The fields that make a document.
         reading: The settings of reading files.
+        coarse: Whether one worker may read the documents for many workers.
     """
 
     format: str
     fields: DocumentFields
     reading: ReadSettings = READ_SETTINGS
+    coarse: bool = False
 
 
 class Connector:
@@ -109,10 +111,6 @@ class Connector:
             name: Name of the argument that contains the place, for error messages.
         """
         return None
-
-    def needs_redistribution(self, place: Any, input_format: str) -> bool:
-        """Return whether one worker may read the documents for many workers."""
-        return False
 
     def prepare_results(self, place: Any, config: NerConfig) -> None:
         """Prepares the place for results, before a run.

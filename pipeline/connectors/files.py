@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from apache_beam.io.filesystem import FileMetadata
 
 from pipeline.checks.files import check_writable, make_folder
-from pipeline.checks.input_files import check_apart, choose_files, guess_input_format, look_into, match_files_of
+from pipeline.checks.input_files import (
+    check_apart,
+    choose_files,
+    guess_input_format,
+    is_coarse,
+    look_into,
+    match_files_of,
+)
 from pipeline.checks.reading import read_settings
 from pipeline.connectors.base import (
     CheckedInput,
@@ -21,7 +28,7 @@ from pipeline.connectors.base import (
     record_fields,
 )
 from pipeline.io.fields import DocumentFields
-from pipeline.io.files.formats.registry import FORMAT_ALIASES, FORMATS, INPUT_FORMATS, needs_redistribution
+from pipeline.io.files.formats.registry import FORMAT_ALIASES, FORMATS, INPUT_FORMATS
 from pipeline.io.files.matching import is_folder
 from pipeline.io.files.names import guess_output_format, output_files
 from pipeline.io.files.read import ReadDocuments
@@ -55,7 +62,8 @@ class FilesConnector(Connector):
         files = list(chain.from_iterable(matched.values()))
         columns = look_into("input", files, input_format, fields, settings)
         complete = bool(columns) and not kind.open_ended
-        return CheckedInput(input_format, fields_of(options, outputs, columns, complete=complete), settings)
+        read_fields = fields_of(options, outputs, columns, complete=complete)
+        return CheckedInput(input_format, read_fields, settings, is_coarse(files, input_format, settings))
 
     def check_replay(self, place: Files, options: NerOptions, outputs: Outputs) -> None:
         """Checks that the paths match files."""
@@ -82,10 +90,6 @@ class FilesConnector(Connector):
     def files(self, place: Files, output_format: str, name: str = "output") -> tuple[str, str]:
         """Return the prefix and suffix of the files."""
         return output_files(place.path, output_format, name)
-
-    def needs_redistribution(self, place: Files, input_format: str) -> bool:
-        """Return whether one worker may read the documents for many workers."""
-        return any(needs_redistribution(path, input_format) for path in place.paths)
 
     def prepare_results(self, place: Files, config: NerConfig) -> None:
         """Makes the folder of the files."""

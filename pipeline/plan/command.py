@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pipeline.command_line import Parser, parse
 from pipeline.config import NerConfig
-from pipeline.io.files.formats.registry import needs_redistribution, shard_bytes_of
+from pipeline.io.files.formats.registry import shard_bytes_of
 from pipeline.options import NerOptions
 from pipeline.places import Files
 from pipeline.plan.measure import measure, read_sample
@@ -116,9 +116,7 @@ def _measured(arguments: argparse.Namespace, rest: list[str]) -> tuple[Measured,
 
 def _part_bytes(config: NerConfig) -> int | None:
     """Return the bytes of input that a worker reads at a time, or None if documents are redistributed one by one."""
-    if not isinstance(config.input, Files) or any(
-        needs_redistribution(path, config.input_format) for path in config.input.paths
-    ):
+    if not isinstance(config.input, Files) or config.coarse:
         return None
     return shard_bytes_of(config.input.path, config.input_format)
 

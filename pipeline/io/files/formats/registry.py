@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from pipeline.io.fields import Column, DocumentFields
 from pipeline.io.files.compression import compression_ending
 from pipeline.io.files.formats import avro, csv, jsonl, parquet, text, whole_text
 from pipeline.io.files.formats.csv_tables import TAB_ENDINGS
-from pipeline.io.files.matching import Shard
+from pipeline.io.files.matching import Shard, can_split
 from pipeline.io.files.result_format import ResultFormat
 from pipeline.io.files.settings import ReadSettings
 from pipeline.io.records import UnreadableError
@@ -48,6 +48,8 @@ class Format:
         columns: The function that returns a file's columns, with nested fields; an empty list if the format has none.
         describe: The function that returns the properties of a file that its name does not show, or an empty string;
             None if there are no such properties.
+        is_one_value: The function that returns whether a file must be read from its beginning although it is text in
+            UTF-8; None if there are no such files.
         has_fields: Whether its records have fields.
         open_ended: Whether a record may have other fields than those of `columns`.
         shard_bytes: The bytes of a file that a worker reads at a time; None if it must read from the beginning.
@@ -60,6 +62,7 @@ class Format:
     read: Callable[[Shard, DocumentFields, ReadSettings], Iterator[Document | Failure]]
     columns: Callable[[str, DocumentFields, ReadSettings], list[Column]]
     describe: Callable[[str, DocumentFields, ReadSettings], str] | None = None
+    is_one_value: Callable[[str, str | None], bool] | None = None
     has_fields: bool = True
     open_ended: bool = False
     shard_bytes: int | None = None
@@ -76,6 +79,7 @@ FORMATS: dict[str, Format] = {
         jsonl.read,
         jsonl.columns,
         jsonl.describe,
+        jsonl.is_one_value,
         open_ended=True,
         shard_bytes=_LINES_BYTES,
         results=jsonl.JsonlResults,
@@ -146,19 +150,22 @@ def shard_bytes_of(path: str, input_format: str) -> int | None:
     return None if compression_ending(path) else FORMATS[input_format].shard_bytes
 
 
-def needs_redistribution(path: str, input_format: str) -> bool:
+def needs_redistribution(paths: Sequence[str], input_format: str, settings: ReadSettings) -> bool:
     """Return whether one shard may contain work for many workers: a whole file, or a row group of Parquet.
 
-    >>> needs_redistribution("x.jsonl", "jsonl"), needs_redistribution("x.jsonl.gz", "jsonl")
-    (False, True)
-    >>> needs_redistribution("x.parquet", "parquet")
-    True
-
     Args:
-        path: As for `shard_bytes_of`.
+        paths: The files. Their endings show how they are compressed. Only the first of them is opened.
         input_format: One of `INPUT_FORMATS`.
+        settings: The settings of reading.
     """
-    return FORMATS[input_format].coarse or shard_bytes_of(path, input_format) is None
+    kind = FORMATS[input_format]
+    if kind.coarse or any(shard_bytes_of(path, input_format) is None for path in paths):
+        return True
+    if not (paths and kind.compresses):
+        return False
+    first = paths[0]
+    is_whole = kind.is_one_value is not None and kind.is_one_value(first, settings.encoding)
+    return is_whole or not can_split(first, settings.encoding)
 
 
 def peek_columns(
