@@ -66,20 +66,23 @@ def test_labels_of_batch_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "runner", "balanced"),
+    ("name", "content", "runner", "balanced"),
     [
-        ("in.csv", "FlinkRunner", True),
-        ("in.jsonl.gz", "FlinkRunner", True),
-        ("in.parquet", "FlinkRunner", True),  # of which a row group may be the whole file
-        ("in.jsonl", "FlinkRunner", False),  # is read in parts, by all workers
-        ("in.avro", "FlinkRunner", False),
-        ("in.csv", "DirectRunner", False),
+        ("in.csv", b"", "FlinkRunner", True),
+        ("in.jsonl.gz", b"", "FlinkRunner", True),
+        ("in.parquet", b"", "FlinkRunner", True),  # of which a row group may be the whole file
+        ("in.jsonl", b'{"text": "a"}\n', "FlinkRunner", False),  # is read in parts, by all workers
+        ("in.jsonl", b'[{"text": "a"}]', "FlinkRunner", True),
+        ("in.jsonl", '{"text": "a"}\n'.encode("utf-16"), "FlinkRunner", True),
+        ("in.txt", b"Ann\n", "FlinkRunner", False),
+        ("in.avro", b"", "FlinkRunner", False),
+        ("in.csv", b"", "DirectRunner", False),
     ],
 )
 def test_documents_of_files_that_one_worker_reads_are_dealt_out(
-    name: str, runner: str, balanced: bool, tmp_path: Path
+    name: str, content: bytes, runner: str, balanced: bool, tmp_path: Path
 ) -> None:
-    (tmp_path / name).write_bytes(b"")
+    (tmp_path / name).write_bytes(content)
     options = PipelineOptions([f"--input={tmp_path}/{name}", f"--output={tmp_path}/out", f"--runner={runner}"])
     pipeline = beam.Pipeline("DirectRunner")
     build(pipeline, NerConfig.from_options(options.view_as(NerOptions)))
