@@ -209,7 +209,7 @@ def is_coarse(files: Sequence[FileMetadata], input_format: str, settings: ReadSe
         settings: The settings of reading.
     """
     with suppress(Exception):  # a file that cannot be opened becomes a failure when it is read
-        return needs_redistribution([file.path for file in files if file.size_in_bytes], input_format, settings)
+        return needs_redistribution(files, input_format, settings)
     return False
 
 

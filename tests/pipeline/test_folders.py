@@ -92,3 +92,17 @@ def test_the_results_in_the_same_folder_are_not_read(folder: Path, capsys: pytes
 def test_a_folder_on_another_file_system_ends_in_a_slash(folder: Path) -> None:
     found = [str(shard) for shard in find_shards(f"{folder}/", "jsonl")]
     assert found == [f"{folder}/a.jsonl", f"{folder}/b.JSONL.gz"]
+
+
+def test_names_with_a_backslash_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in (r"a\b.jsonl", r"\.jsonl", "c, d [x].jsonl"):
+        (folder / name).write_bytes(LINE)
+    (folder / "more").mkdir()
+    (folder / "more" / r"e\f.jsonl").write_bytes(LINE)
+    for number, given in enumerate((folder, f"{folder}/*", f"{folder}/*.jsonl")):
+        assert main([f"--input={given}", f"--output={tmp_path}/{number}/x", "--input_format=jsonl"]) == 0
+        assert len(rows(tmp_path / str(number))) == 3
+    assert main([f"--input={folder}/**.jsonl", f"--output={tmp_path}/all/x"]) == 0
+    assert len(rows(tmp_path / "all")) == 4

@@ -65,11 +65,32 @@ def match_files(pattern: str) -> list[FileMetadata]:
         Paths with their sizes; empty if nothing matches.
     """
     found = FileSystems.match([rooted(pattern) if is_glob(pattern) else pattern])[0]
-    files = sorted(found.metadata_list, key=_path)
+    files = sorted([*found.metadata_list, *_with_backslashes(pattern)], key=_path)
     if not files and FileSystems.exists(pattern):
         # A name such as `report[1].csv` is a glob that does not match the name itself.
         files = [FileSystems.get_filesystem(pattern).metadata(pattern)]
     return files
+
+
+def _with_backslashes(pattern: str) -> Iterator[FileMetadata]:
+    r"""Yield the local files that match a glob but have a backslash in their names.
+
+    Beam treats a backslash as the separator of folders, and no wildcard matches it.
+    """
+    if os.sep == "\\" or not is_glob(pattern) or not is_local(pattern):
+        return
+    full = rooted(pattern)
+    matches = re.compile(FileSystem.translate_pattern(full)).match
+    for path in _walk(full):
+        if "\\" in path and not matches(path) and matches(path.replace("\\", "_")) and Path(path).is_file():
+            yield FileMetadata(path, Path(path).stat().st_size)
+
+
+def _walk(pattern: str) -> Iterator[str]:
+    """Yield all paths below the folder in which a local glob begins."""
+    first, _ = os.path.split(re.split(r"[*?[]", pattern, maxsplit=1)[0])
+    for folder, folders, names in os.walk(first):
+        yield from (f"{folder.rstrip('/')}/{name}" for name in (*names, *folders))
 
 
 def is_folder(path: str) -> bool:
@@ -98,14 +119,17 @@ def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[st
         return
     full = rooted(pattern)
     matches = re.compile(FileSystem.translate_pattern(full)).match
-    first, _ = os.path.split(re.split(r"[*?[]", full, maxsplit=1)[0])
-    for folder, folders, names in os.walk(first):
-        for path in (f"{folder.rstrip('/')}/{name}" for name in names):
-            if matches(path) and Path(path).is_symlink() and not Path(path).exists():
-                yield path, "the target of the link does not exist"
-        for path in (f"{folder.rstrip('/')}/{name}" for name in folders if "**" not in pattern):
-            if path.lower().removesuffix(compression_ending(path)).endswith(tuple(endings)) and matches(path):
-                yield path, "is a folder; expected the files in it"
+    for path in _walk(full):
+        if not matches(path):
+            continue
+        if Path(path).is_symlink() and not Path(path).exists():
+            yield path, "the target of the link does not exist"
+        elif "**" not in pattern and _has_ending(path, endings) and Path(path).is_dir():
+            yield path, "is a folder; expected the files in it"
+
+
+def _has_ending(path: str, endings: Sequence[str]) -> bool:
+    return path.lower().removesuffix(compression_ending(path)).endswith(tuple(endings))
 
 
 def is_glob(pattern: str) -> bool:

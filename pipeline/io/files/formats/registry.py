@@ -150,20 +150,20 @@ def shard_bytes_of(path: str, input_format: str) -> int | None:
     return None if compression_ending(path) else FORMATS[input_format].shard_bytes
 
 
-def needs_redistribution(paths: Sequence[str], input_format: str, settings: ReadSettings) -> bool:
+def needs_redistribution(files: Sequence[FileMetadata], input_format: str, settings: ReadSettings) -> bool:
     """Return whether one shard may contain work for many workers: a whole file, or a row group of Parquet.
 
     Args:
-        paths: The files. Their endings show how they are compressed. Only the first of them is opened.
+        files: The files. Their endings show how they are compressed. Only the first that is not empty is opened.
         input_format: One of `INPUT_FORMATS`.
         settings: The settings of reading.
     """
     kind = FORMATS[input_format]
-    if kind.coarse or any(shard_bytes_of(path, input_format) is None for path in paths):
+    if kind.coarse or any(shard_bytes_of(file.path, input_format) is None for file in files):
         return True
-    if not (paths and kind.compresses):
+    first = next((file.path for file in files if file.size_in_bytes), None)
+    if first is None or not kind.compresses:
         return False
-    first = paths[0]
     is_whole = kind.is_one_value is not None and kind.is_one_value(first, settings.encoding)
     return is_whole or not can_split(first, settings.encoding)
 
