@@ -11,6 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystem import FileSystem
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 from apache_beam.runners.direct.transform_evaluator import TransformEvaluatorRegistry, _TransformEvaluator
 from apache_beam.runners.portability.portable_runner import PortableRunner
@@ -67,6 +68,14 @@ def storage_client(file_system: FileSystem) -> Any:
     Beam has no upload that fails if the name is already taken (`if_generation_match`).
     """
     return file_system._gcsIO().client
+
+
+def process_options() -> PipelineOptions | None:
+    """Return the options of this process's pipeline, in the submitting process and in workers; None before either.
+
+    Beam gives them to file systems alone, by `FileSystems.set_options`. It has no method that returns them.
+    """
+    return FileSystems._pipeline_options
 
 
 def metrics_containers(sampler: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from apache_beam.options.pipeline_options import StandardOptions
 
+from pipeline.checks.credentials import check_impersonation
 from pipeline.checks.files import check_reachable, check_working_folder
 from pipeline.checks.max_failures import check_max_failures
 from pipeline.checks.prism import find_prism
@@ -107,6 +108,7 @@ class NerConfig:
         """
         with arguments_as_flags():
             check_working_folder()
+            check_impersonation(options)
             rules = _entity_rules(options)
             _check_numbers(options)
             check_runner(options)

@@ -94,6 +94,9 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
 
     chosen = streaming_runner(options) if config.streaming else batch_runner(options)
     pipeline = beam.Pipeline(chosen or named_runner(options), options=options)
+    # Beam's copy of the options lacks this flag. Its runners and its file systems need it.
+    account = options.view_as(GoogleCloudOptions).impersonate_service_account
+    pipeline.options.view_as(GoogleCloudOptions).impersonate_service_account = account
     forget = partial(shutil.rmtree, pipeline.local_tempdir, ignore_errors=True)
     clean_up_by(forget)
     try:

@@ -9,6 +9,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def proxy(
     url: str,
     answer: Callable[[str, dict[str, Any]], Answer | None],
     passed: Callable[[dict[str, Any]], None] | None = None,
+    headers: Callable[[Message], None] | None = None,
 ) -> Iterator[tuple[str, list[dict]]]:
     """A server in front of another.
 
@@ -111,6 +113,7 @@ def proxy(
         answer: Called with the path and the body of each insert; what it gives is the answer, None lets it pass. It may
             change the body.
         passed: Called with the body of each insert that the other has answered.
+        headers: Called with the headers of each request.
 
     Yields:
         The address, and the bodies of the inserts so far.
@@ -121,6 +124,8 @@ def proxy(
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parsed = None
+            if headers is not None:
+                headers(self.headers)
             if self.path.partition("?")[0].endswith("/insertAll"):
                 parsed = json.loads(body)
                 inserts.append(parsed)

@@ -24,6 +24,7 @@ from pipeline.beam_internals import (
     add_flags,
     limit_cleanup_glob,
     metrics_containers,
+    process_options,
     register_evaluator,
     storage_client,
 )
@@ -93,6 +94,13 @@ def test_the_containers_of_a_sampler() -> None:
         for state in ("process", "finish"):
             sampler.scoped_state(name, state, metrics_container=container)
     assert metrics_containers(sampler) == containers
+
+
+def test_the_options_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileSystems, "_pipeline_options", None)
+    assert process_options() is None
+    pipeline = beam.Pipeline(options=PipelineOptions(["--project=p"]))
+    assert process_options() is pipeline.options
 
 
 def test_the_client_of_storage(bucket: str) -> None:

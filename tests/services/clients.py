@@ -114,7 +114,14 @@ def _point_bigquery_storage(patch: pytest.MonkeyPatch, address: str) -> None:
     ]
     for client, transport in pairs:
 
-        def init(self: Any, *, _init: Any = client.__init__, _transport: Any = transport, **settings: Any) -> None:
+        def init(
+            self: Any,
+            *,
+            credentials: Any = None,
+            _init: Any = client.__init__,
+            _transport: Any = transport,
+            **settings: Any,
+        ) -> None:
             channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
             _init(self, transport=_transport(channel=channel), **settings)
 

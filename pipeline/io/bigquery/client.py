@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
+from pipeline.io.credentials import impersonated_credentials
 from pipeline.places import Table
 
 # BigQuery's standard names of types, with their legacy names, for the types that occur here.
@@ -13,7 +15,12 @@ _TYPES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "
 
 def client_of(project: str | None) -> bigquery.Client:
     """Return a client whose requests are made for, and paid by, a project; None for the environment's project."""
-    return bigquery.Client(project=project)
+    return bigquery.Client(project=project, credentials=impersonated_credentials())
+
+
+def read_client() -> BigQueryReadClient:
+    """Return a client of the Storage API, which reads tables."""
+    return BigQueryReadClient(credentials=impersonated_credentials())
 
 
 def standard_name(table: Table) -> str:

@@ -13,9 +13,9 @@ from apache_beam.io.gcp.bigquery import ReadFromBigQuery
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.bigquery import QueryJob, QueryJobConfig
-from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+from google.cloud.bigquery_storage_v1 import types
 
-from pipeline.io.bigquery.client import client_of, standard_name
+from pipeline.io.bigquery.client import client_of, read_client, standard_name
 from pipeline.io.fields import DocumentFields, column_of
 from pipeline.io.outcomes import ReadResult, sort_outcomes
 from pipeline.io.records import document_of, json_payload
@@ -160,7 +160,7 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
         data_format=types.DataFormat.ARROW,
         read_options=types.ReadSession.TableReadOptions(selected_fields=selected),
     )
-    opened = BigQueryReadClient().create_read_session(
+    opened = read_client().create_read_session(
         parent=f"projects/{client.project}", read_session=session, max_stream_count=_STREAM_COUNT
     )
     return [stream.name for stream in opened.streams]
@@ -181,7 +181,7 @@ def read_rows(name: str) -> Iterator[dict[str, Any]]:
     truncated stream must not look like a small table.
     """
     schema = None
-    for response in BigQueryReadClient().read_rows(name):
+    for response in read_client().read_rows(name):
         if schema is None:  # only the first response has it
             schema = pa.ipc.read_schema(pa.py_buffer(response.arrow_schema.serialized_schema))
         batch = pa.py_buffer(response.arrow_record_batch.serialized_record_batch)

@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
+from pipeline.io.credentials import impersonated_credentials
+
 # A response of the service may exceed gRPC's default limit of 4 MB. Even a single message may exceed it.
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -51,6 +53,6 @@ def _emulator() -> str:
 
 def _client(kind: Any, emulator: str) -> Any:
     if not emulator:
-        return kind()
+        return kind(credentials=impersonated_credentials())
     transport = kind.get_transport_class("grpc")
     return kind(transport=transport(channel=grpc.insecure_channel(emulator, options=_CHANNEL_OPTIONS)))
