@@ -149,6 +149,17 @@ def places_of(paths: Sequence[str]) -> Place:
     return Files(files[0].path, tuple(place.path for place in files[1:]))
 
 
+def tables_of(path: str) -> Table | None:
+    """Return the common name of several tables, such as `my-project.ner.letters_*`, or None for another path.
+
+    >>> str(tables_of("my-project:ner.letters_*")), tables_of("./my-project.ner.letters_*"), tables_of("out/x-*.csv")
+    ('my-project:ner.letters_*', None, None)
+    """
+    name = path.strip("`")
+    place = place_of(name.removesuffix("*")) if name.endswith("*") else None
+    return replace(place, table=f"{place.table}*") if isinstance(place, Table) else None
+
+
 def what_is_missing(path: str) -> str | None:
     """Return what a path lacks to name a table, a topic or a subscription, with the whole name; None if nothing.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pipeline.checks.bigquery import find_table
-from pipeline.checks.table_input import check_whole
 from pipeline.io.bigquery.tables import schema_problems
 from pipeline.io.replay import NEEDED_COLUMNS, REPLAY_FORMATS
 from pipeline.places import Table
@@ -32,7 +31,8 @@ def check_replay_table(table: Table, flag: str = "--replay") -> None:
     Raises:
         ValueError: If it has not, in one line.
     """
-    check_whole(table, flag, "the table")
+    if table != table.whole:
+        raise ValueError(f"{flag}={table}: is a partition, and a table can only be read as a whole; expected the table")
     found = find_table(table, flag)
     if found is None:
         raise ValueError(f"{flag}={table}: there is no such table")

@@ -43,10 +43,11 @@ class TableConnector(Connector):
             raise ValueError(
                 f"--input={str(place)!r}: is where this run writes; expected another --output or --dead_letter"
             )
-        check_read_method(options.read_method, options.view_as(GoogleCloudOptions).temp_location)
+        cloud = options.view_as(GoogleCloudOptions)
+        check_read_method(options.read_method, cloud.temp_location)
         check_no_file_flags(options, place)
         fields = DocumentFields(options.text_field, options.id_field)
-        columns = check_input_table(place, fields, method=options.read_method)
+        columns = check_input_table(place, fields, method=options.read_method, project=cloud.project)
         return CheckedInput("auto", fields_of(options, outputs, columns))
 
     def check_replay(self, place: Table, options: NerOptions, outputs: Outputs) -> None:

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from apache_beam.io.filesystem import FileMetadata
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipeline.checks.files import check_writable, make_folder
 from pipeline.checks.input_files import (
@@ -18,6 +19,7 @@ from pipeline.checks.input_files import (
     match_files_of,
 )
 from pipeline.checks.reading import read_settings
+from pipeline.checks.table_input import check_table_pattern
 from pipeline.connectors.base import (
     CheckedInput,
     Connector,
@@ -35,7 +37,7 @@ from pipeline.io.files.read import ReadDocuments
 from pipeline.io.files.windowed import WriteWindowedFailures, WriteWindowedResults
 from pipeline.io.files.write import OUTPUT_FORMATS, WriteFailures, WriteResults
 from pipeline.options import NerOptions
-from pipeline.places import Files
+from pipeline.places import Files, tables_of
 from transforms.settings import check_choice
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ class FilesConnector(Connector):
     def check_input(self, place: Files, options: NerOptions, outputs: Outputs) -> CheckedInput:
         """Checks that the paths match files, and that the first has columns for the fields."""
         check_no_attributes(options, f"only for messages; expected none with --input={str(place)!r}")
+        fields = DocumentFields(options.text_field, options.id_field)
+        for tables in filter(None, map(tables_of, place.paths)):
+            check_table_pattern(tables, fields, options.view_as(GoogleCloudOptions).project)
         matched = {path: match_files_of("input", path) for path in place.paths}
         input_format = _input_format(options.input_format, matched)
         matched |= {path: choose_files(files, input_format) for path, files in matched.items() if is_folder(path)}
@@ -58,7 +63,6 @@ class FilesConnector(Connector):
             raise ValueError(
                 f"--keep_fields={options.keep_fields!r}: texts have no fields; expected none for {input_format}"
             )
-        fields = DocumentFields(options.text_field, options.id_field)
         files = list(chain.from_iterable(matched.values()))
         columns = look_into("input", files, input_format, fields, settings)
         complete = bool(columns) and not kind.open_ended

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
+import shlex
+from decimal import Decimal, localcontext
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from google.api_core.exceptions import PermissionDenied
 from google.cloud import bigquery
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from table_factory import collect, keep_results, make_table, sql_name, table_in
 
 from pipeline.checks import bigquery as lookups
-from pipeline.checks.table_input import check_input_table, check_query, check_read_method
+from pipeline.checks import table_queries
+from pipeline.checks.table_input import check_input_table, check_query, check_read_method, check_text_columns
 from pipeline.io.bigquery import client
+from pipeline.io.bigquery import read as read_module
 from pipeline.io.bigquery.read import QueryError, ReadTable, document_of_row, open_streams
 from pipeline.io.fields import DocumentFields
 from pipeline.places import Table
+from pipeline.run import main
 from transforms.documents import Document, Failure
 
 
@@ -169,7 +178,7 @@ def test_a_view_is_told_from_a_table(dataset: str) -> None:
     view = bigquery.Table(f"{dataset}.v")
     view.view_query = f"SELECT id, text FROM {sql_name(table)}"
     bigquery.Client().create_table(view)
-    with pytest.raises(ValueError, match=r"is VIEW, which stores no rows; expected --query='SELECT id, text FROM"):
+    with pytest.raises(ValueError, match=r"is VIEW, which stores no rows; expected --query='SELECT `text` FROM"):
         check_input_table(table_in(dataset, "v"), DocumentFields())
 
 
@@ -241,6 +250,126 @@ def test_a_query_that_changes_tables_is_refused_and_not_run(documents: Table, qu
 
 
 @pytest.mark.parametrize(
+    ("columns", "field", "message"),
+    [
+        ("id BYTES, text STRING", "id", "is BYTES; expected a text, as in --query='SELECT TO_HEX(`id`) AS `id`, `text` FROM `{}`'"),
+        ("id RECORD, text STRING", "id", "is RECORD; expected a single value"),
+    ],
+)  # fmt: skip
+def test_an_id_that_is_no_text_is_refused(dataset: str, columns: str, field: str, message: str) -> None:
+    """As BigQuery answers; the tests' server cannot make a RECORD without fields."""
+    table = table_in(dataset, "t")
+    schema = [bigquery.SchemaField(*column.split()) for column in columns.split(", ")]
+    expected = f"--id_field=id: the column of --input={table} {message.format(str(table).replace(':', '.'))}"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        check_text_columns(schema, DocumentFields(), f"--input={table}", table)
+
+
+def test_a_query_with_bytes_as_its_id_is_told_what_to_select(dataset: str) -> None:
+    table = make_table(table_in(dataset, "t"), "id BYTES, text STRING")
+    with pytest.raises(ValueError, match=r"--query is BYTES; expected a text, as in TO_HEX\(`id`\) AS `id` in it$"):
+        check_query(f"SELECT id, text FROM {sql_name(table)}", None, DocumentFields())
+
+
+@pytest.mark.parametrize(("number", "id"), [
+    ("12.50", "12.5"), ("100", "100"), ("-0.000000001", "-0.000000001"), ("0", "0"),
+])  # fmt: skip
+def test_a_numeric_id_is_as_bigquery_casts_it(dataset: str, number: str, id: str) -> None:
+    table = make_table(table_in(dataset, "t"), "id NUMERIC, text STRING", [{"id": number, "text": "x"}])
+    ((document,), failures) = read(ReadTable(table))
+    assert (document.id, failures) == (id, [])
+    assert json.loads(document.payload or b"")["id"] == id
+
+
+@pytest.mark.parametrize(("digits", "id"), [("1" * 38 + ".5", "1" * 38 + ".5"), ("1000", "1000"), ("0", "0")])
+def test_a_bignumeric_id_is_as_bigquery_casts_it(digits: str, id: str) -> None:
+    """The Storage API gives 38 digits behind the point; the tests' server has no such type."""
+    with localcontext() as context:
+        context.prec = 80
+        number = Decimal(digits).quantize(Decimal("1E-38"))
+    outcome = document_of_row({"id": number, "text": "x"}, DocumentFields(), "p-p:d.t")
+    assert isinstance(outcome, Document)
+    assert outcome.id == id
+
+
+ODD = ["the text", "письмо", "2nd text", "it's"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_column_that_the_storage_api_refuses_is_told_with_the_query(dataset: str, name: str) -> None:
+    """The tests' server refuses such columns in a read session; what it says of others does not matter here."""
+    table = table_in(dataset, "t")
+    schema = [bigquery.SchemaField("id", "STRING"), bigquery.SchemaField(name, "STRING")]
+    bigquery.Client().create_table(bigquery.Table(str(table).replace(":", "."), schema))
+    with pytest.raises(ValueError, match=r"^--input=\S+: cannot be read: .*; expected --query=") as refusal:
+        check_input_table(table, DocumentFields(name))
+    (query, *rest) = shlex.split(str(refusal.value).partition("expected --query=")[2])
+    assert query == f"SELECT `id`, `{name}` AS `text` FROM {sql_name(table)},"
+    assert rest == ["without", "--text_field", "and", "--id_field"]
+    check_query(query.rstrip(","), None, DocumentFields())
+
+
+def test_the_rights_to_read_are_tried_before_the_start(documents: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionDenied("bigquery.readsessions.create denied")
+
+    monkeypatch.setattr(BigQueryReadClient, "create_read_session", refuse)
+    message = f"^--input={documents}: cannot be read: bigquery.readsessions.create denied$"
+    with pytest.raises(ValueError, match=message):
+        check_input_table(documents, DocumentFields())
+    check_input_table(documents, DocumentFields(), method="EXPORT")  # which opens no session
+
+
+PARTITIONS = [
+    (None, "DAY", "20241231", '_PARTITIONTIME = TIMESTAMP "2024-12-31"'),
+    (None, "HOUR", "2024123105", '_PARTITIONTIME = TIMESTAMP "2024-12-31 05:00:00"'),
+    ("day", "DAY", "20241231", 'DATE_TRUNC(`day`, DAY) = DATE "2024-12-31"'),
+    ("at", "MONTH", "202412", 'TIMESTAMP_TRUNC(`at`, MONTH) = TIMESTAMP "2024-12-01"'),
+    ("at", "YEAR", "2024", 'TIMESTAMP_TRUNC(`at`, YEAR) = TIMESTAMP "2024-01-01"'),
+]
+
+
+@pytest.mark.parametrize(("field", "kind", "partition", "condition"), PARTITIONS)
+def test_a_partition_is_told_with_the_query(
+    dataset: str, field: str | None, kind: str, partition: str, condition: str
+) -> None:
+    table = table_in(dataset, "t")
+    schema = [bigquery.SchemaField(*column.split()) for column in ("text STRING", "day DATE", "at TIMESTAMP")]
+    made = bigquery.Table(str(table).replace(":", "."), schema)
+    made.time_partitioning = bigquery.TimePartitioning(kind, field=field)
+    bigquery.Client().create_table(made)
+    with pytest.raises(
+        ValueError, match=r"is a partition, .*; expected --query=\S+ .*, or --read_method=EXPORT$"
+    ) as told:
+        check_input_table(Table(table.project, table.dataset, f"t${partition}"), DocumentFields())
+    (query,) = shlex.split(str(told.value).partition("expected --query=")[2].partition(", or")[0])
+    assert query == f"SELECT `text` FROM {sql_name(table)} WHERE {condition}"
+    if field:  # the tests' server has no column _PARTITIONTIME
+        check_query(query, None, DocumentFields())
+
+
+def test_a_partition_of_a_range_is_told_with_what_is_known(dataset: str) -> None:
+    make_table(table_in(dataset, "t"), "text STRING, n INTEGER")
+    with pytest.raises(ValueError, match=r"FROM `[^`]+`' with a WHERE for the partition, or --read_method=EXPORT$"):
+        check_input_table(table_in(dataset, "t$7"), DocumentFields())
+
+
+@pytest.mark.parametrize("path", ["{0}.{1}.letters_*", "{0}:{1}.letters_*", "`{0}.{1}.letters_*`"])
+def test_several_tables_are_told_with_the_query(
+    dataset: str, path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for year in (2024, 2025):
+        make_table(table_in(dataset, f"letters_{year}"), "text STRING", [{"text": str(year)}])
+    given = path.format(*dataset.split("."))
+    assert main([f"--input={given}", f"--output={tmp_path}/x"]) == 2
+    said = capsys.readouterr().err
+    name = f"{dataset}.letters_*"
+    assert (
+        f"--input={name}: several tables; expected --query='SELECT `text` FROM `{name}`', or ./{name} for files" in said
+    )
+
+
+@pytest.mark.parametrize(
     ("method", "temp_location", "message"),
     [
         ("DIRECT_READ", None, None),
@@ -267,4 +396,5 @@ def test_arguments_are_checked(arguments: dict[str, Any]) -> None:
 
 
 def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(client).failed == 0
+    for module in (client, read_module, table_queries):
+        assert doctest.testmod(module).failed == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ import pyarrow as pa
 from apache_beam.io.gcp.bigquery import ReadFromBigQuery
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from google.api_core.exceptions import GoogleAPICallError
-from google.cloud.bigquery import QueryJob, QueryJobConfig
+from google.cloud.bigquery import QueryJob, QueryJobConfig, TableReference
 from google.cloud.bigquery_storage_v1 import types
 
 from pipeline.io.bigquery.client import client_of, read_client, standard_name
@@ -42,9 +44,27 @@ def document_of_row(row: Mapping[str, Any], fields: DocumentFields, source: str)
         source: The name of the table or query.
     """
     columns = dict.fromkeys(column_of(name, list(row)) for name in fields.names)
-    record = {name: row[name] for name in columns if name}
+    record = {name: _with_plain_numbers(row[name]) for name in columns if name}
     payload = json_payload(record)
     return document_of(record, fields, source, f"row-{hashlib.sha256(payload).hexdigest()[:16]}", payload)
+
+
+def _with_plain_numbers(value: Any) -> Any:
+    """Return a value with each NUMERIC in it as text."""
+    if isinstance(value, Decimal):
+        return decimal_text(value)
+    if isinstance(value, dict):
+        return {name: _with_plain_numbers(each) for name, each in value.items()}
+    return list(map(_with_plain_numbers, value)) if isinstance(value, list) else value
+
+
+def decimal_text(number: Decimal) -> str:
+    """Return a NUMERIC or a BIGNUMERIC as BigQuery's `CAST(x AS STRING)` does.
+
+    >>> decimal_text(Decimal("12.500000000")), decimal_text(Decimal("1E+2")), decimal_text(Decimal("0E-9"))
+    ('12.5', '100', '0')
+    """
+    return re.sub(r"\.?0*$", "", text) if "." in (text := f"{number:f}") else text
 
 
 class QueryError(RuntimeError):
@@ -155,13 +175,31 @@ def open_streams(request: Table | str, project: str | None, columns: tuple[str, 
         table = job.destination
     present = [column.name for column in client.get_table(table).schema]
     selected = [name for name in dict.fromkeys(column_of(path, present) for path in columns) if name]
+    return create_session(table, selected, client.project)
+
+
+def create_session(
+    table: TableReference, columns: Sequence[str], project: str, most_streams: int = _STREAM_COUNT, **call: Any
+) -> list[str]:
+    """Opens a snapshot of a table, which costs nothing until it is read.
+
+    Args:
+        table: The table.
+        columns: The columns to read, which the table must have.
+        project: The project that pays.
+        most_streams: The most streams to open.
+        **call: Settings of the call, such as its `timeout`.
+
+    Returns:
+        The names of streams that can be read in parallel.
+    """
     session = types.ReadSession(
         table=table.to_bqstorage(),
         data_format=types.DataFormat.ARROW,
-        read_options=types.ReadSession.TableReadOptions(selected_fields=selected),
+        read_options=types.ReadSession.TableReadOptions(selected_fields=columns),
     )
     opened = read_client().create_read_session(
-        parent=f"projects/{client.project}", read_session=session, max_stream_count=_STREAM_COUNT
+        parent=f"projects/{project}", read_session=session, max_stream_count=most_streams, **call
     )
     return [stream.name for stream in opened.streams]
 
