@@ -20,7 +20,7 @@ from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
 from pipeline.checks.table_output import TableSettings, check_tables
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
-from pipeline.connectors.base import Outputs
+from pipeline.connectors.base import Outputs, ordering_key_attribute
 from pipeline.connectors.registry import check_input, check_outputs, connector_of
 from pipeline.io.fields import DocumentFields
 from pipeline.io.files.settings import ReadSettings
@@ -68,6 +68,7 @@ class NerConfig:
         allowed_lateness_seconds: Seconds after a window in which late results are gathered for one file.
         dead_letter: The place of failures: a prefix of files, a table or a topic.
         ordering_key_attribute: Attribute whose value becomes the ordering key of a result's message.
+        keep_ordering_key: Whether documents have the ordering keys of their messages as an attribute.
         include_text: Whether to repeat the text in the results.
         max_failures: The most records that may fail; None for any number, if at least one record does not fail.
         rules: Rules by which tokens become entities.
@@ -93,6 +94,7 @@ class NerConfig:
     allowed_lateness_seconds: int
     dead_letter: Place
     ordering_key_attribute: str | None
+    keep_ordering_key: bool
     include_text: bool
     max_failures: MaxFailures | None
     rules: EntityRules
@@ -142,7 +144,8 @@ class NerConfig:
             window_seconds=options.window_seconds,
             allowed_lateness_seconds=options.allowed_lateness_seconds,
             dead_letter=outputs.dead_letter,
-            ordering_key_attribute=options.ordering_key_attribute,
+            ordering_key_attribute=ordering_key_attribute(options, streaming=streaming),
+            keep_ordering_key=options.keep_ordering_key,
             include_text=options.include_text,
             max_failures=max_failures,
             rules=rules,

@@ -174,6 +174,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help="Attribute whose value becomes the ordering key of a result's Pub/Sub message (default: no ordering).",
     )
+    _add_switch(group, "--keep_ordering_key", "Give a result's Pub/Sub message the ordering key of its own message.")
     group.add_argument(
         "--window_seconds",
         metavar="S",

@@ -15,7 +15,7 @@ _SECONDS = 10.0
 
 
 def check_subscription(name: str, place: Subscription, *written: Place) -> None:
-    """Checks that a subscription exists, and that the run does not write to its topic.
+    """Checks that a subscription exists and can be pulled, and that the run does not write to its topic.
 
     Args:
         name: Name of the subscription's argument.
@@ -29,6 +29,22 @@ def check_subscription(name: str, place: Subscription, *written: Place) -> None:
     )
     if found is not None and found.topic in map(str, written):
         raise ValueError(f"--{name}={str(place)!r}: is a subscription of {found.topic}, where this run writes")
+    if found is not None and (reason := _unpullable(found)):
+        raise ValueError(
+            f"--{name}={str(place)!r}: {reason}, so nothing can be pulled from it; expected another subscription of"
+            f" {found.topic}"
+        )
+
+
+def _unpullable(found: Any) -> str | None:
+    """Return what a subscription does with its messages in place of a pull, or None for a pull subscription."""
+    if found.push_config.push_endpoint:
+        return "is a push subscription"
+    if found.bigquery_config.table:
+        return "exports to BigQuery"
+    if found.cloud_storage_config.bucket:
+        return "exports to Cloud Storage"
+    return None
 
 
 def check_topic(name: str, place: Topic) -> None:

@@ -6,14 +6,11 @@ import logging
 from dataclasses import dataclass
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
-from google.api_core.exceptions import Conflict
-from google.cloud import bigquery
-from google.cloud.bigquery import SchemaField
 
 from pipeline.checks.bigquery import CHECK_RETRY, CHECK_SECONDS, as_value_error, find_table
-from pipeline.io.bigquery.client import client_of, standard_name
+from pipeline.io.bigquery.client import client_of
 from pipeline.io.bigquery.storage_write import has_java
-from pipeline.io.bigquery.tables import WRITE_DISPOSITIONS, TableLayout, schema_of, schema_problems
+from pipeline.io.bigquery.tables import WRITE_DISPOSITIONS, TableLayout, create_table, schema_problems
 from pipeline.io.bigquery.write import WRITE_METHODS, check_granularity
 from pipeline.options import NerOptions
 from pipeline.places import Table
@@ -176,14 +173,5 @@ def prepare_table(
 
 
 def _create(table: Table, layout: TableLayout, flag: str) -> None:
-    made = bigquery.Table(standard_name(table), list(map(SchemaField.from_api_repr, schema_of(layout.fields))))
-    if layout.partition_field:
-        made.time_partitioning = bigquery.TimePartitioning(field=layout.partition_field)
-    if layout.cluster_fields:
-        made.clustering_fields = list(layout.cluster_fields)
     with as_value_error(f"{flag}={table}: cannot be created"):
-        try:
-            client_of(table.project).create_table(made, retry=CHECK_RETRY, timeout=CHECK_SECONDS)
-        except Conflict:
-            return  # another run has just made it
-    _logger.info("created the table %s", table)
+        create_table(client_of(table.project), table, layout, retry=CHECK_RETRY, timeout=CHECK_SECONDS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.io.fields import Column, DocumentFields
 from pipeline.io.files.settings import READ_SETTINGS, ReadSettings
 from pipeline.io.kept_fields import kept_fields
+from pipeline.io.pubsub.messages import ORDERING_KEY_ATTRIBUTE
 from pipeline.options import NerOptions
 from pipeline.places import Place, Query, Table
 from pipeline.schemas import csv_columns
@@ -151,16 +152,36 @@ def check_no_attributes(options: NerOptions, problem: str) -> None:
 
 
 def check_no_ordering_key(options: NerOptions) -> None:
-    """Rejects the flag for an ordering key, which is for topics.
+    """Rejects the flags for an ordering key, which are for topics.
 
     Raises:
-        ValueError: if it is given.
+        ValueError: if one is given.
     """
+    if options.keep_ordering_key:
+        raise ValueError(f"--keep_ordering_key: only for topics; expected none with --output={options.output!r}")
     if options.ordering_key_attribute:
         raise ValueError(
             f"--ordering_key_attribute={options.ordering_key_attribute!r}: only for topics; expected none with"
             f" --output={options.output!r}"
         )
+
+
+def ordering_key_attribute(options: NerOptions, *, streaming: bool) -> str | None:
+    """Return the attribute of a document that contains its result's ordering key, or None for no ordering.
+
+    Raises:
+        ValueError: if the flags name two, or if the documents have no messages whose key could be kept.
+    """
+    if not options.keep_ordering_key:
+        return options.ordering_key_attribute
+    if options.ordering_key_attribute:
+        raise ValueError(
+            f"--keep_ordering_key and --ordering_key_attribute={options.ordering_key_attribute!r} each name an ordering"
+            " key; expected one of them"
+        )
+    if not streaming and not options.replay:
+        raise ValueError("--keep_ordering_key: only for messages; expected a subscription or a topic as --input")
+    return ORDERING_KEY_ATTRIBUTE
 
 
 def hold_seconds(config: NerConfig) -> float:

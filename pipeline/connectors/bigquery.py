@@ -20,7 +20,7 @@ from pipeline.connectors.base import (
     record_fields,
 )
 from pipeline.io.bigquery.read import ReadTable
-from pipeline.io.bigquery.tables import failure_layout, failure_table_of, result_layout
+from pipeline.io.bigquery.tables import TableLayout, failure_layout, failure_table_of, result_layout
 from pipeline.io.bigquery.write import WriteFailureTable, WriteResultTable
 from pipeline.io.fields import DocumentFields
 from pipeline.options import NerOptions
@@ -71,20 +71,12 @@ class TableConnector(Connector):
     def prepare_results(self, place: Table, config: NerConfig) -> None:
         """Creates the table if it is missing, and checks it otherwise."""
         tables = config.tables
-        layout = result_layout(
-            config.rules.strategy.value,
-            config.include_text,
-            tables.granularity,
-            config.fields.keep,
-            partition=tables.partition_by_day,
-            cluster=tables.cluster_by_id,
-        )
+        layout = _result_layout(config)
         prepare_table(place, layout, create=tables.create, write_disposition=tables.write_disposition)
 
     def prepare_failures(self, place: Table, config: NerConfig) -> None:
         """Creates the table if it is missing, and checks it otherwise."""
-        layout = failure_layout(partition=config.tables.partition_by_day)
-        prepare_table(place, layout, create=config.tables.create, flag="--dead_letter")
+        prepare_table(place, _failure_layout(config), create=config.tables.create, flag="--dead_letter")
 
     def read(self, place: Table, config: NerConfig) -> Any:
         """Return the transform that reads the table."""
@@ -100,11 +92,13 @@ class TableConnector(Connector):
             config.tables.write_method,
             kept=config.fields.keep,
             write_disposition=config.tables.write_disposition,
+            layout=_result_layout(config) if config.tables.create else None,
         )
 
     def write_failures(self, place: Table, config: NerConfig) -> Any:
         """Return the transform that writes failures as rows."""
-        return WriteFailureTable(place, config.tables.failure_method)
+        layout = _failure_layout(config) if config.tables.create else None
+        return WriteFailureTable(place, config.tables.failure_method, layout=layout)
 
 
 class QueryConnector(Connector):
@@ -122,6 +116,22 @@ class QueryConnector(Connector):
     def read(self, place: Query, config: NerConfig) -> Any:
         """Return the transform that reads the query's result."""
         return "ReadQuery" >> ReadTable(query=place.sql, **record_fields(config), method=config.read_method)
+
+
+def _result_layout(config: NerConfig) -> TableLayout:
+    tables = config.tables
+    return result_layout(
+        config.rules.strategy.value,
+        config.include_text,
+        tables.granularity,
+        config.fields.keep,
+        partition=tables.partition_by_day,
+        cluster=tables.cluster_by_id,
+    )
+
+
+def _failure_layout(config: NerConfig) -> TableLayout:
+    return failure_layout(partition=config.tables.partition_by_day)
 
 
 def _check_no_format(options: NerOptions, name: str) -> None:

@@ -39,6 +39,7 @@ class _MessagesConnector(Connector):
             id_attribute=config.id_attribute,
             timestamp_attribute=config.timestamp_attribute,
             hold_seconds=hold_seconds(config),
+            keep_ordering_key=config.keep_ordering_key,
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from google.pubsub_v1 import types
 from outputs import failure_payload
 from runs import over
 from services.pubsub_queue import Counts, Message
@@ -31,8 +32,10 @@ from streams import (
     text,
 )
 
+from pipeline.io.pubsub.write import message_of_failure
 from pipeline.run import main
 from transforms import TokenClassifier
+from transforms.documents import Failure
 
 IDLE_SECONDS = 600.0 if LONG else 15.0  # ten minutes, or three empty answers of the broker
 
@@ -279,6 +282,18 @@ MISTAKES = {
         ["--input=setup.py", "--input_format=text", "--output=out/x", "--ordering_key_attribute=k"],
         ["--ordering_key_attribute='k': only for topics", "--output='out/x'"],
     ),
+    "two ordering keys": (
+        ["--keep_ordering_key", "--ordering_key_attribute=k"],
+        ["--keep_ordering_key and --ordering_key_attribute='k' each name an ordering key"],
+    ),
+    "an ordering key of files": (
+        ["--input=setup.py", "--input_format=text", "--keep_ordering_key"],
+        ["--keep_ordering_key: only for messages"],
+    ),
+    "an ordering key for files": (
+        ["--output=out/x", "--keep_ordering_key"],
+        ["--keep_ordering_key: only for topics", "--output='out/x'"],
+    ),
 }
 
 
@@ -300,6 +315,68 @@ def test_a_mistake_is_told_in_one_line(
     assert err.startswith("beam-ner: error: ")
     assert err.count("\n") == 1
     assert all(part in err for part in told), err
+
+
+EXPORTS = {
+    "is a push subscription": {"push_config": {"push_endpoint": "https://example.org/push"}},
+    "exports to BigQuery": {"bigquery_config": {"table": "p.d.t"}},
+    "exports to Cloud Storage": {"cloud_storage_config": {"bucket": "b"}},
+}
+
+
+@pytest.mark.parametrize("flag", ["--input", "--replay"])
+@pytest.mark.parametrize("what", EXPORTS)
+def test_a_subscription_that_cannot_be_pulled_is_told(
+    what: str, flag: str, standing: Stream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"{P}/subscriptions/{what.replace(' ', '-')}{flag}"
+    settings = types.Subscription(EXPORTS[what])
+    definition = types.Subscription.pb()(name=name, topic=SOURCE)
+    definition.MergeFrom(types.Subscription.pb(settings))
+    standing.broker.add_subscription(definition, 10)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", standing.broker.address)
+    assert main([f"{flag}={name}", f"--output={RESULTS}", f"--dead_letter={DEAD}"]) == 2
+    told = f"{flag}='{name}': {what}, so nothing can be pulled from it; expected another subscription of {SOURCE}\n"
+    assert capsys.readouterr().err == f"beam-ner: error: {told}"
+
+
+def test_a_message_passes_on_its_ordering_key(stream: Callable[..., Stream]) -> None:
+    """Its result has the key, and so has the result of a replay."""
+    flags = ["--input_format=jsonl", "--keep_ordering_key"]
+    first = stream(*flags)
+    full = {f"a{number}": "x" for number in range(99)}
+    first.publish([
+        Message(b'{"text": "Ann"}', {"key": "ann"}, "k1"),
+        Message(b'{"text": "Tom"}', {"key": "tom"}),
+        Message(b'{"text": "Zoe"}', {"key": "zoe", **full}, "k2"),
+        Message(b"no json", {"key": "bad"}, "k3"),
+    ])  # fmt: skip
+    first.broker.create_subscription(f"{P}/subscriptions/dead", DEAD)
+    first.broker.create_topic(f"{P}/topics/again")
+    first.start()
+    first.wait(lambda: len(first.results()) == 3 and len(first.dead()) == 1, "all outcomes")
+    assert first.terminate() == 0
+    kept = {message.attributes["key"]: message for message in first.results()}
+    assert {key: message.ordering_key for key, message in kept.items()} == {"ann": "k1", "tom": "", "zoe": "k2"}
+    assert kept["ann"].attributes == {"key": "ann", "id": "ann"}
+    assert kept["zoe"].attributes == {"key": "zoe", **full}
+    (buried,) = first.dead()
+    attributes = {pair["key"]: pair["value"] for pair in json.loads(buried.data)["attributes"]}
+    assert attributes["pubsub_ordering_key"] == "k3"
+
+
+def test_a_replay_passes_on_the_ordering_key(stream: Callable[..., Stream]) -> None:
+    failure = Failure(b'{"text": "Ann"}', "it failed", "classify", {"pubsub_ordering_key": "k1", "id": "a"})
+    dead = message_of_failure(failure)
+    replayed = stream(
+        "--input=", f"--replay={SUBSCRIPTION}", "--id_attribute=", "--input_format=jsonl", "--keep_ordering_key"
+    )
+    replayed.publish([Message(dead.data, dict(dead.attributes))])
+    replayed.start()
+    replayed.wait_for_results(1)
+    assert replayed.terminate() == 0
+    (message,) = replayed.results()
+    assert (message.ordering_key, message.attributes) == ("k1", {"id": "a"})
 
 
 def test_files_to_a_topic(

@@ -13,7 +13,8 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from services.bigquery_server import BigQueryServer
 from services.clients import PROJECT
-from streams import LONG, SUBSCRIPTION, Stream, letter, seconds_for, text
+from services.pubsub_queue import Message
+from streams import LONG, PATIENCE_SECONDS, SUBSCRIPTION, Stream, letter, seconds_for, text
 from table_factory import documented_sql, proxy, refusal, rows_of, table_in
 
 from pipeline.places import Table
@@ -117,6 +118,58 @@ def test_bad_days_lose_nothing(
     flags = [f"--replay={dead}", f"--output={table}", "--write_method=STREAMING_INSERTS", FIRST]
     assert main([*flags, "--input_format=text", f"--dead_letter={tmp_path}/dead"]) == 0, capsys.readouterr().err
     assert stream.ids() == dict.fromkeys(letters, 1)
+
+
+def delete(table: Table) -> None:
+    bigquery.Client().delete_table(str(table).replace(":", "."))
+
+
+def test_a_table_that_is_deleted_meanwhile_is_made_again(
+    tmp_path: Path, dataset: str, bigquery_server: BigQueryServer
+) -> None:
+    table, dead = table_in(dataset, "entities"), table_in(dataset, "entities_error_records")
+    flags = ["--input_format=jsonl", "--partition_by_day", "--cluster_by_id"]
+    with TableStream(tmp_path, table, bigquery_server.url, *flags) as stream:
+        stream.start()
+        stream.publish([Message(b'{"text": "Ann"}', {"key": "a"}), b"no json"])
+        stream.wait_for_results(1)
+        stream.wait_for_acknowledgements()
+        delete(table)
+        delete(dead)
+        stream.publish([Message(b'{"text": "Tom"}', {"key": "b"}), b"again no json"])
+        stream.wait_for_results(1)
+        stream.wait_for_acknowledgements()
+        assert stream.terminate() == 0
+        log = stream.log()
+    assert stream.ids() == {"b": 1}
+    assert [row["payloadBytes"] for row in rows_of(dead)] == [b"again no json"]
+    made = bigquery.Client().get_table(str(table).replace(":", "."))
+    assert (made.time_partitioning.field, made.clustering_fields) == ("processed_at", ["id"])
+    assert log.count("was deleted, and is made again") == 2
+
+
+def test_a_table_that_is_deleted_meanwhile_and_must_not_be_made_ends_the_stream(
+    tmp_path: Path, dataset: str, bigquery_server: BigQueryServer
+) -> None:
+    table = table_in(dataset, "entities")
+    with TableStream(tmp_path, table, bigquery_server.url) as stream:  # makes the tables
+        stream.start()
+        stream.publish([letter(0)])
+        stream.wait_for_results(1)
+        stream.wait_for_acknowledgements()
+        assert stream.terminate() == 0
+    with TableStream(tmp_path, table, bigquery_server.url, "--create_disposition=CREATE_NEVER") as stream:
+        stream.start()
+        stream.publish([letter(1)])
+        stream.wait_for_results(2)
+        stream.wait_for_acknowledgements()
+        delete(table)
+        stream.publish([letter(2)])
+        assert stream.process is not None
+        assert stream.process.wait(PATIENCE_SECONDS) == 1
+        assert stream.broker.unacknowledged(SUBSCRIPTION) == 1
+        (sentence,) = [line for line in stream.log().splitlines() if line.startswith("beam-ner: error")]
+    assert f"{table}: was deleted while the run writes to it; expected a table, or --create_disposition" in sentence
 
 
 def test_kills_lose_nothing(tmp_path: Path, dataset: str, bigquery_server: BigQueryServer) -> None:

@@ -12,7 +12,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline.io.bigquery.inserts import MAX_REQUEST_BYTES, MAX_REQUEST_ROWS, Inserter, Row, UnwrittenError, requests_of
+from pipeline.io.bigquery.errors import UnwrittenError
+from pipeline.io.bigquery.inserts import MAX_REQUEST_BYTES, MAX_REQUEST_ROWS, Inserter, Row, requests_of
+from pipeline.io.bigquery.tables import TableLayout
 from pipeline.places import Table
 from transforms.documents import DocumentEntities, Failure
 from transforms.metrics import NAMESPACE
@@ -45,10 +47,17 @@ class _InsertFn(beam.DoFn):
     repetition of another. A retried bundle has the same numbers.
     """
 
-    def __init__(self, table: Table, rows_of: Callable[[Any], Sequence[Row]], retry_seconds: float) -> None:
+    def __init__(
+        self,
+        table: Table,
+        rows_of: Callable[[Any], Sequence[Row]],
+        retry_seconds: float,
+        layout: TableLayout | None = None,
+    ) -> None:
         self._table = table
         self._rows_of = rows_of
         self._retry_seconds = retry_seconds
+        self._layout = layout
         self._written = Metrics.counter(NAMESPACE, "rows_written")
         self._failed = Metrics.counter(NAMESPACE, "write_failures")
         self._inserter: Inserter | None = None
@@ -101,7 +110,7 @@ class _InsertFn(beam.DoFn):
     def _send(self, rows: Sequence[Row]) -> dict[int, str]:
         """Sends the rows; returns the reason for each row that was rejected, keyed by the row's `id()`."""
         if self._inserter is None:  # made for the first rows: a dead letter that stays empty needs no client
-            self._inserter = Inserter(self._table, self._retry_seconds)
+            self._inserter = Inserter(self._table, self._retry_seconds, self._layout)
         reasons = self._too_large(self._inserter, [row for row in rows if row.size > MAX_REQUEST_BYTES])
         for request in requests_of([row for row in rows if row.size <= MAX_REQUEST_BYTES]):
             for refusal in self._inserter.insert(request):

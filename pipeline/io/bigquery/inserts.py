@@ -26,6 +26,8 @@ from requests.exceptions import RequestException
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from pipeline.io.bigquery.client import client_of, standard_name
+from pipeline.io.bigquery.errors import UnwrittenError
+from pipeline.io.bigquery.tables import TableLayout, restore_table
 from pipeline.places import Table
 from transforms.chunks import chunks
 from transforms.metrics import NAMESPACE
@@ -62,10 +64,6 @@ _HARMLESS = re.compile(
 )
 
 _logger = logging.getLogger(__name__)
-
-
-class UnwrittenError(RuntimeError):
-    """An error for rows that could not be written, for a reason other than their content; it quotes no row."""
 
 
 class _TransientError(Exception):
@@ -115,13 +113,14 @@ class Refusal:
 class Inserter:
     """Inserts rows into one table.
 
-    Transient errors are retried: 429, 5xx, broken connections, quotas, and a table that does not exist yet. The waits
-    are random and exponential, and at most 30 s. Each call begins with the shortest wait. Beam's own streaming inserts
-    wait longer the more requests have succeeded before, and they retry rejected rows.
+    Transient errors are retried: 429, 5xx, broken connections, quotas, and a table that inserts do not see yet. The
+    waits are random and exponential, and at most 30 s. Each call begins with the shortest wait. Beam's own streaming
+    inserts wait longer the more requests have succeeded before, and they retry rejected rows.
 
     Args:
         table: The table.
         retry_seconds: The time for which errors are retried, in seconds.
+        layout: The layout in which a table that was deleted is made again; None to raise an error then.
         client: A client for tests; by default, one is made for the table's project.
         sleep: A replacement for sleeping, for tests.
     """
@@ -130,12 +129,14 @@ class Inserter:
         self,
         table: Table,
         retry_seconds: float = RETRY_SECONDS,
+        layout: TableLayout | None = None,
         client: bigquery.Client | None = None,
         sleep: Callable[[float], None] = tenacity.nap.sleep,
     ) -> None:
         self._table = table
         self._client = client or client_of(table.project)
         self._retry_seconds = retry_seconds
+        self._layout = layout
         self._retries = Metrics.counter(NAMESPACE, "insert_retries")
         self._retrying = Retrying(
             retry=retry_if_exception_type(_TransientError),
@@ -214,6 +215,8 @@ class Inserter:
                 timeout=REQUEST_SECONDS,
             )
         except GoogleAPICallError as error:
+            if isinstance(error, NotFound):
+                restore_table(self._client, self._table, self._layout)
             raise _kind_of(error, self._table) from None
         except (RequestException, TransportError, ConnectionError) as error:
             raise _TransientError(type(error).__name__) from None

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
+from google.auth.exceptions import TransportError
+from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
+from requests.exceptions import RequestException
 
 from pipeline.io.bigquery.client import client_of, column_type, standard_name
+from pipeline.io.bigquery.errors import UnwrittenError
 from pipeline.places import Table
 from pipeline.schemas import FAILURE_FIELDS, Field, KeptField, bigquery_schema, table_fields
 
@@ -19,6 +27,10 @@ WRITE_DISPOSITIONS = ("WRITE_APPEND", "WRITE_EMPTY", "WRITE_TRUNCATE")
 document; the query in docs/bigquery.md finds the latest row. `WRITE_EMPTY` does not start if the table has rows.
 `WRITE_TRUNCATE` replaces the rows when the run ends, and requires `FILE_LOADS`.
 """
+
+_CALL_SECONDS = 30.0
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,65 @@ def failure_table_of(table: Table) -> Table:
     'my-project:ner.entities_error_records'
     """
     return dataclasses.replace(table, table=f"{table.whole.table}_error_records")
+
+
+def create_table(client: bigquery.Client, table: Table, layout: TableLayout, **call: Any) -> None:
+    """Creates a table, unless another run has just done so.
+
+    Args:
+        client: The client.
+        table: The table.
+        layout: The table's layout.
+        **call: Settings of the call, such as its `timeout`.
+
+    Raises:
+        GoogleAPICallError: If BigQuery rejects the table.
+    """
+    made = bigquery.Table(standard_name(table), list(map(SchemaField.from_api_repr, schema_of(layout.fields))))
+    if layout.partition_field:
+        made.time_partitioning = bigquery.TimePartitioning(field=layout.partition_field)
+    if layout.cluster_fields:
+        made.clustering_fields = list(layout.cluster_fields)
+    with suppress(Conflict):
+        client.create_table(made, **call)
+        _logger.info("created the table %s", table)
+
+
+def restore_table(client: bigquery.Client, table: Table, layout: TableLayout | None) -> None:
+    """Makes a table again that was deleted while a run writes to it.
+
+    Nothing happens if the table exists: inserts see a new table only after a while. The same holds if BigQuery does not
+    answer, since the next attempt asks again.
+
+    Args:
+        client: The client.
+        table: The table.
+        layout: The table's layout, or None if it must not be made.
+
+    Raises:
+        UnwrittenError: If the table is gone, and must not or cannot be made.
+    """
+    call: dict[str, Any] = {"retry": None, "timeout": _CALL_SECONDS}
+    try:
+        client.get_table(standard_name(table.whole), **call)
+        return
+    except NotFound:
+        pass
+    except (GoogleAPICallError, RequestException, TransportError, ConnectionError):
+        return
+    if layout is None:
+        raise UnwrittenError(
+            f"{table}: was deleted while the run writes to it; expected a table, or"
+            " --create_disposition=CREATE_IF_NEEDED"
+        )
+    try:
+        create_table(client, table.whole, layout, **call)
+    except GoogleAPICallError as error:
+        problem = f"{error.code} {type(error).__name__}"
+        raise UnwrittenError(f"{table}: was deleted, and cannot be made again: {problem}") from None
+    except (RequestException, TransportError, ConnectionError):
+        return
+    _logger.warning("%s was deleted, and is made again", table)
 
 
 def empty_table(table: Table) -> None:

@@ -15,7 +15,7 @@ from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from pipeline.io.bigquery.insert_fn import FAILURES, InsertFailuresFn, InsertResultsFn
 from pipeline.io.bigquery.inserts import RETRY_SECONDS, Row
 from pipeline.io.bigquery.storage_write import StorageWrite
-from pipeline.io.bigquery.tables import empty_table
+from pipeline.io.bigquery.tables import TableLayout, empty_table
 from pipeline.io.outcomes import Receipt, Written
 from pipeline.places import Table
 from pipeline.schemas import (
@@ -59,6 +59,8 @@ class WriteResultTable(beam.PTransform):
         kept: The fields of the record that the documents contain.
         write_disposition: For `FILE_LOADS`, the way to treat the rows that the table already has.
         retry_seconds: For `STREAMING_INSERTS`, the time for which transient errors are retried, in seconds.
+        layout: For `STREAMING_INSERTS`, the layout in which a table that is deleted meanwhile is made again. None ends
+            the run then.
 
     Raises:
         ValueError: If an argument is unknown, or if rows of entities would repeat the text.
@@ -75,6 +77,7 @@ class WriteResultTable(beam.PTransform):
         kept: tuple[KeptField, ...] = (),
         write_disposition: str = "WRITE_APPEND",
         retry_seconds: float = RETRY_SECONDS,
+        layout: TableLayout | None = None,
     ) -> None:
         super().__init__()
         check_granularity(granularity, include_text)
@@ -85,11 +88,13 @@ class WriteResultTable(beam.PTransform):
         self._method = method
         self._disposition = write_disposition
         self._retry_seconds = retry_seconds
+        self._layout = layout
 
     def expand(self, results: Any) -> Written:
         """Build the steps, and return the receipts and failures."""
         if self._method == "STREAMING_INSERTS":
-            insert = InsertResultsFn(self._table, partial(_insert_rows, rows_of=self._rows_of), self._retry_seconds)
+            rows_of = partial(_insert_rows, rows_of=self._rows_of)
+            insert = InsertResultsFn(self._table, rows_of, self._retry_seconds, self._layout)
             written = results | "Insert" >> beam.ParDo(insert).with_outputs(FAILURES, main="receipts")
             return Written(written["receipts"], written[FAILURES])
         rows = results | "Rows" >> beam.FlatMap(self._rows_of)
@@ -110,26 +115,33 @@ class WriteFailureTable(beam.PTransform):
         table: The table.
         method: `STREAMING_INSERTS`, or for batch `FILE_LOADS`.
         retry_seconds: For `STREAMING_INSERTS`, the time for which transient errors are retried, in seconds.
+        layout: As for `WriteResultTable`.
 
     Raises:
         ValueError: If the method is neither of these.
     """
 
     def __init__(
-        self, table: Table, method: str = "STREAMING_INSERTS", *, retry_seconds: float = RETRY_SECONDS
+        self,
+        table: Table,
+        method: str = "STREAMING_INSERTS",
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        layout: TableLayout | None = None,
     ) -> None:
         super().__init__()
         _check_method(method, ("STREAMING_INSERTS", "FILE_LOADS"))
         self._table = table
         self._method = method
         self._retry_seconds = retry_seconds
+        self._layout = layout
 
     def expand(self, failures: Any) -> Written:
         """Build the steps, and return the receipts and an empty PCollection of failures."""
         if self._method == "FILE_LOADS":
             rows = failures | "Rows" >> beam.Map(failure_json_row)
             return _load(rows, self._table, FAILURE_FIELDS, "WRITE_APPEND")
-        insert = InsertFailuresFn(self._table, failure_insert_rows, self._retry_seconds)
+        insert = InsertFailuresFn(self._table, failure_insert_rows, self._retry_seconds, self._layout)
         receipts = failures | "Insert" >> beam.ParDo(insert)
         return Written(receipts, _nothing(failures, "NoFailures"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from apache_beam.utils.timestamp import Timestamp
@@ -16,6 +16,9 @@ MAX_ATTRIBUTES = 100
 MAX_KEY_BYTES = 256
 
 MAX_VALUE_BYTES = 1024
+
+ORDERING_KEY_ATTRIBUTE = "pubsub_ordering_key"
+"""The document's attribute with its message's ordering key; the dead letter and a replay of it contain it too."""
 
 _LATEST = datetime(9999, 12, 31, tzinfo=timezone.utc).timestamp()
 
@@ -36,6 +39,7 @@ class Message:
         message_id: The id that the service assigned to the message.
         publish_time: The time of publishing, in seconds since the epoch.
         receipt: The string for acknowledging the message; None if the runner acknowledges it.
+        ordering_key: The message's ordering key, or an empty string.
     """
 
     data: bytes
@@ -43,6 +47,14 @@ class Message:
     message_id: str = ""
     publish_time: float | None = None
     receipt: str | None = None
+    ordering_key: str = ""
+
+    @property
+    def with_key_attribute(self) -> Message:
+        """The message with its ordering key, if it has one, as an attribute."""
+        if not self.ordering_key:
+            return self
+        return replace(self, attributes={**self.attributes, ORDERING_KEY_ATTRIBUTE: self.ordering_key})
 
 
 def parse_timestamp(value: str) -> float:

@@ -87,9 +87,10 @@ def _content(data: bytes, input_format: str, fields: DocumentFields) -> tuple[st
 
 
 def parse_message(
-    message: Message, input_format: str, fields: DocumentFields, **settings: Any
+    message: Message, input_format: str, fields: DocumentFields, *, keep_ordering_key: bool = False, **settings: Any
 ) -> Iterator[Document | Failure]:
-    """Yield the one outcome of `document_of_message`."""
+    """Yield the one outcome of `document_of_message`; the ordering key may be kept as an attribute."""
+    message = message.with_key_attribute if keep_ordering_key else message
     yield document_of_message(message, input_format, fields, **settings)
 
 
@@ -114,6 +115,8 @@ class ReadMessages(beam.PTransform):
         timestamp_attribute: The attribute with the event time.
         hold_seconds: The time for which a sink may hold results before it writes them. Messages stay leased for that
             much longer.
+        keep_ordering_key: Whether a document has its message's ordering key as an attribute, from which
+            `WriteResultMessages` can take it.
 
     Raises:
         ValueError: If the format is unknown, or if the source is a topic on a runner that reads only subscriptions.
@@ -130,6 +133,7 @@ class ReadMessages(beam.PTransform):
         id_attribute: str | None = None,
         timestamp_attribute: str | None = None,
         hold_seconds: float = 0,
+        keep_ordering_key: bool = False,
     ) -> None:
         super().__init__()
         if input_format not in MESSAGE_FORMATS:
@@ -147,6 +151,7 @@ class ReadMessages(beam.PTransform):
             source=source,
             id_attribute=id_attribute,
             timestamp_attribute=timestamp_attribute,
+            keep_ordering_key=keep_ordering_key,
         )
 
     def expand(self, pbegin: Any) -> ReadResult:
@@ -234,4 +239,5 @@ def message_of_beam(message: Any) -> Message:
         dict(message.attributes or {}),
         message.message_id or "",
         None if published is None else published.timestamp(),
+        ordering_key=message.ordering_key or "",
     )

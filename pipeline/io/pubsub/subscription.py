@@ -292,7 +292,7 @@ class PulledSubscription:
             return
         published = wire.publish_time.seconds + wire.publish_time.nanos / 1e9
         receipt = str(Receipt(self._name, key, ack_id))
-        message = Message(wire.data, attributes, wire.message_id, published, receipt)
+        message = Message(wire.data, attributes, wire.message_id, published, receipt, wire.ordering_key)
         try:
             happened = event_time(message, self._settings.timestamp_attribute) or published
         except BadTimestampError:

@@ -12,7 +12,14 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.io.outcomes import Written
-from pipeline.io.pubsub.messages import MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, MAX_VALUE_BYTES, attribute_problem, fits
+from pipeline.io.pubsub.messages import (
+    MAX_ATTRIBUTES,
+    MAX_MESSAGE_BYTES,
+    MAX_VALUE_BYTES,
+    ORDERING_KEY_ATTRIBUTE,
+    attribute_problem,
+    fits,
+)
 from pipeline.io.pubsub.publishing import Outgoing, publish, take_counts
 from pipeline.io.records import json_line
 from pipeline.schemas import failure_json_row, result_row
@@ -23,14 +30,19 @@ _FAILURES = "failures"
 _TOLD = ("stage", "errorMessage", "timestamp", "payload_encoding")  # a failure's columns, as attributes of its message
 
 
-def result_attributes(result: DocumentEntities) -> dict[str, str]:
+def result_attributes(result: DocumentEntities, omitted: str | None = None) -> dict[str, str]:
     """Return the attributes of a result's message: the document's attributes, and its id as `id`.
 
     If the document has another `id` attribute, it is kept as `original_id` if there is room. Attributes whose name
     begins with `goog` are omitted, because the service reserves these names. The `id` is omitted if it exceeds the
     service's limits; the row contains it too.
+
+    Args:
+        result: The result.
+        omitted: A further attribute to omit.
     """
-    kept = {key: value for key, value in result.attributes.items() if not key.lower().startswith("goog")}
+    given = result.attributes.items()
+    kept = {key: value for key, value in given if key != omitted and not key.lower().startswith("goog")}
     if len(result.id.encode()) > MAX_VALUE_BYTES or (len(kept) == MAX_ATTRIBUTES and "id" not in kept):
         return kept
     own = kept.get("id", result.id)
@@ -53,7 +65,9 @@ def message_of_result(
         data = json_line(result_row(result, include_text)).encode()
     except ValueError as error:  # a number that is not finite, or a lone surrogate
         return _unwritten(result, f"the result is not JSON: {type(error).__name__}")
-    attributes = result_attributes(result)
+    # A kept ordering key is the message's own again, and not one of its attributes.
+    is_kept = ordering_key_attribute == ORDERING_KEY_ATTRIBUTE
+    attributes = result_attributes(result, ordering_key_attribute if is_kept else None)
     key = result.attributes.get(ordering_key_attribute, "") if ordering_key_attribute else ""
     if problem := attribute_problem(attributes):
         return _unwritten(result, problem)
