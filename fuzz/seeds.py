@@ -24,7 +24,18 @@ SEEDS: dict[str, list[bytes]] = {
         b"[" * 2000 + b'\n{"text": NaN}',
         b'{"n": ' + b"9" * 4400 + b"}",
     ],
-    "csv": [b'a,b\r\n"c ""d""","e\nf"\r\n', b'"open, b\nc,d\n', b'a,"b"c\n,\n\n"",""\n', b"\x80,b,c\na,b,c"],
+    "arrays": [
+        b"[" + _TEXT + b", " + _TEXT + b"]",
+        b'{\n "a": {"text": "}", "b": 1},\n "id": [1]\n}\n{"text": "\\\\"}',
+        b'\x02[7, "x\\"]", {"a": {}} null}',
+    ],
+    "csv": [
+        b'x;"a\\"b";c\n"open;x\n1;2\n',
+        b'a,b\r\n"c ""d""","e\nf"\r\n',
+        b'"open, b\nc,d\n',
+        b'a,"b"c\n,\n\n"",""\n',
+        b"\x80,b,c\na,b,c",
+    ],
     "messages": [b"\x00" + _TEXT, b"\x14" + b"2026-01-02T03:04:05Z" + _TEXT, b"\x0d" + b"1700000000500" + b"Ann"],
     "replay": [_ROW, b'{"payloadBytes": "!", "attributes": 7, "stage": null}', _TEXT, b""],
     "compressed": [

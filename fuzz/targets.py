@@ -17,16 +17,20 @@ from collections.abc import Callable, Iterator
 from pipeline.io.fields import BadRecordError, DocumentFields
 from pipeline.io.files.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.files.formats import csv, jsonl, text
+from pipeline.io.files.formats.csv_rows import read_rows
+from pipeline.io.files.formats.json_values import split_values
 from pipeline.io.files.lines import split_lines, strip_ending
 from pipeline.io.pubsub.messages import Message, attribute_problem
 from pipeline.io.pubsub.read import MESSAGE_FORMATS, document_of_message
-from pipeline.io.records import BOM, UnreadableError, json_line
+from pipeline.io.records import BOM, UnreadableError, json_line, parse_object
 from pipeline.io.replay import REPLAY_FORMATS, document_of_failure_row
-from pipeline.schemas import failure_json_row
+from pipeline.schemas import KeptField, failure_json_row
 from transforms.beam.coders import DocumentCoder, FailureCoder
 from transforms.documents import Document, Failure
 
 FIELDS = DocumentFields()
+ALL_FIELDS = DocumentFields(keep=(KeptField("*"),))
+PATHS = DocumentFields("text,a.text", "a.id", (KeptField("id", "STRING", "id"), KeptField("a.b", "INTEGER", "a_b")))
 _QUOTED = 16
 """The number of characters of a record that count as a quotation, if they are in an error message."""
 
@@ -76,14 +80,38 @@ def json_lines(data: bytes) -> None:
     """Lines of JSON."""
     for offset, line in split_lines(_blocks(data)):
         record = strip_ending(line)
-        check(jsonl.document_of_object(record, FIELDS, "f", offset), record)
+        for fields in (FIELDS, ALL_FIELDS, PATHS):
+            check(jsonl.document_of_object(record, fields, "f", offset), record)
+
+
+def json_arrays(data: bytes) -> None:
+    """The values of a JSON file, in blocks of any size."""
+    found = list(split_values(_blocks(data)))
+    if found != list(split_values([data])):
+        raise AssertionError("the values depend on the blocks")
+    end = 0
+    for offset, value in found:
+        if value is None or not data[offset:].startswith(value):
+            raise AssertionError("the value is not in the file")
+        between = data[end:offset].removeprefix(BOM if end == 0 else b"")
+        if between.strip(b" \t\r\n\v\f,[]"):
+            raise AssertionError("bytes between two values are lost")
+        end = offset + len(value)
+        check(jsonl.document_of_object(value, FIELDS, "f", offset), value)
+    if data[end:].removeprefix(BOM if end == 0 else b"").strip(b" \t\r\n\v\f,[]"):
+        raise AssertionError("bytes after the last value are lost")
 
 
 def csv_records(data: bytes) -> None:
-    """Records of CSV, below a header of two or of three fields."""
+    """Records of CSV in several dialects, below a header of two or of three fields."""
+    for delimiter, escape in ((",", "double"), (";", "backslash"), ("§", "double")):
+        _csv_records(data, delimiter, escape)
+
+
+def _csv_records(data: bytes, delimiter: str, escape: str) -> None:
     header = ["id", "text"] if data[:1] < b"\x80" else ["text", "other", "id"]
     read = b""
-    for row in csv.read_rows(split_lines(_blocks(data))):
+    for row in read_rows(split_lines(_blocks(data)), delimiter, escape):
         if row.raw not in data:
             raise AssertionError("the record is not in the file")
         read += row.raw
@@ -110,7 +138,7 @@ def messages(data: bytes) -> None:
 def dead_letter_rows(data: bytes) -> None:
     """Rows of a dead letter: parsed from the bytes, and with the bytes as their payload."""
     try:
-        rows = [jsonl.parse_object(data)]
+        rows = [parse_object(data)]
     except BadRecordError:
         rows = []
     rows.append(_row_of(data))
@@ -147,6 +175,7 @@ def _drain(blocks: Iterator[bytes], most: int = 2**24) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "text": text_lines,
     "jsonl": json_lines,
+    "arrays": json_arrays,
     "csv": csv_records,
     "messages": messages,
     "replay": dead_letter_rows,

@@ -36,7 +36,8 @@ def kept_values(record: Mapping[str, Any], fields: DocumentFields) -> dict[str, 
     for field in fields.keep:
         if field.name == ALL_FIELDS:
             left_out = {column_of(name, list(record)) for name in (fields.id, *fields.texts)}
-            kept |= {name: _json_value(value, name) for name, value in record.items() if name not in left_out}
+            # The error names no field: a name in JSON may be text.
+            kept |= {name: _json_value(value, field.name) for name, value in record.items() if name not in left_out}
         else:
             values = list(values_at(record, field.name))
             value = values if len(values) > 1 else next(iter(values), None)

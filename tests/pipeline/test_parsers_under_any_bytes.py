@@ -32,7 +32,8 @@ _PIECES = {
         b"{",
         b": ",
     ],
-    "csv": [b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"\0", b"\xff", b"a"],
+    "arrays": [b'{"text": "', b'"}', b"[", b"]", b"{", b"}", b",", b"\n", b'\\"', b"7", b"\xef\xbb\xbf", b"\xff"],
+    "csv": [b"\\", b";", "§".encode(), b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"\0", b"\xff", b"a"],
     "messages": [b'{"text": "Ann"}', b"\x14", b"2026-01-02T03:04:05Z", b"1700000000500", b"-", b"9" * 30, b"\xff"],
     "replay": [
         b'{"payloadBytes": "QW5u"',
@@ -49,7 +50,7 @@ _PIECES = {
 def _records(name: str) -> st.SearchStrategy[bytes]:
     pieces = st.sampled_from([*_PIECES[name], *SEEDS[name]]) | st.binary(max_size=8)
     joined = st.lists(pieces, max_size=12).map(b"".join)
-    if name not in ("jsonl", "messages", "replay"):
+    if name not in ("jsonl", "arrays", "messages", "replay"):
         return joined
     keys = st.sampled_from(["id", "text", "payloadBytes", "attributes", "stage", "at"])
     objects = st.dictionaries(keys, _JSON, max_size=5)
