@@ -14,8 +14,8 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 
+from pipeline.io.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.fields import BadRecordError, DocumentFields
-from pipeline.io.files.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.files.formats import csv, jsonl, text
 from pipeline.io.files.formats.csv_rows import read_rows
 from pipeline.io.files.formats.json_values import split_values

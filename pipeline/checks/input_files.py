@@ -14,8 +14,8 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.checks.files import check_no_stream
+from pipeline.io.compression import COMPRESSION_ENDINGS, compression_ending
 from pipeline.io.fields import Column, DocumentFields
-from pipeline.io.files.compression import COMPRESSION_ENDINGS, compression_ending
 from pipeline.io.files.content import HEAD_BYTES, check_text, compression_of, encoding_of, is_utf8
 from pipeline.io.files.formats.registry import (
     FORMATS,

@@ -21,6 +21,7 @@ from pipeline.io.files.lines import too_long
 from pipeline.io.files.matching import Shard
 from pipeline.io.files.read import guarded, read_files
 from pipeline.io.outcomes import ReadResult
+from pipeline.io.pubsub.encoding import decoded
 from pipeline.io.pubsub.messages import Message
 from pipeline.io.pubsub.read import read_messages
 from pipeline.io.pubsub.write import failure_row_of, has_payload_as_data
@@ -65,7 +66,7 @@ def document_of_failure_row(
         own = _attributes(row)
         attributes |= own
         _check_whole(payload, own)
-        record = _record(payload, row.get("stage"), input_format, fields, own)
+        record = _record(decoded(payload, own), row.get("stage"), input_format, fields, own)
     except BadRecordError as problem:
         return Failure(payload, f"{place}: {problem}", "parse", attributes)
     name = f"replay-{hashlib.sha256(payload).hexdigest()[:16]}"

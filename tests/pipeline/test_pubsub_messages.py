@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from dataclasses import replace
@@ -23,6 +24,8 @@ from pipeline.io.pubsub.messages import (
 from pipeline.io.pubsub.publishing import Outgoing
 from pipeline.io.pubsub.read import document_of_message
 from pipeline.io.pubsub.write import message_of_failure, message_of_result, result_attributes
+from pipeline.io.replay import document_of_failure_row
+from pipeline.schemas import failure_json_row
 from transforms.documents import Document, DocumentEntities, Entity, Failure
 
 FIELDS = DocumentFields()
@@ -91,6 +94,50 @@ def test_failure_of_message(data: bytes, input_format: str, attributes: dict[str
     assert "SECRET" not in failure.error
     assert (failure.payload, failure.stage, failure.receipt) == (data, "parse", "receipt")
     assert failure.attributes == {**attributes, "id": "m7"}
+
+
+ANN, JSON_ANN = gzip.compress(b"Ann"), gzip.compress(b'{"text": "Ann", "id": "j"}')
+
+
+@pytest.mark.parametrize(("data", "input_format", "attributes", "name"), [
+    (ANN, "text", {"content-encoding": "gzip"}, "m7"),
+    (ANN, "text", {"Content-Encoding": "GZIP", "key": "k"}, "k"),
+    (gzip.compress(b"A") + gzip.compress(b"nn"), "text", {"content-encoding": "gzip"}, "m7"),
+    (JSON_ANN, "jsonl", {"CONTENT-ENCODING": "Gzip"}, "j"),
+    (b"Ann", "text", {"content-encoding": "identity"}, "m7"),
+])  # fmt: skip
+def test_a_compressed_message(data: bytes, input_format: str, attributes: dict[str, str], name: str) -> None:
+    document = read(data, input_format, **attributes)
+    assert isinstance(document, Document)
+    assert (document.id, document.text, document.attributes) == (name, "Ann", attributes)
+    failed = Failure.of_document(document, "x", "classify")
+    assert failed.payload == data  # as it came, however large it is once it is decompressed
+    assert result_attributes(result(id="d", attributes=attributes)).keys() == {"id"} | (attributes.keys() & {"key"})
+    again = document_of_failure_row(failure_json_row(failed), input_format, FIELDS)
+    assert isinstance(again, Document)
+    assert (again.id, again.text, again.payload) == (name, "Ann", data)
+
+
+BOMB = gzip.compress(bytes(2**20)) * 257
+
+
+@pytest.mark.parametrize(("data", "told"), [
+    (BOMB, "the message has more than 268435456 bytes once it is decompressed"),
+    (ANN[:-1], "the gzip stream ends early, after"),
+    (b"", "the gzip stream ends early, after 0 compressed bytes"),
+    (b"Ann, in plain text", "the gzip stream is corrupt near compressed byte"),
+    (ANN[:12] + b"x" + ANN[13:], "the gzip stream is corrupt near compressed byte"),
+    (gzip.compress(b"caf\xe9"), "byte 3 of the message is not UTF-8"),
+])  # fmt: skip
+def test_a_message_that_cannot_be_decompressed_fails_with_its_bytes(data: bytes, told: str) -> None:
+    failure = read(data, "text", **{"content-encoding": "gzip"})
+    assert isinstance(failure, Failure)
+    assert told in failure.error
+    assert (failure.payload, failure.receipt) == (data, "receipt")
+    assert failure.attributes == {"content-encoding": "gzip", "id": "m7"}
+    again = document_of_failure_row(failure_json_row(failure), "text", FIELDS)
+    assert isinstance(again, Failure)
+    assert again.payload == data
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.checks.input_files import check_fields, guess_input_format
+from pipeline.io.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.fields import DocumentFields
 from pipeline.io.files import lines as lines_module
-from pipeline.io.files.compression import COMPRESSION_ENDINGS, decompress
 from pipeline.io.files.content import binary_format_of, compression_of, encoding_of
 from pipeline.io.files.formats import avro_blocks, csv_rows
 from pipeline.io.files.formats.registry import INPUT_FORMATS, peek_columns

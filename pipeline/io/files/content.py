@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from pipeline.io.files.compression import COMPRESSION_ENDINGS, compression_ending
+from pipeline.io.compression import COMPRESSION_ENDINGS, compression_ending
 from pipeline.io.records import UnreadableError
 
 HEAD_BYTES = 4096

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.io.files.compression import compression_ending, decompress
+from pipeline.io.compression import compression_ending, decompress
 from pipeline.io.files.content import HEAD_BYTES, as_utf8, compression_of, encoding_of, is_utf8
 from pipeline.io.records import UnreadableError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.io.files.compression import compression_ending
+from pipeline.io.compression import compression_ending
 from pipeline.io.files.formats.registry import FORMATS
 from pipeline.io.files.matching import is_glob, is_local, rooted
 from transforms.errors import ArgumentError

@@ -14,7 +14,7 @@ import apache_beam as beam
 import zstandard
 
 from pipeline.beam_internals import limit_cleanup_glob
-from pipeline.io.files.compression import compression_ending
+from pipeline.io.compression import compression_ending
 from pipeline.io.records import json_line
 from pipeline.schemas import KeptField, streamed_row
 from transforms.documents import DocumentEntities

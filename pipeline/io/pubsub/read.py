@@ -14,6 +14,7 @@ from pipeline import PROGRAM
 from pipeline.io.fields import BadRecordError, DocumentFields
 from pipeline.io.outcomes import ReadResult, sort_outcomes
 from pipeline.io.pubsub.direct_pull import PullOnDirectRunner, runs_direct
+from pipeline.io.pubsub.encoding import decoded
 from pipeline.io.pubsub.messages import BadTimestampError, Message, event_time
 from pipeline.io.pubsub.splittable_pull import PullSplittably
 from pipeline.io.pubsub.subscription import SubscriptionSettings
@@ -58,7 +59,8 @@ def document_of_message(
         error = f"{source}:{message.message_id}: attribute {timestamp_attribute!r} {problem}"
         return Failure(message.data, error, "parse", attributes, receipt=message.receipt)
     try:
-        record_id, text, kept = _content(message.data, input_format, fields)
+        data = decoded(message.data, message.attributes)
+        record_id, text, kept = _content(data, input_format, fields)
     except BadRecordError as problem:
         error = f"{source}:{message.message_id}: {problem}"
         return Failure(message.data, error, "parse", attributes, receipt=message.receipt)
@@ -68,7 +70,7 @@ def document_of_message(
         dict(message.attributes),
         timestamp,
         # For plain text, the text contains the same bytes: to carry both would double the memory.
-        message.data if input_format != "text" or message.data.startswith(BOM) else None,
+        message.data if input_format != "text" or data is not message.data or data.startswith(BOM) else None,
         message.receipt,
         kept,
     )

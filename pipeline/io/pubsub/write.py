@@ -12,6 +12,7 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.io.outcomes import Written
+from pipeline.io.pubsub.encoding import ENCODING_ATTRIBUTE
 from pipeline.io.pubsub.messages import (
     MAX_ATTRIBUTES,
     MAX_MESSAGE_BYTES,
@@ -34,15 +35,18 @@ def result_attributes(result: DocumentEntities, omitted: str | None = None) -> d
     """Return the attributes of a result's message: the document's attributes, and its id as `id`.
 
     If the document has another `id` attribute, it is kept as `original_id` if there is room. Attributes whose name
-    begins with `goog` are omitted, because the service reserves these names. The `id` is omitted if it exceeds the
-    service's limits; the row contains it too.
+    begins with `goog` are omitted, because the service reserves these names. So is `content-encoding`, since a result
+    is not compressed. The `id` is omitted if it exceeds the service's limits; the row contains it too.
 
     Args:
         result: The result.
         omitted: A further attribute to omit.
     """
-    given = result.attributes.items()
-    kept = {key: value for key, value in given if key != omitted and not key.lower().startswith("goog")}
+    kept = {
+        key: value
+        for key, value in result.attributes.items()
+        if key != omitted and key.lower() != ENCODING_ATTRIBUTE and not key.lower().startswith("goog")
+    }
     if len(result.id.encode()) > MAX_VALUE_BYTES or (len(kept) == MAX_ATTRIBUTES and "id" not in kept):
         return kept
     own = kept.get("id", result.id)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import fastavro
 import pyarrow as pa
 
-from pipeline.io.files.compression import decompress_block
+from pipeline.io.compression import decompress_block
 from pipeline.io.files.matching import Shard
 from pipeline.io.records import MAX_RECORD_BYTES, UnreadableError
 

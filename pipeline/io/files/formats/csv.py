@@ -11,8 +11,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.textio import WriteToText
 
+from pipeline.io.compression import compression_ending
 from pipeline.io.fields import BadRecordError, Column, DocumentFields
-from pipeline.io.files.compression import compression_ending
 from pipeline.io.files.formats.csv_rows import Row
 from pipeline.io.files.formats.csv_tables import TAB_ENDINGS, open_table
 from pipeline.io.files.matching import Shard

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from apache_beam.io.filesystem import FileMetadata
 
+from pipeline.io.compression import compression_ending
 from pipeline.io.fields import Column, DocumentFields
-from pipeline.io.files.compression import compression_ending
 from pipeline.io.files.formats import avro, csv, jsonl, parquet, text, whole_text
 from pipeline.io.files.formats.csv_tables import TAB_ENDINGS
 from pipeline.io.files.matching import Shard, can_split
