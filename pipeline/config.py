@@ -19,6 +19,7 @@ from pipeline.checks.max_failures import check_max_failures
 from pipeline.checks.prism import find_prism
 from pipeline.checks.runners import check_runner
 from pipeline.checks.table_output import TableSettings, check_tables
+from pipeline.checks.unused import check_used
 from pipeline.command_line import LOCAL_RUNNERS, STREAMING_RUNNERS
 from pipeline.connectors.base import Outputs, ordering_key_attribute
 from pipeline.connectors.registry import check_input, check_outputs, connector_of
@@ -26,7 +27,7 @@ from pipeline.io.fields import DocumentFields
 from pipeline.io.files.settings import ReadSettings
 from pipeline.max_failures import MaxFailures
 from pipeline.options import NerOptions
-from pipeline.places import Files, Place, Replay, Source, is_stream
+from pipeline.places import Files, Place, Query, Replay, Source, Table, is_stream
 from pipeline.runners.dataflow import accelerator_hint, memory_hint
 from pipeline.runners.selection import processes_of_a_machine
 from transforms.aggregation.rules import EntityRules
@@ -118,6 +119,7 @@ class NerConfig:
             source, checked = check_input(options, outputs)
             streaming = is_stream(source)
             is_table = connector_of(outputs.output).is_table
+            check_used(options, _uses(source, checked.format, outputs))
             max_failures = check_max_failures(options, streaming=streaming)
             tables = check_tables(options, is_table=is_table, streaming=streaming)
             hints = accelerator_hint(options, streaming=streaming)
@@ -205,6 +207,23 @@ def arguments_as_flags() -> Iterator[None]:
         yield
     except ArgumentError as error:
         raise ValueError(f"--{error}") from error
+
+
+def _uses(source: Source, input_format: str, outputs: Outputs) -> dict[str, bool]:
+    """Return what a run does, for the flags that only some runs use."""
+    streaming = is_stream(source)
+    results = isinstance(outputs.output, Table)
+    files = isinstance(outputs.output, Files)
+    return {
+        "results in a BigQuery table": results,
+        "BigQuery tables that are written": results or isinstance(outputs.dead_letter, Table),
+        "results in files": files,
+        "results in CSV": files and outputs.output_format == "csv",
+        "streams that write files": streaming and (files or isinstance(outputs.dead_letter, Files)),
+        "streams": streaming,
+        "input from BigQuery": isinstance(source, Table | Query),
+        "CSV": input_format == "csv",
+    }
 
 
 def _check_numbers(options: NerOptions) -> None:

@@ -391,7 +391,7 @@ def test_answers_that_are_too_few_or_none_lose_nothing(
     change: Callable[[np.ndarray], np.ndarray], told: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _answers(monkeypatch, change)
-    assert main([f"--input={good}", f"--output={tmp_path}/out/x"]) == 0
+    assert main([f"--input={good}", f"--output={tmp_path}/out/x"]) == 1
     failed = failures(tmp_path / "out")
     assert rows(tmp_path / "out") == {}
     assert {next(pair["value"] for pair in each["attributes"] if pair["key"] == "id") for each in failed} == set(GOOD)

@@ -61,6 +61,12 @@ MISTAKES = {
         ["--input: files of several formats: text (in.txt) and jsonl (in.jsonl); expected"],
     ),
     "files and a table": (["--input", "in.txt", "pro-ject:data.table"], ["'pro-ject:data.table': only files", "alone"]),
+    "a flag for tables": (
+        ["--granularity=entity"],
+        ["--granularity=entity: has no effect", "results in a BigQuery table"],
+    ),
+    "a flag for streams": (["--window_seconds=5"], ["--window_seconds=5: has no effect", "streams that write files"]),
+    "a flag for csv": (["--csv_formulas=keep"], ["--csv_formulas=keep: has no effect", "results in CSV"]),
     "braces": (["--input={in,on}.txt"], ["--input='{in,on}.txt': matches no file; braces are no wildcard"]),
     "commas": (["--input=in.txt,on.txt"], ["matches no file; expected --input for each of several"]),
     "a table without its project": (

@@ -39,9 +39,14 @@ def find_shards(
     """
     seen: set[str] = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        for source, problem in _problems(pattern, input_format):
+        files = files_of(pattern, input_format)
+        problems = list(unmatched_by_beam(pattern_of(pattern), FORMATS[input_format].endings))
+        if not files and not problems:
+            problems = [(pattern_of(pattern), "no file matches")]
+        for path, problem in problems:
+            source = Shard(path).source
             yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
-        for file in files_of(pattern, input_format):
+        for file in files:
             if file.path not in seen:
                 seen.add(file.path)
                 yield from _shards(file, input_format, shard_bytes)
@@ -51,13 +56,6 @@ def files_of(pattern: str, input_format: str) -> list[FileMetadata]:
     """Return the files that a path, a glob or a folder names; of a folder, those that are read in the format."""
     files = match_files(pattern_of(pattern))
     return files_of_format(files, input_format) if is_folder(pattern) else files
-
-
-def _problems(pattern: str, input_format: str) -> Iterator[tuple[str, str]]:
-    found = list(unmatched_by_beam(pattern_of(pattern), FORMATS[input_format].endings))
-    yield from ((Shard(path).source, problem) for path, problem in found)
-    if not found and not files_of(pattern, input_format):
-        yield pattern_of(pattern), "no file matches"
 
 
 def _shards(file: FileMetadata, input_format: str, shard_bytes: int | None) -> list[Shard]:
