@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -117,13 +119,14 @@ def test_windows_are_those_of_tokenizers(cut: tuple[int, int, int], side: str) -
     assert [list(range(*bounds)) for bounds in truncated_bounds(num_tokens, capacity, side=side)] == [encoding.ids]
 
 
-# lengths, most tokens, batches, batches of one length
+# lengths, most tokens, batches, batches of one length; a call costs 6 tokens
 BATCHES = [
     ([], 18, [], []),
     ([5], 18, [[0]], [[0]]),
     ([3, 9, 4, 8], 18, [[1, 3], [2, 0]], [[1], [3], [2], [0]]),  # 2 x 9 and 2 x 4
-    ([4, 4, 4, 4, 4], 8, [[0, 1], [2, 3], [4]], [[0, 1], [2, 3], [4]]),
-    ([4, 9, 4, 9, 4], 40, [[1, 3, 0, 2], [4]], [[1, 3], [0, 2, 4]]),  # 4 x 9 and no room for a fifth
+    ([4, 4, 4, 4, 4], 8, [[0], [1, 2], [3, 4]], [[0], [1, 2], [3, 4]]),
+    ([4, 9, 4, 9, 4], 40, [[1, 3], [0, 2, 4]], [[1, 3], [0, 2, 4]]),  # 15 tokens of padding cost more than a call
+    ([8, 9, 7, 9, 8], 50, [[1, 3, 0, 4, 2]], [[1, 3], [0, 4], [2]]),  # 4 tokens of padding cost less
     ([20, 3, 3], 10, [[0], [1, 2]], [[0], [1, 2]]),  # too long for any batch, and so alone
     ([5, 5], 9, [[0], [1]], [[0], [1]]),
     ([5, 5], 0, [[0], [1]], [[0], [1]]),
@@ -132,8 +135,8 @@ BATCHES = [
 
 @pytest.mark.parametrize(("lengths", "max_tokens", "mixed", "same"), BATCHES)
 def test_plan_batches(lengths: list[int], max_tokens: int, mixed: list[list[int]], same: list[list[int]]) -> None:
-    assert plan_batches(lengths, max_tokens) == mixed
-    assert plan_batches(lengths, max_tokens, same_length=True) == same
+    assert plan_batches(lengths, max_tokens, call_tokens=6) == mixed
+    assert plan_batches(lengths, max_tokens, call_tokens=6, same_length=True) == same
 
 
 @settings(deadline=None)
@@ -154,12 +157,17 @@ def test_batches_hold_every_window_once_and_bound_their_tokens(
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 200), st.booleans())
-def test_no_batch_leaves_room_for_the_window_that_opens_the_next(
-    lengths: list[int], max_tokens: int, same_length: bool
-) -> None:
-    batches = plan_batches(lengths, max_tokens, same_length=same_length)
-    for batch, following in itertools.pairwise(batches):
-        longest = lengths[batch[0]]
-        is_full = (len(batch) + 1) * longest > max_tokens
-        assert is_full or (same_length and lengths[following[0]] != longest)
+@given(st.lists(st.integers(0, 40), max_size=9), st.integers(1, 200), st.integers(0, 50), st.booleans())
+def test_no_other_cuts_cost_less(lengths: list[int], max_tokens: int, call_tokens: int, same_length: bool) -> None:
+    def cost(batches: Sequence[Sequence[int]]) -> float:
+        for sizes in batches:
+            if len(sizes) > 1 and (len(sizes) * sizes[0] > max_tokens or (same_length and sizes[0] != sizes[-1])):
+                return math.inf
+        return sum(len(sizes) * sizes[0] + call_tokens for sizes in batches)
+
+    plan = plan_batches(lengths, max_tokens, call_tokens=call_tokens, same_length=same_length)
+    ordered = sorted(lengths, reverse=True)
+    gaps = range(1, len(ordered))
+    cuts = itertools.chain.from_iterable(itertools.combinations(gaps, count) for count in range(len(ordered)))
+    others = [[ordered[a:b] for a, b in itertools.pairwise([0, *cut, len(ordered)])] for cut in cuts]
+    assert cost([[lengths[position] for position in batch] for batch in plan]) == min(map(cost, others), default=0)
