@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -59,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         attempt = Attempt(_pipeline(options, config), options, config)
     except (ValueError, OSError) as error:  # OSError: there is no temporary folder, for example
         return _mistaken(error)
+    except KeyboardInterrupt:  # in a notebook; in its own process, the program ends by itself
+        report(f"{PROGRAM}: interrupted")
+        return 130
     clean_up_by(attempt.clean_up)
     try:
         if runs_in_this_process(options):
@@ -67,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         attempt.clean_up()
         return _mistaken(error)
+    except KeyboardInterrupt:
+        report(attempt.interrupt())
+        return 130
     return _run(attempt)
 
 
@@ -102,7 +109,7 @@ def _pipeline(options: PipelineOptions, config: NerConfig) -> beam.Pipeline:
     try:
         with arguments_as_flags():
             build(pipeline, config)
-    except ValueError:
+    except (ValueError, OSError, KeyboardInterrupt):
         forget()
         raise
     return pipeline
@@ -120,7 +127,7 @@ def _run(attempt: Attempt) -> int:
                 show(f"{PROGRAM}: {_handed_over(result, options)}")
                 return 0
             with work_awaited(result):
-                state = result.wait_until_finish()
+                state = _wait(result, direct=direct)
     except KeyboardInterrupt:
         report(attempt.interrupt())
         return 130
@@ -140,6 +147,16 @@ def _run(attempt: Attempt) -> int:
         return 0
     report(f"{PROGRAM}: error: {problem}")
     return 1
+
+
+def _wait(result: PipelineResult, *, direct: bool) -> str | None:
+    """Waits for the end of a run; Ctrl-C also ends the DirectRunner's threads, which would read on in a notebook."""
+    try:
+        return result.wait_until_finish()
+    except KeyboardInterrupt:
+        if direct:  # in a thread, since it waits for the step that runs
+            threading.Thread(target=result.cancel, name="cancel", daemon=True).start()
+        raise
 
 
 def _failed(attempt: Attempt, sentence: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ _MAX_NAME_BYTES = {"output": 175, "dead_letter": 184}
 
 The name of a window's file is up to 71 bytes longer than its prefix. The usual dead letter is the output with 9 more.
 """
-
-_logger = logging.getLogger(__name__)
 
 
 def check_working_folder() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import socket
+import threading
 import time
 
 from apache_beam.options.pipeline_options import (
@@ -33,9 +34,10 @@ def check_runner(options: PipelineOptions) -> None:
     direct = options.view_as(DirectOptions).direct_num_workers
     if direct < 0:
         raise ValueError(f"--direct_num_workers={direct}: too small; expected at least 0, which is one for each core")
+    portable = options.view_as(PortableOptions)
+    _check_thread(runner, portable)
     if runner in LOCAL_RUNNERS or runner == "DataflowRunner":
         return
-    portable = options.view_as(PortableOptions)
     if not portable.job_endpoint:
         _check_masters(options, runner)
     workers = str(portable.sdk_worker_parallelism)
@@ -48,6 +50,17 @@ def check_runner(options: PipelineOptions) -> None:
         _check_job_server(portable.job_endpoint)
         if _is_here(portable.job_endpoint):
             _check_workers_here(portable)
+
+
+def _check_thread(runner: str | None, options: PortableOptions) -> None:
+    """Rejects a job server of the run's own outside of the main thread, where Beam sets a handler of SIGINT for it."""
+    if threading.current_thread() is threading.main_thread() or options.job_endpoint:
+        return
+    if runner in ("PrismRunner", "FlinkRunner", "SparkRunner"):
+        raise ValueError(
+            f"--runner={runner}: starts a job server, which is possible only in the main thread; expected"
+            " --job_endpoint=host:port, or another runner"
+        )
 
 
 def _check_masters(options: PipelineOptions, runner: str | None) -> None:

@@ -6,14 +6,16 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from pipeline.command_line import PROGRAM
 from pipeline.io.pubsub.readers import close_all, drain_all
 from pipeline.process.output import report
-from pipeline.process.signals import end_at_once
+from pipeline.process.signals import end_at_once, owns_process
 
 DRAIN_SECONDS = 25.0
 """The time limit of a drain, after which messages in work are nacked.
@@ -22,14 +24,31 @@ Orchestrators kill a process after about 30 seconds.
 """
 
 _ACK_SECONDS = 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _logger = logging.getLogger(__name__)
 
 
+def drain() -> None:
+    """Ends the stream of this process: no more messages are read, and those in work are finished.
+
+    This is for a program that calls `pipeline.run.main` in a thread, where no signal arrives. `main` then returns 0.
+    If no stream runs yet, the next one ends at its start.
+    """
+    drain_all()
+
+
 @contextmanager
 def drained_by_signals() -> Iterator[None]:
-    """Drains the stream if SIGTERM or SIGINT arrives within this context; a second signal ends the process at once."""
-    before = {number: signal.signal(number, _drain) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Drains the stream if SIGTERM or SIGINT arrives within this context; a second signal ends the process at once.
+
+    In a process that has not called `end_on_signals`, such as a notebook, the second signal goes to the handler that
+    was set before. In a thread that is not the main one, Python can set no handlers, and `drain` ends the stream.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    before: dict[int, Any] = {number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS if in_main}
+    for number in before:
+        signal.signal(number, partial(_drain, {} if owns_process() else before))
     try:
         yield
     finally:
@@ -40,15 +59,16 @@ def drained_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _drain(number: int, frame: FrameType | None) -> None:
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, end_at_once)
+def _drain(before: Mapping[int, Any], number: int, frame: FrameType | None) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, before.get(each, end_at_once))
     drain_all()
     name = signal.Signals(number).name
     report(f"{PROGRAM}: {name}: no more messages are read; finishing those in work")
-    timer = threading.Timer(DRAIN_SECONDS, _give_up)
-    timer.daemon = True
-    timer.start()
+    if owns_process():
+        timer = threading.Timer(DRAIN_SECONDS, _give_up)
+        timer.daemon = True
+        timer.start()
 
 
 def _give_up() -> None:

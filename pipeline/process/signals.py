@@ -36,6 +36,7 @@ class _State:
         clean_up: The function to call if a signal comes before the run begins.
         stop: The function to call if a signal comes during the run; None before the run.
         code_of_ended_run: The exit code after the end of the run; None before its end.
+        owns_process: True if this process is that of the program.
         handed_over: Set if signals are left to other handlers.
         ended_by_signal: Set if a signal is ending the run.
     """
@@ -43,6 +44,7 @@ class _State:
     clean_up: Callable[[], None] | None = None
     stop: Stop | None = None
     code_of_ended_run: int | None = None
+    owns_process: bool = False
     handed_over: threading.Event = field(default_factory=threading.Event)
     ended_by_signal: threading.Event = field(default_factory=threading.Event)
 
@@ -62,6 +64,7 @@ def end_on_signals(flags: Sequence[str]) -> None:
     Args:
         flags: Flags of the program.
     """
+    _state.owns_process = True
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -70,6 +73,11 @@ def end_on_signals(flags: Sequence[str]) -> None:
             signal.signal(number, _wait_for_the_end)
     arguments = (reader, 0 if _names_a_stream(flags) else None)
     threading.Thread(target=_watch, args=arguments, name="signals", daemon=True).start()
+
+
+def owns_process() -> bool:
+    """Return whether `end_on_signals` was called; a notebook, for example, calls only `pipeline.run.main`."""
+    return _state.owns_process
 
 
 def clean_up_by(clean_up: Callable[[], None]) -> None:
