@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.internal.gcp.auth import _Credentials
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
@@ -68,6 +69,14 @@ def storage_client(file_system: FileSystem) -> Any:
     Beam has no upload that fails if the name is already taken (`if_generation_match`).
     """
     return file_system._gcsIO().client
+
+
+def go_without_credentials() -> None:
+    """Makes Beam go on without Google credentials in this process, as it does after its own search for them.
+
+    Its search takes half a minute and prints a stack at each of its attempts. No option ends it.
+    """
+    _Credentials._credentials, _Credentials._credentials_init = None, True
 
 
 def process_options() -> PipelineOptions | None:

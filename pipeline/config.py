@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from apache_beam.options.pipeline_options import StandardOptions
 
+from pipeline.checks.buckets import check_bucket_credentials
 from pipeline.checks.credentials import check_impersonation
 from pipeline.checks.files import check_reachable, check_working_folder
 from pipeline.checks.max_failures import check_max_failures
@@ -112,6 +113,7 @@ class NerConfig:
         with arguments_as_flags():
             check_working_folder()
             check_impersonation(options)
+            check_bucket_credentials(options)
             rules = _entity_rules(options)
             _check_numbers(options)
             check_runner(options)

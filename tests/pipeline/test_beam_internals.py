@@ -7,8 +7,10 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.internal.gcp import auth
 from apache_beam.io.avroio import WriteToAvro
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.gcp.gcsio import create_storage_client
 from apache_beam.io.parquetio import WriteToParquet
 from apache_beam.io.textio import WriteToText
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -22,6 +24,7 @@ from pipeline.beam_internals import (
     BeamArgumentParser,
     TransformEvaluator,
     add_flags,
+    go_without_credentials,
     limit_cleanup_glob,
     metrics_containers,
     process_options,
@@ -94,6 +97,18 @@ def test_the_containers_of_a_sampler() -> None:
         for state in ("process", "finish"):
             sampler.scoped_state(name, state, metrics_container=container)
     assert metrics_containers(sampler) == containers
+
+
+def test_nobody_searches_for_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(*_: Any) -> Any:
+        raise AssertionError("Beam searches for credentials")
+
+    for name in ("_credentials", "_credentials_init"):
+        monkeypatch.setattr(auth._Credentials, name, None)
+    monkeypatch.setattr(auth._Credentials, "_get_credentials_with_retrys", search)
+    go_without_credentials()
+    assert auth.get_service_credentials(PipelineOptions([])) is None
+    assert create_storage_client(PipelineOptions([]))._credentials.token is None
 
 
 def test_the_options_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

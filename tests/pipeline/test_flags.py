@@ -100,7 +100,7 @@ MISTAKES = {
         ["--output='-': standard input and output are not supported; expected a prefix"],
     ),
     "an input that Dataflow does not see": (
-        ["--runner=DataflowRunner", "--project=p-test", "--region=r", "--temp_location=gs://b/t", "--output=gs://b/x"],
+        ["--runner=DataflowRunner", "--project=p-test", "--region=r", "--output=out/x"],
         ["--input='in.jsonl': on this machine, where Dataflow's workers find nothing; expected a gs:// path"],
     ),
     "a label of another model": (

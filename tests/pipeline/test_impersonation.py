@@ -16,6 +16,7 @@ from apache_beam.io.gcp.gcsio import create_storage_client
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from google.auth import iam
+from google.auth.exceptions import DefaultCredentialsError
 from google.auth.transport.requests import Request
 from services.token_server import SOURCE, TokenServer
 from table_factory import make_table, proxy, rows_of, table_in
@@ -96,9 +97,18 @@ def test_an_account_that_may_not_be_impersonated_is_told_before_the_start() -> N
 
 def test_no_credentials_to_impersonate_with(monkeypatch: pytest.MonkeyPatch) -> None:
     _forget(monkeypatch)
-    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)  # as Beam leaves it after its search
-    with pytest.raises(ValueError, match=f"^{FLAG}: cannot be impersonated: no credentials to impersonate {READER}$"):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nope")
+    with pytest.raises(ValueError, match=f"^{FLAG}: requires Google credentials; .*=/nope: File /nope was not found"):
         check_impersonation(PipelineOptions([FLAG]))
+    assert not auth._Credentials._credentials_init  # nobody has searched for others
+
+
+def test_a_worker_without_credentials_does_not_go_on_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    _forget(monkeypatch)
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)  # as Beam leaves it after its search
+    FileSystems.set_options(PipelineOptions([FLAG]))
+    with pytest.raises(DefaultCredentialsError, match=f"^no credentials to impersonate {READER}$"):
+        client_of("test-project")
 
 
 def test_a_worker_asks_with_its_options_first(tokens: TokenServer, monkeypatch: pytest.MonkeyPatch) -> None:
