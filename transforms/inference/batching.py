@@ -19,8 +19,6 @@ def plan_batches(
     length, and the best places to cut are found from the end on: the best plan for the windows from one on is its
     first batch and the best plan for the rest.
 
-        lengths   90 88 86 | 12 10 9 9     3 x 90 + 25 and 4 x 12 + 25, instead of 7 x 90 + 25
-
     Args:
         lengths: The number of tokens of each window, special tokens counted.
         max_tokens: The limit on the number of windows times the longest window. A single window above the limit is a
@@ -34,6 +32,8 @@ def plan_batches(
     >>> plan_batches([3, 9, 4, 8], 18, call_tokens=6)
     [[1, 3], [2, 0]]
     """
+    # lengths  90 88 86 | 12 10 9 9
+    # costs    3 x 90 + 25 and 4 x 12 + 25, instead of 7 x 90 + 25
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     sizes = [lengths[position] for position in order]
     counts = np.arange(len(order) + 1)
