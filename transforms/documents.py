@@ -46,7 +46,7 @@ class Document:
         self,
         id: str,
         text: str,
-        attributes: Mapping[str, str] | None = None,
+        attributes: Mapping[str, str] = NO_FIELDS,
         timestamp: float | None = None,
         payload: bytes | None = None,
         receipt: str | None = None,
@@ -59,7 +59,7 @@ class Document:
         self.__dict__.update(
             id=id,
             text=text,
-            attributes={} if attributes is None else attributes,
+            attributes={} if attributes is NO_FIELDS else attributes,
             timestamp=timestamp,
             payload=payload,
             receipt=receipt,
