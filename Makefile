@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-architectures test-avx2 services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-decoding bench-windows bench-spacy trials templates clean
+.PHONY: setup run test test-architectures test-avx2 test-notebook services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-decoding bench-windows bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -28,6 +28,10 @@ test-architectures: setup  ## Compares every architecture of transformers with i
 test-avx2: setup  ## Runs the tests of precisions on a processor with AVX2 alone, which qemu-user emulates.
 	@command -v qemu-x86_64 >/dev/null || { echo 'make test-avx2: qemu-x86_64 is missing; expected qemu-user: apt-get install qemu-user' >&2; exit 1; }
 	qemu-x86_64 -cpu $(HASWELL) $(BIN)/python -m pytest -p no:cacheprovider tests/transforms/test_precisions.py -k 'not real_labels and not program'
+
+test-notebook: setup  ## Installs the extra for notebooks, and runs notebooks in a kernel of Jupyter.
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebook]'
+	$(BIN)/python -m pytest tests/test_notebook.py
 
 services: setup  ## Pub/Sub, BigQuery and Cloud Storage on free ports, with the variables for a shell, until Ctrl-C.
 	@PYTHONPATH=tests $(BIN)/python -m services

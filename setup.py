@@ -35,6 +35,10 @@ TEST = [
     "setuptools>=77",
 ]
 BENCH = ["matplotlib>=3.9", "onnx>=1.19"]
+NOTEBOOK = [
+    "apache-beam[interactive]>=2.77,<3",  # with a kernel of Jupyter, and the pandas that this Beam can use
+    "nbclient>=0.10",  # runs a notebook without a browser: `jupyter execute`
+]
 FUZZ = ["atheris>=3; python_version >= '3.11'"]  # has wheels for Linux on x86-64
 DEV = [*TEST, "import-linter>=2.15", "mypy>=1.15", "ruff>=0.12"]
 
@@ -53,7 +57,7 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
     package_data={"pipeline.runners": ["machine_types.json"], "transforms": ["py.typed"]},
     install_requires=BASE,
-    extras_require={"test": TEST, "bench": BENCH, "dev": DEV, "fuzz": FUZZ},
+    extras_require={"test": TEST, "bench": BENCH, "dev": DEV, "fuzz": FUZZ, "notebook": NOTEBOOK},
     entry_points={
         "console_scripts": [
             "beam-ner=pipeline.__main__:main",

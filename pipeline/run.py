@@ -63,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # in a notebook; in its own process, the program ends by itself
         report(f"{PROGRAM}: interrupted")
         return 130
+    except SystemExit as ended:  # --help, which is no error in a notebook either
+        return int(ended.code or 0)
     clean_up_by(attempt.clean_up)
     try:
         if runs_in_this_process(options):
@@ -132,7 +134,11 @@ def _run(attempt: Attempt) -> int:
         report(attempt.interrupt())
         return 130
     except Exception as error:  # the runner has logged the stack
-        return _failed(attempt, f"the run failed: {describe_run_error(error)}")
+        sentence = describe_run_error(error)
+        if sentence.startswith("KeyboardInterrupt"):  # in a step that runs in this thread, as in a notebook
+            report(attempt.interrupt())
+            return 130
+        return _failed(attempt, f"the run failed: {sentence}")
     if state not in (None, PipelineState.DONE):
         return _failed(attempt, f"the run ended as {state}")
     metrics = streaming_metrics(result) if config.streaming else result.metrics()

@@ -35,6 +35,10 @@ def check_runner(options: PipelineOptions) -> None:
     if direct < 0:
         raise ValueError(f"--direct_num_workers={direct}: too small; expected at least 0, which is one for each core")
     portable = options.view_as(PortableOptions)
+    if runner == "InteractiveRunner":
+        raise ValueError(
+            "--runner=InteractiveRunner: runs only pipelines that a notebook builds; expected DirectRunner, for example"
+        )
     _check_thread(runner, portable)
     if runner in LOCAL_RUNNERS or runner == "DataflowRunner":
         return
