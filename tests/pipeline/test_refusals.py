@@ -172,6 +172,24 @@ def test_files_in_a_folder_that_is_read_only(unprivileged: Path) -> None:
     assert [json.loads(line)["id"] for path in Path("out").glob("x-0*") for line in path.open()] == ["b"]
 
 
+@pytest.mark.parametrize(("pattern", "lost"), [("in/*/*.jsonl", 1), ("in/**.jsonl", 2), ("in/a/*.jsonl", 0)])
+def test_a_folder_of_the_input_that_cannot_be_listed_is_a_failure(pattern: str, lost: int, unprivileged: Path) -> None:
+    for name in ("in/a", "in/b", "in/a/deep"):
+        Path(name).mkdir(parents=True)
+        Path(name, "x.jsonl").write_text('{"id": "a", "text": "Ann"}\n')
+    for name in ("in/b", "in/a/deep"):
+        Path(name).chmod(0)
+    try:
+        assert main([f"--input={pattern}", "--output=out/x"]) == 0
+    finally:
+        for name in ("in/b", "in/a/deep"):
+            Path(name).chmod(0o700)
+    (failures,) = Path("out").glob("x-failures-0*")
+    messages = [json.loads(line)["errorMessage"] for line in failures.read_text().splitlines()]
+    assert len(messages) == lost
+    assert all(message.endswith("the folder cannot be listed: Permission denied") for message in messages)
+
+
 def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("Ann")
     (tmp_path / "gone").mkdir()

@@ -86,10 +86,15 @@ def _with_backslashes(pattern: str) -> Iterator[FileMetadata]:
             yield FileMetadata(path, Path(path).stat().st_size)
 
 
-def _walk(pattern: str) -> Iterator[str]:
-    """Yield all paths below the folder in which a local glob begins."""
+def _walk(pattern: str, problems: list[OSError] | None = None) -> Iterator[str]:
+    """Yield all paths below the folder in which a local glob begins.
+
+    Args:
+        pattern: The glob.
+        problems: Gets the error of each folder that cannot be listed.
+    """
     first, _ = os.path.split(re.split(r"[*?[]", pattern, maxsplit=1)[0])
-    for folder, folders, names in os.walk(first):
+    for folder, folders, names in os.walk(first, onerror=None if problems is None else problems.append):
         yield from (f"{folder.rstrip('/')}/{name}" for name in (*names, *folders))
 
 
@@ -119,13 +124,28 @@ def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[st
         return
     full = rooted(pattern)
     matches = re.compile(FileSystem.translate_pattern(full)).match
-    for path in _walk(full):
+    unlisted: list[OSError] = []
+    for path in _walk(full, unlisted):
         if not matches(path):
             continue
         if Path(path).is_symlink() and not Path(path).exists():
             yield path, "the target of the link does not exist"
         elif "**" not in pattern and _has_ending(path, endings) and Path(path).is_dir():
             yield path, "is a folder; expected the files in it"
+    for error in unlisted:
+        if _leads_to(error.filename, full):
+            yield error.filename, f"the folder cannot be listed: {error.strerror}"
+
+
+def _leads_to(folder: str, pattern: str) -> bool:
+    """Return whether a glob can match a path below a folder.
+
+    >>> _leads_to("in/a", "in/*/x.jsonl"), _leads_to("in/a/b", "in/*/x.jsonl"), _leads_to("in/a/b", "in/**.jsonl")
+    (True, False, True)
+    """
+    parts, depth = pattern.split("/"), folder.count("/") + 1
+    head = FileSystem.translate_pattern("/".join(parts[:depth]))
+    return "**" in pattern or (depth < len(parts) and re.match(head, folder) is not None)
 
 
 def _has_ending(path: str, endings: Sequence[str]) -> bool:
