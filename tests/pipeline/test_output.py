@@ -192,6 +192,20 @@ def test_a_command_ends_as_it_should(name: str, kind: str, folder: Path) -> None
         assert done.stdout or done.stderr
 
 
+def test_a_failed_step_of_a_worker_process_ends_the_run(folder: Path) -> None:
+    """Its stack is written to the same full disk as its results."""
+    code = """
+import resource, sys
+from pipeline.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+sys.exit(main())
+"""
+    (folder / "wide.txt").write_text("Ann Smith, 7 Elm Street. " * 10 + "\n" + "Ann Smith\n" * 300)
+    flags = [f"--input={folder}/wide.txt", f"--output={folder}/wide/x", "--direct_running_mode=multi_processing"]
+    command = [sys.executable, "-c", code, *flags, "--direct_num_workers=2"]
+    assert ended(command, "full", "full").returncode == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_that_nobody_listens_to_is_drained(kind: str) -> None:
     with Broker() as broker:
