@@ -225,6 +225,7 @@ def _uses(source: Source, input_format: str, outputs: Outputs) -> dict[str, bool
         "streams": streaming,
         "input from BigQuery": isinstance(source, Table | Query),
         "CSV": input_format == "csv",
+        "records with fields, such as those of --input_format=csv": input_format not in ("text", "whole_text"),
     }
 
 

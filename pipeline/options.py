@@ -94,7 +94,15 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         "--csv_escape",
         choices=CSV_ESCAPES,
         default=CSV_ESCAPES[0],
-        help='How a quote within quotes is written in CSV: double as "", or backslash as \\".',
+        help='How a quote within quotes is written in CSV: double as "", backslash as \\", or mysql, where also'
+        " \\n is a line end and \\N is null, as in the dumps of MySQL and PostgreSQL.",
+    )
+    group.add_argument(
+        "--csv_skip_lines",
+        metavar="N",
+        type=int,
+        default=0,
+        help="Lines of a CSV file before its header, such as a title.",
     )
     group.add_argument(
         "--text_field",
@@ -161,7 +169,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--max_failures",
-        metavar="N|P%%",
+        metavar="N|P%",
         help="In batch, the most records that may fail, as a number or as a percentage of all. With more, the exit code"
         " is 1, and everything is written all the same (default: any number, if at least one record does not fail).",
     )

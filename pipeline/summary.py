@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,8 @@ class Summary:
         truncated: Number of documents that were truncated.
         tokens: Number of tokens in the documents, without special tokens.
         windows: Number of windows that the model scored.
-        reasons: The most frequent reasons of failures, each with its number of records.
+        reasons: The reasons of failures, each with its number of records: first those of whole files, then the most
+            frequent.
         seconds: Duration of the run; it does not include loading the model if that happens before the run.
     """
 
@@ -71,7 +73,7 @@ class Summary:
             truncated=counts["documents_truncated"],
             tokens=counts["tokens"],
             windows=counts["windows"],
-            reasons=tuple(counters_of(metrics, REASONS).most_common(_MOST_REASONS)),
+            reasons=tuple(sorted(counters_of(metrics, REASONS).items(), key=_importance)),
             seconds=seconds,
         )
 
@@ -88,10 +90,21 @@ class Summary:
         ]
         width = max(len(f"{count:,}") for count, _ in rows)
         lines = [f"{count:>{width},} {what}" for count, what in rows]
-        lines[3:3] = [f"{'':{width}}   {count:,} × {_shortened(reason)}" for reason, count in self.reasons]
+        shown = [
+            f"{count:,} × {_shortened(reason.partition(': ')[2])}" for reason, count in self.reasons[:_MOST_REASONS]
+        ]
+        if more := len(self.reasons) - _MOST_REASONS:
+            shown += [f"and {more:,} more reasons"] if more > 0 else []
+        lines[3:3] = [f"{'':{width}}   {line}" for line in shown]
         if self.documents != self.results + self.failures:
             lines.append("documents and results do not add up, which is a defect of this program; please report it")
         return lines
+
+    def _reason_lines(self) -> Iterator[str]:
+        for reason, count in self.reasons[:_MOST_REASONS]:
+            yield f"{count:,} × {_shortened(reason.partition(': ')[2])}"
+        if len(self.reasons) > _MOST_REASONS:
+            yield f"and {len(self.reasons) - _MOST_REASONS:,} more reasons"
 
     def problem(self, most: MaxFailures | None) -> str | None:
         """Return the reason for which a run counts as failed although it has ended; None if it does not.
@@ -106,6 +119,11 @@ class Summary:
                 f"{self.failures:,} of {self.documents:,} documents failed; expected a result, or --max_failures=100%"
             )
         return None
+
+
+def _importance(reason: tuple[str, int]) -> tuple[bool, int]:
+    name, count = reason
+    return not name.startswith("read: "), -count
 
 
 def _shortened(reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import re
@@ -26,7 +27,7 @@ from pipeline.io.files.formats.registry import (
     peek_columns,
     readable,
 )
-from pipeline.io.files.matching import is_folder, is_local, match_files, open_raw, pattern_of
+from pipeline.io.files.matching import is_folder, is_local, match_files, open_raw, pattern_of, read_blocks
 from pipeline.io.files.names import is_shard
 from pipeline.io.files.settings import ReadSettings
 from pipeline.io.records import UnreadableError
@@ -35,6 +36,7 @@ from transforms.errors import first_line
 
 _logger = logging.getLogger(__name__)
 
+_SAMPLE_BYTES = 256 * 1024  # in which the encoding is checked
 _MOST_NAMES = 20  # of columns in an error message
 
 
@@ -49,7 +51,9 @@ def match_files_of(name: str, pattern: str) -> list[FileMetadata]:
     if not files:
         _check_listed(name, pattern)
         if is_folder(pattern):
-            raise ValueError(f"--{name}={pattern!r}: a folder without a file; expected a folder with the files to read")
+            raise ValueError(
+                f"--{name}={pattern!r}: a folder without a file; expected one with files, or '{pattern.rstrip('/')}/**'"
+            )
         missing = what_is_missing(pattern) or _several(name, pattern)
         raise ValueError(f"--{name}={pattern!r}: matches no file{f'; {missing}' if missing else ''}")
     return files
@@ -97,7 +101,7 @@ def guess_input_format(path: str, files: Sequence[str] = ()) -> str:
     if formats:
         listed = ", ".join(f"{count} of {name}" for name, count in formats.most_common())
         raise ValueError(f"--input={path!r}: files of several formats: {listed}; expected --input_format, or a glob")
-    known = ", ".join(f"{' '.join(kind.endings)} ({name})" for name, kind in FORMATS.items())
+    known = ", ".join(f"{' '.join(kind.endings)} ({name})" for name, kind in FORMATS.items() if kind.endings)
     raise ValueError(
         f"--input={path!r}: unknown ending; expected --input_format, or one of {known},"
         f" where text, jsonl and csv may also have {' '.join(COMPRESSION_ENDINGS)}"
@@ -198,6 +202,23 @@ def _described_head(path: str, encoding: str | None) -> Iterator[str]:
     found = encoding_of(head)
     if encoding is None and not compression and not is_utf8(found):
         yield f"in {found.upper()}"
+    elif encoding is None:
+        _warn_of_encoding(path)
+
+
+def _warn_of_encoding(path: str) -> None:
+    """Logs that the beginning of a file is not UTF-8."""
+    sample = bytearray()
+    with suppress(Exception):  # reported as a failure when the file is read
+        for block in read_blocks(path):
+            sample += block
+            if len(sample) >= _SAMPLE_BYTES:
+                break
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(bytes(sample))
+    except UnicodeDecodeError as error:
+        problem = "%s: not UTF-8 from byte %d on; expected --encoding, such as cp1252, latin-1 or shift_jis"
+        _logger.warning(problem, path, error.start)
 
 
 def is_coarse(files: Sequence[FileMetadata], input_format: str, settings: ReadSettings) -> bool:
@@ -249,7 +270,7 @@ def _expected(names: list[str], input_format: str, field: str = "text") -> str:
     if input_format == "csv":
         # The first line of a CSV file without a header is document text, which must not reach a terminal or a log.
         delimiter = ", or --csv_delimiter for another than , ; | and tab" if len(names) == 1 else ""
-        header = ", or --csv_header for a file without a header row"
+        header = ", or --csv_header for a file without a header row, or --csv_skip_lines for one below a title"
         return f"the name of the column with the {field}{header}{delimiter}"
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return f"one of {', '.join(names[:_MOST_NAMES])}{more}"

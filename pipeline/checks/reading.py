@@ -8,6 +8,7 @@ from pipeline.io.files.formats.csv_tables import DELIMITERS
 from pipeline.io.files.formats.registry import FORMATS
 from pipeline.io.files.settings import ReadSettings
 from pipeline.options import NerOptions
+from transforms.settings import check_at_least
 
 
 def read_settings(options: NerOptions, input_format: str) -> ReadSettings:
@@ -18,13 +19,15 @@ def read_settings(options: NerOptions, input_format: str) -> ReadSettings:
     """
     if options.encoding and not FORMATS[input_format].compresses:
         raise ValueError(f"--encoding={options.encoding}: only for files of text; expected none for {input_format}")
-    for name in ("csv_delimiter", "csv_header"):
+    check_at_least("csv_skip_lines", options.csv_skip_lines, 0)
+    for name in ("csv_delimiter", "csv_header", "csv_skip_lines"):
         if (value := getattr(options, name)) and input_format != "csv":
             expected = f"none for {input_format}, or --input_format=csv"
             raise ValueError(f"--{name}={value!r}: only for csv; expected {expected}")
     _check_encoding(options.encoding)
     header = _names(options.csv_header) if options.csv_header else ()
-    return ReadSettings(options.encoding, _delimiter(options.csv_delimiter), header, options.csv_escape)
+    delimiter = _delimiter(options.csv_delimiter)
+    return ReadSettings(options.encoding, delimiter, header, options.csv_escape, options.csv_skip_lines)
 
 
 def _check_encoding(encoding: str | None) -> None:

@@ -17,6 +17,7 @@ _USES: Mapping[str, tuple[str, ...]] = {
     "streams": ("max_batch_wait_ms",),
     "input from BigQuery": ("read_method",),
     "CSV": ("csv_escape",),
+    "records with fields, such as those of --input_format=csv": ("text_field", "id_field"),
 }
 """The flags of the program that only some runs use, by that use."""
 

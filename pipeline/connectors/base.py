@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.io.fields import Column, DocumentFields
 from pipeline.io.files.settings import READ_SETTINGS, ReadSettings
-from pipeline.io.kept_fields import kept_fields
+from pipeline.io.kept_fields import Naming, kept_fields
 from pipeline.io.pubsub.messages import ORDERING_KEY_ATTRIBUTE
 from pipeline.options import NerOptions
 from pipeline.places import Place, Query, Table
@@ -35,9 +35,10 @@ class Outputs:
     files: tuple[tuple[str, str], ...]
 
     @property
-    def typed(self) -> bool:
-        """True if results have columns with types: in tables, and in files of other formats than JSON."""
-        return isinstance(self.output, Table) or self.output_format != "jsonl"
+    def naming(self) -> Naming:
+        """The rule for the columns of kept fields."""
+        kinds: dict[str, Naming] = {"csv": "csv", "parquet": "parquet", "avro": "avro"}
+        return "bigquery" if isinstance(self.output, Table) else kinds.get(self.output_format, "json")
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def fields_of(
     fields = DocumentFields(options.text_field, options.id_field)
     if not options.keep_fields:
         return fields
-    kept = kept_fields(options.keep_fields, columns, fields, complete=complete, typed=outputs.typed)
+    kept = kept_fields(options.keep_fields, columns, fields, complete=complete, naming=outputs.naming)
     if outputs.output_format == "csv":
         own = csv_columns(options.aggregation_strategy)
         for field in kept:
@@ -227,6 +228,6 @@ def check_no_file_flags(options: NerOptions, place: Place | Query) -> None:
     Raises:
         ValueError: if one is given.
     """
-    for name in ("encoding", "csv_delimiter", "csv_header"):
+    for name in ("encoding", "csv_delimiter", "csv_header", "csv_skip_lines"):
         if value := getattr(options, name):
             raise ValueError(f"--{name}={value!r}: only for files; expected none with {str(place)!r}")

@@ -21,20 +21,20 @@ _MOST_CHARS = 200
 
 # A record's place begins with its source, and ends with an offset, a row, or a range of bytes.
 _PLACE = r"(:\S+?)?( \(bytes [^)]*\))?: "
-_NUMBER = re.compile(r"('[^']*')|(?<![\w-])\d+")
+_PLACE_IN_RECORD = re.compile(r"\b(bytes?|character|after) \d+")
 
 
 def reason_of(failure: Failure) -> str:
-    """Return the reason of a failure without the record's place and without numbers, which are N.
+    """Return the stage and the reason of a failure, without the record's place; the number of a byte is N.
 
     >>> source = {"source": "in.csv"}
-    >>> reason_of(Failure(b"", "in.csv:17: the record has 3 fields, the header has 2", "parse", source))
-    'the record has N fields, the header has N'
+    >>> reason_of(Failure(b"", "in.csv:17: byte 7 of the record is not UTF-8", "parse", source))
+    'parse: byte N of the record is not UTF-8'
     """
     source = re.escape(failure.attributes.get("source", "")) or r"\S+?"
     found = re.match(source + _PLACE, failure.error) or re.match(r"\S+?" + _PLACE, failure.error)
     reason = failure.error[found.end() :] if found else failure.error
-    return _NUMBER.sub(lambda number: number[1] or "N", reason)[:_MOST_CHARS]
+    return _PLACE_IN_RECORD.sub(r"\1 N", f"{failure.stage}: {reason}")[:_MOST_CHARS]
 
 
 class CountReasons(beam.PTransform):

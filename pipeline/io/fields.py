@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,12 +58,12 @@ class DocumentFields:
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """The names of the fields with text.
+        """The names of the fields with text; a name with a comma is quoted, as in CSV.
 
-        >>> DocumentFields("subject, message.body").texts
-        ('subject', 'message.body')
+        >>> DocumentFields('subject, message.body, "a, b"').texts
+        ('subject', 'message.body', 'a, b')
         """
-        return tuple(name.strip() for name in self.text.split(","))
+        return listed_names(self.text)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -74,21 +75,28 @@ class DocumentFields:
 def values_at(record: Any, name: str) -> Iterator[Any]:
     """Yield the values at a path: none if a field is missing, and several if the path continues in a list.
 
-    A field whose own name contains dots comes before a path.
+    A field whose own name contains dots comes before a path. A text in a list is yielded although the path goes on: in
+    chats, a message is either a text, or a list of texts and of objects with texts.
 
-    >>> list(values_at({"to": [{"name": "Ann"}, {"name": "Ben"}], "a.b": 1}, "to.name"))
+    >>> list(values_at({"to": ["Ann", {"name": "Ben"}], "a.b": 1}, "to.name"))
     ['Ann', 'Ben']
     """
+    yield from _values_at(record, name, in_list=False)
+
+
+def _values_at(record: Any, name: str, *, in_list: bool) -> Iterator[Any]:
     if isinstance(record, Mapping):
         if name in record:
             yield record[name]
             return
         first, dot, rest = name.partition(".")
         if dot and first in record:
-            yield from values_at(record[first], rest)
+            yield from _values_at(record[first], rest, in_list=in_list)
     elif isinstance(record, list | tuple):
         for item in record:
-            yield from values_at(item, name)
+            yield from _values_at(item, name, in_list=True)
+    elif in_list and isinstance(record, str):
+        yield record
 
 
 def paths_of(record: Any, prefix: str = "", depth: int = _DEEPEST) -> Iterator[str]:
@@ -105,6 +113,11 @@ def paths_of(record: Any, prefix: str = "", depth: int = _DEEPEST) -> Iterator[s
     elif isinstance(record, list | tuple):
         for item in record:
             yield from paths_of(item, prefix, depth)
+
+
+def listed_names(given: str) -> tuple[str, ...]:
+    """Return the names in a flag, which are separated by commas, and quoted as in CSV if they contain one."""
+    return tuple(name.strip() for name in next(csv.reader([given], skipinitialspace=True), []))
 
 
 def column_of(name: str, columns: Sequence[str]) -> str | None:
@@ -128,15 +141,12 @@ def text_of(record: Mapping[str, Any], fields: DocumentFields) -> str:
     """
     if fields.text in record:  # also a name with a comma
         return _text(record[fields.text], fields.text)
-    pieces = [
-        _text(value, name)
-        for name in fields.texts
-        for value in values_at(record, name)
-        if value is not None or len(fields.texts) == 1
-    ]
+    values = [(name, value) for name in fields.texts for value in values_at(record, name)]
+    pieces = [_text(value, name) for name, value in values if value is not None]
     if not pieces:
         names = " or ".join(map(repr, fields.texts))
-        raise BadRecordError(f"the record has no field {names}")
+        is_null = bool(values) or any(column_of(name, list(record)) for name in fields.texts)
+        raise BadRecordError(f"field {names} contains no text" if is_null else f"the record has no field {names}")
     return PIECE_JOINT.join(filter(None, pieces))
 
 

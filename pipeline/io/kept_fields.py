@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.io.fields import (
     BadRecordError,
@@ -17,11 +18,17 @@ from pipeline.io.fields import (
     DocumentFields,
     UnshowableValue,
     column_of,
+    listed_names,
     unicode_of,
     values_at,
 )
 from pipeline.schemas import ALL_FIELDS, FieldType, KeptField
 from transforms.errors import ArgumentError
+
+Naming = Literal["json", "csv", "parquet", "avro", "bigquery"]
+"""The kinds of results, by which the columns of kept fields are named and typed."""
+
+_logger = logging.getLogger(__name__)
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -46,7 +53,7 @@ def kept_values(record: Mapping[str, Any], fields: DocumentFields) -> dict[str, 
 
 
 def _typed(value: Any, field: KeptField) -> Any:
-    if value is None or field.type is None:
+    if value is None or field.type is None or isinstance(value, UnshowableValue):
         return _json_value(value, field.name)
     if field.type == "STRING":
         plain = unicode_of(value, field.name) if isinstance(value, bytes) else _json_value(value, field.name)
@@ -56,14 +63,14 @@ def _typed(value: Any, field: KeptField) -> Any:
         "INTEGER": isinstance(value, int) and is_number and value in _INT64,
         "FLOAT": is_number,
         "BOOLEAN": isinstance(value, bool),
-        "BYTES": isinstance(value, bytes),
+        "BYTES": isinstance(value, bytes | str),
         "TIMESTAMP": isinstance(value, datetime),
     }
     if not fits[field.type]:
         problem = f"contains {type(value).__name__}, which is not {field.type}, its type in the first file"
         raise BadRecordError(f"field {field.name!r} {problem}")
     if field.type == "BYTES":
-        return base64.b64encode(value).decode("ascii")
+        return base64.b64encode(value if isinstance(value, bytes) else value.encode()).decode("ascii")
     return _json_value(float(value) if field.type == "FLOAT" else value, field.name)
 
 
@@ -94,7 +101,7 @@ def _json_value(value: Any, name: str) -> Any:
 
 
 def kept_fields(
-    given: str, columns: Sequence[Column], fields: DocumentFields, *, complete: bool, typed: bool
+    given: str, columns: Sequence[Column], fields: DocumentFields, *, complete: bool, naming: Naming
 ) -> tuple[KeptField, ...]:
     """Return the fields to keep that a flag names, with their types.
 
@@ -103,14 +110,15 @@ def kept_fields(
         columns: The columns of the source, as far as they are known.
         fields: The fields of the text and the id.
         complete: Whether no record has other fields than these columns.
-        typed: Whether the results have columns with types. Then values without a type become strings.
+        naming: The rule for the columns of the results. Only JSON has values without a type; others become strings.
 
     Raises:
         ArgumentError: If a name is not that of a column, or occurs twice, or if the columns for `ALL_FIELDS` are
             unknown.
     """
+    typed = naming != "json"
     types = {column.name: column.type for column in columns}
-    names = [name.strip() for name in given.split(",") if name.strip()]
+    names = [name for name in listed_names(given) if name]
     if names == [ALL_FIELDS]:
         if not complete and typed:
             problem = "the fields of JSON are not known before the start; expected their names for results with columns"
@@ -119,13 +127,15 @@ def kept_fields(
             return (KeptField(ALL_FIELDS),)
         top = [name for name in types if not column_of(name.rpartition(".")[0], list(types))]
         used = {column_of(name, top) for name in (fields.id, *fields.texts)}
-        names = [name for name in top if name not in used]
+        names = [column.name for column in columns if column.name in top and column.name not in {*used, ""}]
     for name in names:
-        if types and name not in types:
+        if types and name not in types and not complete:
+            _logger.warning("--keep_fields=%r: in none of the first records of the input", name)
+        elif types and name not in types:
             raise ArgumentError(f"keep_fields={name!r}: not a field of the input; expected names of its fields, or *")
         if names.count(name) > 1:
-            raise ArgumentError(f"keep_fields={name!r}: given {names.count(name)} times; expected once")
-    kept = tuple(KeptField(name, _kept_type(types.get(name), typed), _column(name, typed)) for name in names)
+            raise ArgumentError(f"keep_fields={given!r}: {name!r} is there {names.count(name)} times; expected once")
+    kept = tuple(KeptField(name, _kept_type(types.get(name), typed), _column(name, naming)) for name in names)
     _check_columns(kept)
     return kept
 
@@ -140,16 +150,19 @@ def _check_columns(kept: Sequence[KeptField]) -> None:
             raise ArgumentError(f"keep_fields={field.name!r}: {problem}")
 
 
-def _column(name: str, typed: bool) -> str:
-    """Return the name of a field's column; in results with types it has only letters, digits and underscores.
+def _column(name: str, naming: Naming) -> str:
+    """Return the name of a field's column: in BigQuery of letters, digits and underscores, in Avro of ASCII alone.
 
-    >>> _column("message.sent-at", True), _column("7", True)
-    ('message_sent_at', '_7')
+    >>> _column("message.sent-at", "bigquery"), _column("7", "avro"), _column("a.b", "csv")
+    ('message_sent_at', '_7', 'a.b')
     """
-    return re.sub(r"(?a)^(?=\d)|[^\w]", "_", name) if typed else name
+    if naming not in ("bigquery", "avro"):
+        return name
+    flags = re.ASCII if naming == "avro" else re.UNICODE
+    return re.sub(r"^(?=\d)|[^\w]", "_", name, flags=flags)
 
 
 def _kept_type(kind: FieldType | None, typed: bool) -> FieldType | None:
-    if kind in ("RECORD", None):
-        return "STRING" if typed else None
-    return kind
+    if not typed:
+        return "BYTES" if kind == "BYTES" else None
+    return "STRING" if kind in ("RECORD", None) else kind

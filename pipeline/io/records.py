@@ -77,16 +77,18 @@ def _plain(value: Any) -> str:
 
 
 def require_fields(columns: Sequence[str], fields: DocumentFields) -> None:
-    """Rejects a file whose columns do not define the text and the kept fields, or define a field more than once.
+    """Rejects a file whose columns do not define the text, or define a field more than once.
+
+    A kept field that the file lacks is null.
 
     The message names no column of the file: in a CSV file without a header row, the names would be text.
 
     Raises:
-        UnreadableError: If a text has not exactly one column, or a kept field has none, or a field has several.
+        UnreadableError: If a text has no column, or a field has several.
     """
     for name in fields.names:
         count = columns.count(column_of(name, columns) or name)
-        if count > 1 or (count == 0 and name != fields.id):
+        if count > 1 or (count == 0 and name in fields.texts):
             raise UnreadableError(f"{count} of the {len(columns)} columns are named {name!r}")
 
 

@@ -15,6 +15,7 @@ from pipeline.io.files.matching import Shard
 from pipeline.io.files.read import read_shard
 from pipeline.io.files.settings import ReadSettings
 from pipeline.run import main
+from pipeline.schemas import KeptField
 from transforms.documents import Document, Failure
 
 
@@ -116,7 +117,7 @@ MISTAKES = {
     "a quote": (['--csv_delimiter="'], "--csv_delimiter='\"': not a delimiter"),
     "a name twice": (["--csv_header=id,id"], "--csv_header='id,id': a name is empty or occurs twice"),
     "not for text": (["--csv_header=id", "--input_format=text"], "--csv_header='id': only for csv; expected none for"),
-    "one column": (["--text_field=body"], "or --csv_header for a file without a header row, or --csv_delimiter for"),
+    "one column": (["--text_field=body"], "or --csv_header for a file without a header row, or --csv_skip_lines for"),
     "no such id": (["--text_field=a%b", "--id_field=nr"], "--id_field='nr': none of the 1 columns of"),
 }
 
@@ -128,3 +129,41 @@ def test_mistakes(flags: list[str], sentence: str, tmp_path: Path, capsys: pytes
     error = capsys.readouterr().err
     assert sentence in error
     assert "secret" not in error
+
+
+def test_a_dump_of_mysql_or_postgresql(tmp_path: Path) -> None:
+    dump = [
+        r"1	Ann\tSmith\nLondon	x",
+        r"2	\N	\N",
+        "3	Ben \\\nRome	a\\\tb",  # escaped line end and tab
+        r"4	C:\\new, \"Lee\"	\q",
+        r"5	Zoë ''	",
+        r"\.",
+    ]
+    fields = DocumentFields(keep=(KeptField("more", None, "more"),))
+    (tmp_path / "a.tsv").write_text("\n".join(dump) + "\n")
+    settings = ReadSettings(csv_header=("id", "text", "more"), csv_escape="mysql")
+    found = list(read_shard(Shard(f"{tmp_path}/a.tsv"), "csv", fields, settings))
+    texts = [(each.text, each.fields["more"]) if isinstance(each, Document) else each.error for each in found]
+    assert texts == [
+        ("Ann\tSmith\nLondon", "x"),
+        f"{tmp_path}/a.tsv:23: field 'text' is null",
+        ("Ben \nRome", "a\tb"),
+        ('C:\\new, "Lee"', "q"),
+        ("Zoë ''", ""),
+    ]
+    enclosed = b'"1";"a \\"b\\"; \\\nc";"\\N"\n'
+    assert read(tmp_path / "b.csv", enclosed, csv_header=("id", "text", "x"), csv_escape="mysql") == [
+        ("1", 'a "b"; \nc')
+    ]
+
+
+def test_lines_above_the_header(tmp_path: Path) -> None:
+    title = b"Ticket report 2024,,\n,,\nid,text,n\n1,Ann,7\n"
+    assert read(tmp_path / "a.csv", title, csv_skip_lines=2) == [("1", "Ann")]
+    powershell = b'\xef\xbb\xbf#TYPE System.Management.Automation.PSCustomObject\r\n"id","text"\r\n"1","Ann"\r\n'
+    assert read(tmp_path / "b.csv", powershell) == [("1", "Ann")]
+
+
+def test_a_header_in_spite_of_names_is_no_document(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", b"id, text\n1,Ann\n", csv_header=("id", "text")) == [("1", "Ann")]

@@ -62,7 +62,7 @@ def test_files_without_a_known_ending(tmp_path: Path, capsys: pytest.CaptureFixt
     folder.mkdir()
     assert run(folder) == 2
     assert (
-        f"--input='{folder}': a folder without a file; expected a folder with the files to read"
+        f"--input='{folder}': a folder without a file; expected one with files, or '{folder}/**'"
         in capsys.readouterr().err
     )
     (folder / "a.eml").write_text("Ann\nBob\n")
@@ -106,3 +106,27 @@ def test_names_with_a_backslash_are_read(tmp_path: Path) -> None:
         assert len(rows(tmp_path / str(number))) == 3
     assert main([f"--input={folder}/**.jsonl", f"--output={tmp_path}/all/x"]) == 0
     assert len(rows(tmp_path / "all")) == 4
+
+
+def test_a_name_that_looks_like_a_glob_is_that_file(tmp_path: Path) -> None:
+    folder = tmp_path / "letters [2001]"
+    folder.mkdir()
+    for name in ("a[1].jsonl", "a1.jsonl", "b?.jsonl", "b1.jsonl"):
+        (folder / name).write_text(json.dumps({"id": name, "text": "Ann"}))
+    flags = [f"--output={tmp_path}/out/x"]
+    assert main(["--input", *map(str, sorted(folder.iterdir())), *flags]) == 0
+    assert sorted(row["id"] for row in rows(tmp_path / "out")) == ["a1.jsonl", "a[1].jsonl", "b1.jsonl", "b?.jsonl"]
+    for given in (folder, f"{folder}/"):
+        assert main([f"--input={given}", *flags]) == 0
+        assert len(rows(tmp_path / "out")) == 4
+
+
+def test_two_asterisks_match_no_folder_too(folder: Path, tmp_path: Path) -> None:
+    assert main([f"--input={folder}/**/*.jsonl", f"--output={tmp_path}/out/x"]) == 0
+    assert len(rows(tmp_path / "out")) == 2  # a.jsonl, more/c.jsonl
+
+
+def test_other_spellings_of_a_path_are_the_same_file(folder: Path, tmp_path: Path) -> None:
+    spellings = [f"{folder}/a.jsonl", f"{folder}/./a.jsonl", f"{folder}/more/../a.jsonl"]
+    assert main(["--input", *spellings, f"--output={tmp_path}/out/x"]) == 0
+    assert len(rows(tmp_path / "out")) == 1

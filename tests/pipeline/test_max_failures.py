@@ -35,6 +35,7 @@ def test_the_summary_names_three_reasons(tmp_path: Path, capsys: pytest.CaptureF
     at = next(number for number, line in enumerate(lines) if "failures, in" in line)
     *most, last = (line.strip() for line in lines[at + 1 : at + 4])
     assert most == ["3 × field 'text' is null", "2 × the record has no field 'text'"]
+    assert "and 1 more reasons" in lines[at + 4]
     assert last in ("1 × the line is not JSON from character N on", "1 × field 'text' contains int, not a string")
 
 
@@ -71,6 +72,7 @@ def test_reasons_come_from_other_processes(tmp_path: Path) -> None:
         ("a b.csv:17: field 'x7' is null", "a b.csv", "field 'x7' is null"),
         ("a.gz: reading stopped after 3 records: the gzip stream ends early, after 70 compressed bytes", "a.gz",
          "reading stopped after N records: the gzip stream ends early, after N compressed bytes"),
+        ("a.csv:9: the record has 3 fields, the header has 2", "a.csv", "the record has 3 fields, the header has 2"),
         ("a (bytes 0 to 9): reading stopped", "a", "reading stopped"),
         ("projects/p/subscriptions/s:123: byte 4 of the message is not UTF-8", "", "byte N of the message is not UTF-8"),
         ("classify failed with RuntimeError", "a.csv", "classify failed with RuntimeError"),
@@ -78,4 +80,4 @@ def test_reasons_come_from_other_processes(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_reasons_are_without_places_and_numbers(error: str, source: str, reason: str) -> None:
     attributes = {"source": source} if source else {}
-    assert reason_of(Failure(b"", error, "read", attributes)) == reason
+    assert reason_of(Failure(b"", error, "read", attributes)) == f"read: {reason}"

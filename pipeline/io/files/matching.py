@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -59,17 +61,43 @@ def match_files(pattern: str) -> list[FileMetadata]:
 
     Args:
         pattern: A path or a glob on any file system that Beam supports. `*` matches within a folder, `**` across
-            folders.
+            folders, and `**/` also no folder. The path of a local file, such as `report[1].csv`, is no glob.
 
     Returns:
         Paths with their sizes; empty if nothing matches.
     """
-    found = FileSystems.match([rooted(pattern) if is_glob(pattern) else pattern])[0]
-    files = sorted([*found.metadata_list, *_with_backslashes(pattern)], key=_path)
+    if _is_file(pattern):
+        return [FileSystems.get_filesystem(pattern).metadata(pattern)]
+    globs = [rooted(pattern), rooted(pattern).replace("/**/", "/")] if is_glob(pattern) else [pattern]
+    with _brackets_in_sets():
+        found = {file.path: file for match in FileSystems.match(globs) for file in match.metadata_list}
+    files = sorted([*found.values(), *_with_backslashes(pattern)], key=_path)
     if not files and FileSystems.exists(pattern):
-        # A name such as `report[1].csv` is a glob that does not match the name itself.
         files = [FileSystems.get_filesystem(pattern).metadata(pattern)]
     return files
+
+
+@contextmanager
+def _brackets_in_sets() -> Iterator[None]:
+    """Ignores Python's warning about `[[]`, which stands for a bracket."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _is_file(pattern: str) -> bool:
+    """Return whether a pattern is the path of a file on this machine, although it may look like a glob."""
+    return is_local(pattern) and Path(pattern).is_file()
+
+
+def same_file(path: str) -> str:
+    """Return the spelling of a path that is equal for all spellings of it, such as `./a.txt` and `a.txt`."""
+    return os.path.abspath(path) if is_local(path) else path  # noqa: PTH100, which leaves `..` in the path
+
+
+def _translated(pattern: str) -> re.Pattern[str]:
+    with _brackets_in_sets():
+        return re.compile(FileSystem.translate_pattern(pattern))
 
 
 def _with_backslashes(pattern: str) -> Iterator[FileMetadata]:
@@ -80,7 +108,7 @@ def _with_backslashes(pattern: str) -> Iterator[FileMetadata]:
     if os.sep == "\\" or not is_glob(pattern) or not is_local(pattern):
         return
     full = rooted(pattern)
-    matches = re.compile(FileSystem.translate_pattern(full)).match
+    matches = _translated(full).match
     for path in _walk(full):
         if "\\" in path and not matches(path) and matches(path.replace("\\", "_")) and Path(path).is_file():
             yield FileMetadata(path, Path(path).stat().st_size)
@@ -100,7 +128,7 @@ def _walk(pattern: str, problems: list[OSError] | None = None) -> Iterator[str]:
 
 def is_folder(path: str) -> bool:
     """Return whether a path names a folder: it ends in a slash, or is a folder on this machine."""
-    return path.endswith("/") or (is_local(path) and not is_glob(path) and Path(path).is_dir())
+    return (is_local(path) and Path(path).is_dir()) or (path.endswith("/") and not is_glob(path))
 
 
 def pattern_of(path: str) -> str:
@@ -109,7 +137,10 @@ def pattern_of(path: str) -> str:
     >>> pattern_of("gs://bucket/letters/"), pattern_of("gs://bucket/x-*.csv")
     ('gs://bucket/letters/*', 'gs://bucket/x-*.csv')
     """
-    return f"{path.rstrip('/')}/*" if is_folder(path) else path
+    if not is_folder(path):
+        return path
+    name = re.sub(r"[*?[]", r"[\g<0>]", path) if is_local(path) else path
+    return f"{name.rstrip('/')}/*"
 
 
 def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -120,10 +151,10 @@ def unmatched_by_beam(pattern: str, endings: Sequence[str]) -> Iterator[tuple[st
         endings: The endings of files, in lower case. A folder with such an ending is yielded, unless the pattern has
             `**`.
     """
-    if not is_glob(pattern) or not is_local(pattern):
+    if not is_glob(pattern) or not is_local(pattern) or _is_file(pattern):
         return
     full = rooted(pattern)
-    matches = re.compile(FileSystem.translate_pattern(full)).match
+    matches = _translated(full).match
     unlisted: list[OSError] = []
     for path in _walk(full, unlisted):
         if not matches(path):

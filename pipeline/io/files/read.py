@@ -15,7 +15,15 @@ from apache_beam.pvalue import TaggedOutput
 from pipeline.io.fields import DocumentFields
 from pipeline.io.files import shard_coder  # noqa: F401, which registers the coder
 from pipeline.io.files.formats.registry import FORMATS, INPUT_FORMATS, files_of_format, shard_bytes_of
-from pipeline.io.files.matching import Shard, is_folder, match_files, pattern_of, split_file, unmatched_by_beam
+from pipeline.io.files.matching import (
+    Shard,
+    is_folder,
+    match_files,
+    pattern_of,
+    same_file,
+    split_file,
+    unmatched_by_beam,
+)
 from pipeline.io.files.settings import READ_SETTINGS, ReadSettings
 from pipeline.io.outcomes import FAILURES, ReadResult, sort_outcomes
 from pipeline.io.records import UnreadableError
@@ -47,8 +55,8 @@ def find_shards(
             source = Shard(path).source
             yield Failure(b"", f"{source}: {problem}", "read", {"source": source})
         for file in files:
-            if file.path not in seen:
-                seen.add(file.path)
+            if same_file(file.path) not in seen:
+                seen.add(same_file(file.path))
                 yield from _shards(file, input_format, shard_bytes)
 
 

@@ -40,7 +40,7 @@ def document_of_row(row: Row, header: list[str], fields: DocumentFields, source:
     return document_of(record, fields, source, row.offset, row.raw)
 
 
-def _record(row: Row, header: list[str]) -> dict[str, str]:
+def _record(row: Row, header: list[str]) -> dict[str, str | None]:
     if row.error:
         raise BadRecordError(f"the record {row.error}")
     try:

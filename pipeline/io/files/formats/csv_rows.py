@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,13 +21,13 @@ class Row:
     Attributes:
         offset: The offset of its first byte in the (decompressed) file.
         raw: Its bytes with all line endings, including those within quotes; without a line that is too long.
-        values: Its fields; empty if it is malformed or too large.
+        values: Its fields; empty if it is malformed or too large. None is the null of a database.
         error: A description of the problem; empty if there is none.
     """
 
     offset: int
     raw: bytes
-    values: list[str]
+    values: list[str | None]
     error: str = ""
 
 
@@ -46,14 +47,15 @@ def read_rows(lines: Iterable[tuple[int, bytes | None]], delimiter: str = ",", e
         escape: One of `pipeline.io.files.settings.CSV_ESCAPES`.
     """
     csv.field_size_limit(FIELD_SIZE_LIMIT)
-    source = _Lines(lines, delimiter.encode())
+    source = _Lines(lines, delimiter.encode(), is_dump=escape == "mysql")
     escape_character = "\\" if escape == "backslash" else None
     reader = csv.reader(source, delimiter=delimiter, escapechar=escape_character, strict=True)
     while True:
         source.begin()
-        values, error = [], ""
+        values: list[str | None] = []
+        error = ""
         try:
-            values = next(reader)
+            values = [*next(reader)]
         except StopIteration:
             return
         except _TooLargeError as problem:
@@ -61,14 +63,44 @@ def read_rows(lines: Iterable[tuple[int, bytes | None]], delimiter: str = ",", e
         except csv.Error as problem:
             error = f"is not CSV: {problem}"  # names the rule; never quotes a field
             source.return_lines()
-            if escape_character is None and b'\\"' in source.taken:
+            if escape == "double" and b'\\"' in source.taken:
                 error += "; expected --csv_escape=backslash if quotes are escaped in this way"
+        if escape == "mysql":
+            values = list(map(unescaped, values))
+            if values == [_END_OF_DUMP]:
+                continue
         if values or error:
             yield Row(source.offset, bytes(source.taken), values, error)
 
 
 class _TooLargeError(Exception):
     pass
+
+
+_ESCAPED = 0xD800
+"""The code point that is added to that of an escaped character, to hide it from the parser.
+
+The sums are half surrogate pairs, which are in no text. Bytes that are not UTF-8 are at 0xDC80 and above.
+"""
+
+_NULL = chr(_ESCAPED + ord("N"))
+_MEANINGS = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
+_UNESCAPED = {_ESCAPED + code: _MEANINGS.get(chr(code), chr(code)) for code in range(128)}
+_END_OF_DUMP = "."  # PostgreSQL's last line is `\.`
+
+
+def hidden(text: str) -> str:
+    """Return a text in which each character after a backslash, and the backslash, are one half of a surrogate pair."""
+    return re.sub(r"(?s)\\([\0-\x7f])", lambda found: chr(_ESCAPED + ord(found[1])), text)
+
+
+def unescaped(value: str | None) -> str | None:
+    r"""Return a field of a dump of a database without its escapes.
+
+    >>> unescaped(hidden(r"a\tb\"")), unescaped(hidden(r"\N"))
+    ('a\tb"', None)
+    """
+    return None if value is None or value == _NULL else value.translate(_UNESCAPED)
 
 
 class _Lines:
@@ -82,7 +114,8 @@ class _Lines:
         taken: The record's lines so far, joined: a list of short lines takes many times their size.
     """
 
-    def __init__(self, lines: Iterable[tuple[int, bytes | None]], delimiter: bytes) -> None:
+    def __init__(self, lines: Iterable[tuple[int, bytes | None]], delimiter: bytes, *, is_dump: bool = False) -> None:
+        self._is_dump = is_dump
         self._sources = [iter(lines)]  # the last one is read first
         self._delimiter = delimiter
         self.begin()
@@ -105,6 +138,18 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
+        text = self._next_text()
+        if not self._is_dump:
+            return text
+        # A line end after a backslash belongs to the field.
+        while (text := hidden(text)) and ord(text[-1]) == _ESCAPED + ord("\n"):
+            try:
+                text += self._next_text()
+            except StopIteration:
+                break
+        return text
+
+    def _next_text(self) -> str:
         offset, line = self._next_line()
         if self.offset < 0:
             self.offset = offset

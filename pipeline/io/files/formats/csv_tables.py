@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from pipeline.io.fields import DocumentFields, column_of
 from pipeline.io.files.formats.csv_rows import Row, read_rows
@@ -21,6 +21,7 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 TAB_ENDINGS = (".tsv", ".tab")
 """The endings of files whose fields are separated by tabs."""
 
+_POWERSHELL_LINE = b"#TYPE "  # the first line of PowerShell 5
 _SEPARATOR_LINE = re.compile(rb"(?i)sep=([\x20-\x7e\t])\r?\n?")  # the first line of some files from Excel
 
 
@@ -53,8 +54,10 @@ def open_table(path: str, fields: DocumentFields, settings: ReadSettings) -> Csv
     Raises:
         UnreadableError: If the file has no header row, or one that is not CSV in UTF-8.
     """
-    lines = split_lines(read_blocks(path, 0, settings.encoding))
+    lines = islice(split_lines(read_blocks(path, 0, settings.encoding)), settings.csv_skip_lines, None)
     first = next(lines, None)
+    if first and (first[1] or b"").startswith(_POWERSHELL_LINE):
+        first = next(lines, None)
     delimiter = settings.csv_delimiter
     if first and (named := _SEPARATOR_LINE.fullmatch(first[1] or b"")):
         first, delimiter = next(lines, None), delimiter or named[1].decode()
@@ -62,7 +65,13 @@ def open_table(path: str, fields: DocumentFields, settings: ReadSettings) -> Csv
         usual = "\t" if re.search(r"(?i)\.(tsv|tab)\b[^/]*$", path) else ","
         delimiter = _guess((first[1] if first else b"") or b"", usual, fields, settings.csv_header)
     rows = read_rows(chain([first] if first else [], lines), delimiter, settings.csv_escape)
-    return CsvTable(list(settings.csv_header) or _header(rows), rows, delimiter)
+    if not settings.csv_header:
+        return CsvTable(_header(rows), rows, delimiter)
+    names = list(settings.csv_header)
+    row = next(rows, None)
+    # A header row in spite of the names is no document.
+    kept = [row] if row and [(value or "").strip() for value in row.values] != names else []
+    return CsvTable(names, chain(kept, rows), delimiter)
 
 
 def _guess(line: bytes, usual: str, fields: DocumentFields, names: tuple[str, ...]) -> str:
@@ -79,7 +88,7 @@ def _header(rows: Iterator[Row]) -> list[str]:
         raise UnreadableError("there is no header row")
     if row.error or not _is_utf8(row.raw):
         raise UnreadableError("the header row is not CSV in UTF-8")
-    return row.values
+    return [value or "" for value in row.values]
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -112,10 +113,12 @@ def _python_values(column: pa.Array) -> list[Any]:
 
 
 def _python_value(scalar: pa.Scalar) -> Any:
-    try:
+    """Return a value, as Arrow's text if Python has no form for it, such as a time with nanoseconds."""
+    with suppress(ValueError, ArithmeticError):
         return scalar.as_py()
-    except (ValueError, ArithmeticError):
-        return UnshowableValue()
+    with suppress(ValueError, ArithmeticError):
+        return scalar.cast(pa.string()).as_py()
+    return UnshowableValue()
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -146,6 +149,8 @@ def _field_type(kind: pa.DataType) -> FieldType:
         kind = kind.value_type
     if pa.types.is_timestamp(kind) and kind.tz and kind.unit != "ns":
         return "TIMESTAMP"
+    if pa.types.is_uint64(kind):  # its values may exceed 64 bits with a sign
+        return "RECORD"
     return next((name for name, is_kind in _FIELD_TYPES.items() if is_kind(kind)), "RECORD")
 
 
