@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CSV_ESCAPES = ("double", "backslash", "mysql")
-"""The ways to write special characters in CSV.
+r"""The ways to write special characters in CSV.
 
 - ``double``: a quote within quotes is two quotes, as in RFC 4180.
 - ``backslash``: a character after a backslash stands for itself.
-- ``mysql``: as ``backslash``, but ``\\n`` is a line end, ``\\t`` a tab, and so on, and a field ``\\N`` is null.
+- ``mysql``: as ``backslash``, but ``\n`` is a line end, ``\t`` a tab, and so on, and a field ``\N`` is null.
 """
 
 
