@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-architectures test-avx2 test-notebook services lint audit sbom hashes fuzz format bench bench-latency bench-overhead bench-poison bench-decoding bench-windows bench-spacy trials templates clean
+.PHONY: setup run test test-architectures test-avx2 test-notebook services lint audit sbom hashes fuzz format bench bench-lists bench-latency bench-overhead bench-poison bench-decoding bench-windows bench-spacy trials templates clean
 
 setup: $(VENV)/.installed
 
@@ -70,6 +70,9 @@ bench: setup  ## Measures against transformers on this machine; takes half an ho
 
 bench-latency: setup  ## Measures how long messages take through a stream, at several rates; takes four minutes.
 	$(BIN)/python -m benchmarks.latency
+
+bench-lists: setup  ## Measures lists of 1 to 192 documents against transformers; takes two minutes.
+	$(BIN)/python -m benchmarks.lists
 
 bench-poison: setup  ## Measures what 1 % of poison in 100,000 documents costs; takes a quarter of an hour.
 	$(BIN)/python -m benchmarks.poison
