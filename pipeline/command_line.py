@@ -93,7 +93,9 @@ def _check_known(options: PipelineOptions, flags: list[str], own: argparse.Argum
         return
     name = _name(unknown[0])
     if not name.startswith("-"):
-        raise ValueError(f"{name!r}: not a flag; expected --input=FILES for files to read")
+        kept = options.view_as(NerOptions).keep_fields
+        quotes = ", or --keep_fields='*' with quotes" if kept else ""
+        raise ValueError(f"{name!r}: not a flag; expected --input=FILES for files to read{quotes}")
     choices = [*own._option_string_actions, *known._option_string_actions]
     close = difflib.get_close_matches(name, choices, n=1)
     hint = f"such as {close[0]}" if close else "that --help lists"

@@ -255,18 +255,22 @@ def check_fields(columns: Sequence[Column], path: str, input_format: str, fields
         if count > 1:
             raise ValueError(f"{sentence}; expected one, not several")
         if not count:
-            raise ValueError(f"{sentence}; expected {_expected(names, input_format)}")
+            raise ValueError(f"{sentence}; expected {_expected(name, names, input_format)}")
         column = columns[names.index(name)]
         if not column.is_text:
             raise ValueError(f"--text_field={name!r}: the column of {path} is {column.described}; expected strings")
     if columns and fields.id not in names and fields.id != DocumentFields.id:
         problem = f"--id_field={fields.id!r}: none of the {len(names)} columns of {path} has this name"
         if not FORMATS[input_format].open_ended:
-            raise ValueError(f"{problem}; expected {_expected(names, input_format, 'id')}, or no --id_field")
+            raise ValueError(f"{problem}; expected {_expected(fields.id, names, input_format, 'id')}, or no --id_field")
         _logger.warning("%s; documents without it are named by their place", problem)
 
 
-def _expected(names: list[str], input_format: str, field: str = "text") -> str:
+def _expected(given: str, names: list[str], input_format: str, field: str = "text") -> str:
+    # A name that differs only in case or blanks is the one that was meant, and not a document's text.
+    near = [name for name in names if name.strip().casefold() == given.strip().casefold()]
+    if near:
+        return repr(near[0])
     if input_format == "csv":
         # The first line of a CSV file without a header is document text, which must not reach a terminal or a log.
         delimiter = ", or --csv_delimiter for another than , ; | and tab" if len(names) == 1 else ""

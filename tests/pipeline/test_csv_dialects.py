@@ -118,6 +118,8 @@ MISTAKES = {
     "a name twice": (["--csv_header=id,id"], "--csv_header='id,id': a name is empty or occurs twice"),
     "not for text": (["--csv_header=id", "--input_format=text"], "--csv_header='id': only for csv; expected none for"),
     "one column": (["--text_field=body"], "or --csv_header for a file without a header row, or --csv_skip_lines for"),
+    "other case and blanks": (["--text_field=A%B "], "expected 'a%b'"),
+    "an asterisk without quotes": (["--keep_fields", "x.csv", "y.csv"], "--keep_fields='*' with quotes"),
     "no such id": (["--text_field=a%b", "--id_field=nr"], "--id_field='nr': none of the 1 columns of"),
 }
 
