@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import os
 import re
@@ -17,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.checks.files import check_no_stream
 from pipeline.io.compression import COMPRESSION_ENDINGS, compression_ending
 from pipeline.io.fields import Column, DocumentFields
-from pipeline.io.files.content import HEAD_BYTES, check_text, compression_of, encoding_of, is_utf8
+from pipeline.io.files.content import HEAD_BYTES, check_text, compression_of, encoding_of, is_utf8, is_utf8_text
 from pipeline.io.files.formats.registry import (
     FORMATS,
     UnreadableFileError,
@@ -207,18 +206,19 @@ def _described_head(path: str, encoding: str | None) -> Iterator[str]:
 
 
 def _warn_of_encoding(path: str) -> None:
-    """Logs that the beginning of a file is not UTF-8."""
+    """Logs that the first line of a file is not UTF-8, or several near its beginning; a single one may be broken."""
     sample = bytearray()
     with suppress(Exception):  # reported as a failure when the file is read
         for block in read_blocks(path):
             sample += block
             if len(sample) >= _SAMPLE_BYTES:
                 break
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(bytes(sample))
-    except UnicodeDecodeError as error:
-        problem = "%s: not UTF-8 from byte %d on; expected --encoding, such as cp1252, latin-1 or shift_jis"
-        _logger.warning(problem, path, error.start)
+    lines = bytes(sample).splitlines(keepends=True)
+    lines = lines[:-1] if len(sample) >= _SAMPLE_BYTES else lines  # the last one may be cut
+    wrong = [number for number, line in enumerate(lines) if not is_utf8_text(line)]
+    if len(wrong) > 1 or wrong == [0]:
+        problem = "%s: line %d is not UTF-8; expected --encoding, such as cp1252, latin-1 or shift_jis"
+        _logger.warning(problem, path, wrong[0] + 1)
 
 
 def is_coarse(files: Sequence[FileMetadata], input_format: str, settings: ReadSettings) -> bool:

@@ -178,3 +178,22 @@ def test_the_program_reads_what_powershell_writes(tmp_path: Path, caplog: pytest
     assert [row["text"] for row in found] == [text, text]
     assert all("London" in [entity["text"] for entity in row["entities"]] for row in found)
     assert f"{tmp_path}/in.txt: read as text, in UTF-16-LE" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("Zoë\nAnn\n".encode("cp1252"), 1),
+        ("Ann\nZoë\nJosé\n".encode("cp1252"), 2),
+        ("Ann\nZoë\nBen\n".encode("cp1252"), None),  # one broken line
+        ("Zoë\nJosé\n".encode(), None),
+    ],
+)
+def test_a_first_file_that_is_not_utf8_is_logged(
+    content: bytes, line: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in.txt").write_bytes(content)
+    assert main([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out/x", "--max_failures=100%"]) == 0
+    found = [record.getMessage() for record in caplog.records if "--encoding" in record.getMessage()]
+    warning = f"{tmp_path}/in.txt: line {line} is not UTF-8; expected --encoding, such as cp1252, latin-1 or shift_jis"
+    assert found == ([warning] if line else [])

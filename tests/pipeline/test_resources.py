@@ -19,8 +19,9 @@ from pipeline.runners import dataflow as resources
 
 @pytest.fixture(autouse=True)
 def _files_stand_in_for_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of this machine are rejected for Dataflow; see test_flags."""
+    """Files of this machine are rejected for Dataflow, and so are buckets without credentials; see test_flags."""
     monkeypatch.setattr("pipeline.config._check_reachable", lambda *_: None)
+    monkeypatch.setattr("pipeline.config.check_bucket_credentials", lambda _: None)
 
 
 CLOUD = ["--runner=DataflowRunner", "--project=p-test", "--region=r", "--temp_location=gs://bucket/temp"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from pipeline.io.fields import DocumentFields, column_of
+from pipeline.io.files.content import is_utf8_text
 from pipeline.io.files.formats.csv_rows import Row, read_rows
 from pipeline.io.files.lines import split_lines
 from pipeline.io.files.matching import read_blocks
@@ -86,14 +87,6 @@ def _header(rows: Iterator[Row]) -> list[str]:
     row = next(rows, None)
     if row is None:
         raise UnreadableError("there is no header row")
-    if row.error or not _is_utf8(row.raw):
+    if row.error or not is_utf8_text(row.raw):
         raise UnreadableError("the header row is not CSV in UTF-8")
     return [value or "" for value in row.values]
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
