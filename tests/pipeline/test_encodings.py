@@ -197,3 +197,15 @@ def test_a_first_file_that_is_not_utf8_is_logged(
     found = [record.getMessage() for record in caplog.records if "--encoding" in record.getMessage()]
     warning = f"{tmp_path}/in.txt: line {line} is not UTF-8; expected --encoding, such as cp1252, latin-1 or shift_jis"
     assert found == ([warning] if line else [])
+
+
+@pytest.mark.parametrize("content", [b"%PDF-1.7\n", b"\x89PNG\r\n\x1a\n", b"SQLite format 3\0", b"\xff\xd8\xff\xe0"])
+def test_what_is_no_text_is_rejected(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_bytes(content + b"secret")
+    assert main([f"--input={tmp_path}/in.csv", f"--output={tmp_path}/out/x"]) == 2
+    error = capsys.readouterr().err
+    assert f"--input='{tmp_path}/in.csv': this is a" in error
+    assert "secret" not in error
+    (failure,) = read_shard(next(iter(find_shards(f"{tmp_path}/in.csv", "csv"))), "csv", DocumentFields())  # type: ignore[arg-type]
+    assert isinstance(failure, Failure)
+    assert "expected text, such as an export of it" in failure.error

@@ -15,6 +15,13 @@ HEAD_BYTES = 4096
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _BINARY = {b"PAR1": "parquet", b"Obj\x01": "avro"}
 _ARCHIVE = b"PK\x03\x04"
+_OTHERS = {
+    b"\x89PNG\r\n": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"%PDF-": "a PDF document",
+    b"SQLite format 3\0": "an SQLite database",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old file of Office",
+}
 
 # UTF-32 comes first: its mark begins with that of UTF-16.
 _MARKS = {
@@ -80,13 +87,16 @@ def check_text(head: bytes) -> None:
     """Rejects a file that is no text.
 
     Raises:
-        UnreadableError: if it is an archive, or of a binary format.
+        UnreadableError: if it is an archive, an image or a document, or of a binary format.
     """
     found = binary_format_of(head)
     if found == "zip":
         raise UnreadableError("this is a zip archive or a file of Office; expected the files in it, or an export of it")
     if found:
         raise UnreadableError(f"this is a file of {found}; expected --input_format={found}")
+    other = next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None)
+    if other:
+        raise UnreadableError(f"this is {other}; expected text, such as an export of it")
 
 
 def as_utf8(blocks: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
