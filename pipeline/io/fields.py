@@ -84,6 +84,12 @@ def values_at(record: Any, name: str) -> Iterator[Any]:
     yield from _values_at(record, name, in_list=False)
 
 
+def value_at(record: Any, name: str) -> Any:
+    """Return the value at a path; None if a field is missing, and a list of values if there are several."""
+    values = list(values_at(record, name))
+    return values if len(values) > 1 else next(iter(values), None)
+
+
 def _values_at(record: Any, name: str, *, in_list: bool) -> Iterator[Any]:
     if isinstance(record, Mapping):
         if name in record:
@@ -166,8 +172,7 @@ def id_of(record: Mapping[str, Any], name: str) -> str:
     """
     value = record.get(name)
     if value is None and "." in name:
-        values = list(values_at(record, name))
-        value = values if len(values) > 1 else next(iter(values), None)
+        value = value_at(record, name)
     if value is None:
         return ""
     if isinstance(value, UnshowableValue):

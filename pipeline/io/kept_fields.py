@@ -20,7 +20,7 @@ from pipeline.io.fields import (
     column_of,
     listed_names,
     unicode_of,
-    values_at,
+    value_at,
 )
 from pipeline.schemas import ALL_FIELDS, FieldType, KeptField
 from transforms.errors import ArgumentError
@@ -46,9 +46,7 @@ def kept_values(record: Mapping[str, Any], fields: DocumentFields) -> dict[str, 
             # The error names no field: a name in JSON may be text.
             kept |= {name: _json_value(value, field.name) for name, value in record.items() if name not in left_out}
         else:
-            values = list(values_at(record, field.name))
-            value = values if len(values) > 1 else next(iter(values), None)
-            kept[field.column or field.name] = _typed(value, field)
+            kept[field.column or field.name] = _typed(value_at(record, field.name), field)
     return kept
 
 

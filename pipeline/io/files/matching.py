@@ -68,7 +68,8 @@ def match_files(pattern: str) -> list[FileMetadata]:
     """
     if _is_file(pattern):
         return [FileSystems.get_filesystem(pattern).metadata(pattern)]
-    globs = [rooted(pattern), rooted(pattern).replace("/**/", "/")] if is_glob(pattern) else [pattern]
+    full = rooted(pattern) if is_glob(pattern) else pattern
+    globs = list(dict.fromkeys((full, full.replace("/**/", "/"))))  # each is listed once
     with _brackets_in_sets():
         found = {file.path: file for match in FileSystems.match(globs) for file in match.metadata_list}
     files = sorted([*found.values(), *_with_backslashes(pattern)], key=_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.io.files.lines import split_lines
@@ -84,6 +85,7 @@ The sums are half surrogate pairs, which are in no text. Bytes that are not UTF-
 """
 
 _NULL = chr(_ESCAPED + ord("N"))
+_LINE_END = chr(_ESCAPED + ord("\n"))
 _MEANINGS = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 _UNESCAPED = {_ESCAPED + code: _MEANINGS.get(chr(code), chr(code)) for code in range(128)}
 _END_OF_DUMP = "."  # PostgreSQL's last line is `\.`
@@ -141,13 +143,11 @@ class _Lines:
         text = self._next_text()
         if not self._is_dump:
             return text
-        # A line end after a backslash belongs to the field.
-        while (text := hidden(text)) and ord(text[-1]) == _ESCAPED + ord("\n"):
-            try:
-                text += self._next_text()
-            except StopIteration:
-                break
-        return text
+        pieces = [hidden(text)]
+        with suppress(StopIteration):
+            while pieces[-1].endswith(_LINE_END):  # an escaped one, which belongs to the field
+                pieces.append(hidden(self._next_text()))
+        return "".join(pieces)
 
     def _next_text(self) -> str:
         offset, line = self._next_line()
